@@ -1,0 +1,162 @@
+"""The built-in models, datasets and optimizers: their names and the parameters they take."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schedules.values import Momentum, Value
+from spec.values import Seed
+
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Decay = Annotated[float, Field(strict=True, ge=0, le=1e6)]
+Epsilon = Annotated[float, Field(strict=True, gt=0, le=1)]
+Width = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+
+
+class ComponentParams(Value):
+    """Parameters of one built-in; the docstring of a subclass is its public description."""
+
+    component: ClassVar[str]
+
+
+class MlpParams(ComponentParams):
+    """A multi-layer perceptron on the flattened input."""
+
+    component: ClassVar[str] = "mlp"
+
+    hidden: Annotated[
+        tuple[Width, ...],
+        Field(max_length=64, description="units of each hidden layer"),
+    ] = (784,)
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+    dropout: Fraction = 0.0
+
+
+class LenetParams(ComponentParams):
+    """A LeNet-style network: two convolutions with pooling, two dense layers."""
+
+    component: ClassVar[str] = "lenet"
+
+    channels: Annotated[
+        tuple[Width, Width],
+        Field(description="output channels of the two convolutions"),
+    ] = (20, 50)
+    hidden: Annotated[Width, Field(description="units of the dense layer")] = 500
+
+
+class ResnetParams(ComponentParams):
+    """A CIFAR-style residual network of depth 6n + 2 (He et al., arXiv 1512.03385 section 4.2)."""
+
+    component: ClassVar[str] = "resnet"
+
+    depth: Annotated[int, Field(strict=True, ge=8, le=1202, description="6n + 2 layers")] = 8
+    width: Annotated[Width, Field(description="channels of the first stage")] = 16
+
+    @model_validator(mode="after")
+    def _depth(self) -> Self:
+        if (self.depth - 2) % 6:
+            raise PydanticCustomError("depth", "must be 6n + 2: 8, 14, 20, ...", {"field": "depth"})
+        return self
+
+
+class DigitsParams(ComponentParams):
+    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships: 1,437 to train on."""
+
+    component: ClassVar[str] = "digits"
+
+
+class FashionMnistParams(ComponentParams):
+    """Fashion-MNIST: 60,000 and 10,000 images of clothes, 28 x 28 pixels (arXiv 1708.07747)."""
+
+    component: ClassVar[str] = "fashion-mnist"
+
+
+class MnistParams(ComponentParams):
+    """MNIST: 60,000 and 10,000 handwritten digits, 28 x 28 pixels (LeCun et al., 1998)."""
+
+    component: ClassVar[str] = "mnist"
+
+
+class Cifar10Params(ComponentParams):
+    """CIFAR-10: 50,000 and 10,000 colour images, 32 x 32 pixels (Krizhevsky, 2009)."""
+
+    component: ClassVar[str] = "cifar10"
+
+
+class SyntheticParams(ComponentParams):
+    """Gaussian clusters, one per class, made from a seed: for tests and dry runs."""
+
+    component: ClassVar[str] = "synthetic"
+
+    examples: Annotated[int, Field(strict=True, ge=2, le=10_000_000)] = 10_000
+    shape: Annotated[
+        tuple[Width, Width, Width],
+        Field(description="channels, height, width of an example"),
+    ] = (1, 8, 8)
+    classes: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 10
+    noise: Annotated[
+        float,
+        Field(strict=True, ge=0, le=1e3, description="spread of a cluster"),
+    ] = 1.0
+    seed: Seed = 0
+
+
+class SgdParams(ComponentParams):
+    """Stochastic gradient descent, with momentum and Nesterov's form of it."""
+
+    component: ClassVar[str] = "sgd"
+
+    momentum: Momentum = 0.0
+    nesterov: Annotated[bool, Field(strict=True)] = False
+    weight_decay: Decay = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise PydanticCustomError(
+                "momentum", "must be > 0 with nesterov", {"field": "momentum"}
+            )
+        return self
+
+
+class AdamParams(ComponentParams):
+    """Adam (arXiv 1412.6980); weight decay, if any, is added to the gradient."""
+
+    component: ClassVar[str] = "adam"
+
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    eps: Epsilon = 1e-8
+    weight_decay: Decay = 0.0
+    amsgrad: Annotated[bool, Field(strict=True)] = False
+
+
+class AdamwParams(AdamParams):
+    """AdamW (arXiv 1711.05101): Adam with decoupled weight decay."""
+
+    component: ClassVar[str] = "adamw"
+
+    weight_decay: Decay = 0.01
+
+
+class RmspropParams(ComponentParams):
+    """RMSprop (Hinton, lecture 6e, 2012)."""
+
+    component: ClassVar[str] = "rmsprop"
+
+    alpha: Momentum = 0.99
+    momentum: Momentum = 0.0
+    centered: Annotated[bool, Field(strict=True)] = False
+    eps: Epsilon = 1e-8
+    weight_decay: Decay = 0.0
+
+
+def _named(*params: type[ComponentParams]) -> dict[str, type[ComponentParams]]:
+    return {each.component: each for each in params}
+
+
+MODELS = _named(MlpParams, LenetParams, ResnetParams)
+DATASETS = _named(DigitsParams, FashionMnistParams, MnistParams, Cifar10Params, SyntheticParams)
+OPTIMIZERS = _named(SgdParams, AdamParams, AdamwParams, RmspropParams)
+BUILT_INS = {"model": MODELS, "data": DATASETS, "optimizer": OPTIMIZERS}
+"""Job field -> name -> parameters."""

@@ -1,0 +1,154 @@
+"""What a client asks for: a range test or a training."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from schedules import Policy
+from schedules.ramp import Ramp
+from schedules.values import MAX_ITERATIONS, Epochs, Iterations, Value
+from spec.values import Component, Identifier, Seed, Text
+
+SPEC_VERSION = 1
+"""Stored beside each spec, so that an old one can be read by newer code."""
+
+Precision = Literal["fp32", "tf32", "bf16"]
+Measure = Literal["accuracy", "grad_norm"]
+TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
+
+
+class InIterations(Value):
+    """A length of so many optimizer updates."""
+
+    iterations: Iterations
+
+
+class InCycles(Value):
+    """A length of so many whole cycles of the schedule."""
+
+    cycles: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+def _unit(value: object) -> str | None:
+    keys = value.keys() if isinstance(value, dict) else getattr(value, "model_fields_set", {})
+    named = [unit for unit in ("iterations", "epochs", "cycles") if unit in keys]
+    return named[0] if len(named) == 1 else None
+
+
+Length = Annotated[
+    Annotated[InIterations, Tag("iterations")]
+    | Annotated[Epochs, Tag("epochs")]
+    | Annotated[InCycles, Tag("cycles")],
+    Discriminator(
+        _unit,
+        custom_error_type="length",
+        custom_error_message="must have exactly one of iterations, epochs, cycles",
+    ),
+]
+"""How long a training runs."""
+
+Interval = Annotated[
+    Annotated[InIterations, Tag("iterations")] | Annotated[Epochs, Tag("epochs")],
+    Discriminator(
+        _unit,
+        custom_error_type="interval",
+        custom_error_message="must have exactly one of iterations, epochs",
+    ),
+]
+"""How often something happens during a training."""
+
+
+class Evaluate(Value):
+    """When a training is measured on the validation split; always at its end as well."""
+
+    every: Interval
+
+
+class _Job(Value):
+    """What both kinds of jobs have in common."""
+
+    name: Text | None = None
+    model: Component
+    data: Component
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+    optimizer: Component
+    record: Annotated[
+        tuple[Measure, ...],
+        Field(max_length=8, description="series to record besides loss and lr"),
+    ] = ()
+    seed: Seed = 0
+    precision: Precision = "fp32"
+    tags: Annotated[dict[TagKey, Text], Field(max_length=32)] = Field(default_factory=dict)
+    priority: Annotated[
+        int,
+        Field(strict=True, ge=-1000, le=1000, description="higher runs first"),
+    ] = 0
+    queue: Identifier = "default"
+
+
+class RangeTestSpec(_Job):
+    """A learning-rate range test: train while the rate climbs, and see where the loss turns."""
+
+    kind: Literal["range_test"]
+    range: Ramp = Ramp()
+    repeats: Annotated[
+        int,
+        Field(strict=True, ge=1, le=64, description="runs over seeds derived from `seed`"),
+    ] = 3
+
+
+class TrainingSpec(_Job):
+    """A training under a learning-rate schedule."""
+
+    kind: Literal["training"]
+    schedule: Policy
+    length: Length
+    evaluate: Evaluate | None = None
+
+    @field_validator("length")
+    @classmethod
+    def _whole_cycles(cls, length: Length, info: ValidationInfo) -> Length:
+        schedule = info.data.get("schedule")
+        if not isinstance(length, InCycles) or schedule is None:
+            return length
+        if not schedule.cyclical:
+            raise PydanticCustomError(
+                "length",
+                "policy '{policy}' has no cycles; give iterations or epochs",
+                {"policy": schedule.policy, "field": "cycles"},
+            )
+        if isinstance(schedule.step_size, int):
+            total = length.cycles * schedule.cycle_length()
+            if total > MAX_ITERATIONS:
+                raise PydanticCustomError(
+                    "length",
+                    "makes {total} iterations, more than the limit of {limit}",
+                    {"total": total, "limit": MAX_ITERATIONS, "field": "cycles"},
+                )
+        return length
+
+    def iterations(self, *, iterations_per_epoch: int) -> int:
+        """The number of updates; the schedule must be resolved when the length is in cycles."""
+        match self.length:
+            case InIterations(iterations=n):
+                return n
+            case Epochs() as epochs:
+                return epochs.iterations(iterations_per_epoch)
+            case InCycles(cycles=n):
+                return n * (self.schedule.cycle_length() or 0)
+
+
+JobSpec = Annotated[RangeTestSpec | TrainingSpec, Field(discriminator="kind")]
+"""Any job, told apart by `kind`."""
+
+JOB_SPEC: TypeAdapter[RangeTestSpec | TrainingSpec] = TypeAdapter(JobSpec)
+"""Parses and validates a job spec."""
