@@ -1,0 +1,78 @@
+"""The settings of server and worker, read from the environment in one place per process."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "STEPSIZE_"
+
+
+class SettingsError(Exception):
+    """A variable of the environment is missing or wrong."""
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class DatabaseSettings(BaseModel):
+    """Each field is the variable of the same name in capitals, after STEPSIZE_."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database_url: Annotated[str, Field(min_length=1, description="where SQL lives")]
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Settings from variables such as those of `os.environ`.
+
+        Raises:
+            SettingsError: naming each variable that is missing or wrong.
+        """
+        names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
+        try:
+            return cls.model_validate(
+                {field: environ[name] for name, field in names.items() if name in environ},
+            )
+        except ValidationError as error:
+            wrong = [
+                f"  {PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
+            ]
+            raise SettingsError("\n".join(["the environment is not complete:", *wrong])) from error
+
+
+class Settings(DatabaseSettings):
+    """What server and workers are told."""
+
+    broker_url: Annotated[str, Field(min_length=1, description="Redis or Valkey")]
+    data_dir: Annotated[
+        Path,
+        Field(description="data sets and files"),
+        AfterValidator(Path.absolute),
+    ] = Path("stepsize-data")
+    host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535, description="port of the API; 0 picks one")] = 8000
+    api_key: Annotated[
+        str | None,
+        Field(min_length=16, description="what clients must present; needed off the loopback"),
+    ] = None
+    queues: Annotated[str, Field(description="queues a worker serves, by commas")] = "default"
+    device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
+    lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
+        60
+    )
+    heartbeat_seconds: Annotated[Seconds, Field(description="how often a lease is renewed")] = 10
+    reconcile_seconds: Annotated[
+        Seconds, Field(description="how often lost jobs are looked for")
+    ] = 5
+    max_crashes: Annotated[
+        int,
+        Field(ge=1, le=1000, description="lost leases after which a job has failed"),
+    ] = 3
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a job stays with a worker that is not heard of."""
+        return timedelta(seconds=self.lease_seconds)

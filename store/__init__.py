@@ -1,0 +1,1 @@
+"""Everything that is kept: tables, the life of jobs, series, workers. The only SQLAlchemy user."""

@@ -1,0 +1,107 @@
+"""The bytes of a chunk: thousands of rows as compressed columns (docs/series-format.md)."""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pcodec import ChunkConfig, standalone
+
+Column = NDArray[Any]
+
+MAGIC = b"SSC"
+VERSION = 1
+TYPES: tuple[np.dtype[Any], ...] = (np.dtype("f4"), np.dtype("f8"), np.dtype("i8"))
+
+_PREFIX = struct.Struct("<3sBI")
+_HEAD = struct.Struct("<QIH")
+_COLUMN = struct.Struct("<BI")
+_CONFIG = ChunkConfig()
+
+
+class DamagedChunkError(Exception):
+    """The bytes are not a chunk of a version this code reads."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows `[start, stop)` of one series; every column has one value a row."""
+
+    series: str
+    repeat: int
+    start: int
+    columns: Mapping[str, Column]
+
+    @property
+    def points(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def iteration(self) -> NDArray[np.int64]:
+        """The iteration of each row."""
+        if "iteration" in self.columns:
+            return self.columns["iteration"]
+        return np.arange(self.start, self.start + self.points, dtype=np.int64)
+
+    @property
+    def stop(self) -> int:
+        """One past the iteration of the last row."""
+        return int(self.iteration[-1]) + 1
+
+
+def encode(chunk: Chunk) -> bytes:
+    """The bytes of a chunk; the columns keep every bit."""
+    parts = [_HEAD.pack(chunk.start, chunk.points, len(chunk.columns))]
+    for name, values in chunk.columns.items():
+        if len(values) != chunk.points:
+            raise ValueError(f"column {name} has {len(values)} values for {chunk.points} rows")
+        payload = standalone.simple_compress(np.ascontiguousarray(values), _CONFIG)
+        label = name.encode()
+        parts += [
+            bytes([len(label)]),
+            label,
+            _COLUMN.pack(TYPES.index(values.dtype), len(payload)),
+            payload,
+        ]
+    body = b"".join(parts)
+    return _PREFIX.pack(MAGIC, VERSION, zlib.crc32(body)) + body
+
+
+def decode(data: bytes, *, names: frozenset[str] | None = None) -> dict[str, Column]:
+    """The columns of a chunk by name, or those among `names` only.
+
+    Raises:
+        DamagedChunkError: the checksum, the version or the layout is wrong.
+    """
+    try:
+        magic, version, checksum = _PREFIX.unpack_from(data)
+        body = memoryview(data)[_PREFIX.size :]
+        if magic != MAGIC or version != VERSION:
+            raise DamagedChunkError(f"not a chunk of version {VERSION}")
+        if zlib.crc32(body) != checksum:
+            raise DamagedChunkError("checksum does not match")
+        _, points, count = _HEAD.unpack_from(body)
+        columns: dict[str, Column] = {}
+        offset = _HEAD.size
+        for _ in range(count):
+            end = offset + 1 + body[offset]
+            name = bytes(body[offset + 1 : end]).decode()
+            kind, size = _COLUMN.unpack_from(body, end)
+            offset = end + _COLUMN.size + size
+            if names is None or name in names:
+                columns[name] = _column(bytes(body[offset - size : offset]), kind, points)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise DamagedChunkError(f"cut short: {error}") from error
+    return columns
+
+
+def _column(payload: bytes, kind: int, points: int) -> Column:
+    values = standalone.simple_decompress(payload)
+    if values is None or len(values) != points or values.dtype != TYPES[kind]:
+        raise DamagedChunkError("a column has not the type or length it announces")
+    column: Column = values
+    return column

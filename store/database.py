@@ -1,0 +1,92 @@
+"""Opens the database and hands out transactions: a block is a transaction, nobody commits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NewType
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+ReadTx = NewType("ReadTx", Connection)
+"""A transaction that only reads."""
+
+WriteTx = NewType("WriteTx", ReadTx)
+"""A transaction that may write; it can do whatever a reading one can."""
+
+Unavailable = (DBAPIError,)
+"""What a statement raises when the database is away, full or locked for too long."""
+
+_READ_ONLY = "stepsize_read_only"
+
+
+class Sessions:
+    """Transactions on one database, from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reading = engine.execution_options(**{_READ_ONLY: True})
+
+    @contextmanager
+    def begin(self) -> Iterator[WriteTx]:
+        """A transaction that writes: committed when the block ends, undone when it raises."""
+        with self.engine.begin() as connection:
+            yield WriteTx(ReadTx(connection))
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTx]:
+        """A transaction that only reads; it takes no lock."""
+        with self._reading.begin() as connection:
+            yield ReadTx(connection)
+
+    def close(self) -> None:
+        """Returns every connection."""
+        self.engine.dispose()
+
+
+def connect(url: str) -> Sessions:
+    """Sessions on a `sqlite:///` or `postgresql://` URL; connects when first used."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, pool_size=20, max_overflow=20)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return Sessions(engine)
+    return Sessions(
+        create_engine(
+            parsed,
+            pool_size=20,
+            max_overflow=20,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5},
+        ),
+    )
+
+
+def describe(error: Exception) -> str:
+    """One line about a database error, without the statement and its values."""
+    if isinstance(error, OperationalError | DBAPIError) and error.orig is not None:
+        return str(error.orig).strip().splitlines()[0]
+    return str(error).strip().splitlines()[0]
+
+
+def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "busy_timeout=15000",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once when another has written
+    # in between, whatever the busy timeout: those that write must say so at the start.
+    reading = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

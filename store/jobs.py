@@ -1,0 +1,218 @@
+"""Jobs as rows: submitting, finding, and the moves a client makes (cancel, retry, delete)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import Row, Select, case, delete, insert, select, update
+from uuid6 import uuid7
+
+from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
+from spec.states import Reason, State
+from spec.values import JobId
+from store.database import ReadTx, WriteTx
+from store.instants import now
+from store.tables import job_tags, jobs
+
+
+class JobNotFoundError(Exception):
+    """There is no such job."""
+
+
+class WrongStateError(Exception):
+    """The job's state does not allow this."""
+
+    def __init__(self, job: "Job", verb: str) -> None:
+        super().__init__(f"a job that is {job.state} cannot be {verb}")
+        self.job = job
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of `jobs`."""
+
+    id: JobId
+    kind: str
+    name: str | None
+    state: State
+    spec: RangeTestSpec | TrainingSpec
+    resolved: dict[str, JsonValue] | None
+    queue: str
+    priority: int
+    iteration: int
+    iterations: int | None
+    result: dict[str, JsonValue] | None
+    reason: Reason | None
+    detail: str | None
+    attempt: int
+    crashes: int
+    cancel_requested: bool
+    lease_owner: str | None
+    version: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+
+
+def from_row(row: Row[Any]) -> Job:
+    """A job from a row of `COLUMNS`; its spec is validated again."""
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Job(
+        **{
+            **values,
+            "state": State(values["state"]),
+            "spec": JOB_SPEC.validate_python(values["spec"]),
+            "reason": values["reason"] and Reason(values["reason"]),
+        },
+    )
+
+
+def add(
+    tx: WriteTx,
+    spec: RangeTestSpec | TrainingSpec,
+    *,
+    bounds: Mapping[str, float] | None = None,
+) -> Job:
+    """Queues a job; `bounds` are the numbers its schedule takes from range tests."""
+    row = tx.execute(
+        insert(jobs)
+        .values(
+            id=f"job_{uuid7().hex}",
+            kind=spec.kind,
+            name=spec.name,
+            state=State.QUEUED,
+            spec=spec.model_dump(mode="json"),
+            spec_version=SPEC_VERSION,
+            resolved={"bounds": dict(bounds)} if bounds else None,
+            queue=spec.queue,
+            priority=spec.priority,
+            run_after=now(),
+            created_at=now(),
+        )
+        .returning(*COLUMNS),
+    ).one()
+    if spec.tags:
+        tags = [{"job_id": row.id, "key": k, "value": v} for k, v in spec.tags.items()]
+        tx.execute(insert(job_tags), tags)
+    return from_row(row)
+
+
+def get(tx: ReadTx, job_id: str) -> Job:
+    """The job of that id.
+
+    Raises:
+        JobNotFoundError: there is none.
+    """
+    row = tx.execute(select(*COLUMNS).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFoundError(job_id)
+    return from_row(row)
+
+
+def find(
+    tx: ReadTx,
+    *,
+    states: Sequence[State] = (),
+    kind: str | None = None,
+    name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    before: str | None = None,
+    limit: int,
+) -> list[Job]:
+    """Jobs newest first, those older than the id `before` only."""
+    query: Select[Any] = select(*COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
+    if states:
+        query = query.where(jobs.c.state.in_(states))
+    if kind is not None:
+        query = query.where(jobs.c.kind == kind)
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    for key, value in (tags or {}).items():
+        tagged = select(job_tags.c.job_id).where(job_tags.c.key == key, job_tags.c.value == value)
+        query = query.where(jobs.c.id.in_(tagged))
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return [from_row(row) for row in tx.execute(query)]
+
+
+def cancel(tx: WriteTx, job_id: str) -> Job:
+    """Ends a waiting job, asks a running one to stop; a cancelled one stays as it is.
+
+    Raises:
+        JobNotFoundError: there is none.
+        WrongStateError: the job has succeeded or failed.
+    """
+    waiting = jobs.c.state == State.QUEUED
+    row = tx.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.state.in_([State.QUEUED, State.RUNNING]),
+            ~jobs.c.cancel_requested,
+        )
+        .values(
+            state=case((waiting, State.CANCELLED), else_=jobs.c.state),
+            finished_at=case((waiting, now()), else_=None),
+            cancel_requested=True,
+            version=jobs.c.version + 1,
+        )
+        .returning(*COLUMNS),
+    ).one_or_none()
+    if row is not None:
+        return from_row(row)
+    job = get(tx, job_id)
+    if job.state in {State.SUCCEEDED, State.FAILED}:
+        raise WrongStateError(job, "cancelled")
+    return job
+
+
+def retry(tx: WriteTx, job_id: str) -> Job:
+    """Queues a failed or cancelled job again; one that is queued or running stays as it is.
+
+    The attempt is not reset: it is what fences the writes of workers that were lost.
+
+    Raises:
+        JobNotFoundError: there is none.
+        WrongStateError: the job has succeeded.
+    """
+    row = tx.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_([State.FAILED, State.CANCELLED]))
+        .values(
+            state=State.QUEUED,
+            crashes=0,
+            cancel_requested=False,
+            reason=None,
+            detail=None,
+            run_after=now(),
+            started_at=None,
+            finished_at=None,
+            iteration=0,
+            version=jobs.c.version + 1,
+        )
+        .returning(*COLUMNS),
+    ).one_or_none()
+    if row is not None:
+        return from_row(row)
+    job = get(tx, job_id)
+    if job.state == State.SUCCEEDED:
+        raise WrongStateError(job, "retried")
+    return job
+
+
+def remove(tx: WriteTx, job_id: str) -> None:
+    """Deletes a finished job with its series and attempts.
+
+    Raises:
+        JobNotFoundError: there is none.
+        WrongStateError: the job is not finished.
+    """
+    ended = [State.SUCCEEDED, State.FAILED, State.CANCELLED]
+    gone = tx.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(ended)))
+    if gone.rowcount == 0:
+        raise WrongStateError(get(tx, job_id), "deleted")

@@ -1,0 +1,80 @@
+"""What the reconciler does: expires leases, counts what waits, and elects itself."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+
+from spec.states import Reason, State
+from store.database import ReadTx, WriteTx
+from store.instants import from_now, now
+from store.jobs import COLUMNS, Job, from_row
+from store.tables import attempts, jobs, leaders
+from store.upserts import upsert
+
+_LOST = "its worker was lost {} times in a row; see the worker's log, then retry"
+
+
+def lead(tx: WriteTx, *, name: str, holder: str, lease: timedelta) -> bool:
+    """Takes or keeps the leadership called `name`; False while another holds it."""
+    instant: Any = now()
+    row = {"name": name, "holder": holder, "expires": from_now(lease)}
+    return bool(
+        upsert(
+            tx,
+            leaders,
+            [row],
+            where=lambda stored, written: (
+                (stored.holder == written.holder) | (stored.expires < instant)
+            ),
+        ),
+    )
+
+
+def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
+    """Takes jobs away from workers whose lease has run out; returns them as they are now.
+
+    A job goes back to the queue, is cancelled where that was asked for, and fails once its
+    lease has been lost `max_crashes` times.
+    """
+    ran_out = (jobs.c.state == State.RUNNING) & (jobs.c.lease_expires < now())
+    stale = select(jobs.c.id).where(ran_out).limit(limit).with_for_update(skip_locked=True)
+    asked = jobs.c.cancel_requested
+    poison = jobs.c.crashes + 1 >= max_crashes
+    rows = tx.execute(
+        update(jobs)
+        # the condition again: between the choice and the update the owner may have renewed
+        .where(jobs.c.id.in_(stale.scalar_subquery()), ran_out)
+        .values(
+            state=case(
+                (asked, State.CANCELLED),
+                (poison, State.FAILED),
+                else_=State.QUEUED,
+            ),
+            finished_at=case((asked | poison, now()), else_=None),
+            reason=case((~asked & poison, Reason.WORKER_LOST), else_=None),
+            detail=case((~asked & poison, _LOST.format(max_crashes)), else_=None),
+            crashes=jobs.c.crashes + 1,
+            lease_owner=None,
+            lease_expires=None,
+            version=jobs.c.version + 1,
+        )
+        .returning(*COLUMNS),
+    ).all()
+    for row in rows:
+        tx.execute(
+            update(attempts)
+            .where(attempts.c.job_id == row.id, attempts.c.attempt == row.attempt)
+            .values(ended_at=now(), outcome="lost", iterations=row.iteration),
+        )
+    return [from_row(row) for row in rows]
+
+
+def ready(tx: ReadTx) -> dict[str, int]:
+    """How many jobs wait to be claimed now, by queue."""
+    rows = tx.execute(
+        select(jobs.c.queue, func.count())
+        .where(jobs.c.state == State.QUEUED, jobs.c.run_after <= now())
+        .group_by(jobs.c.queue),
+    )
+    return {queue: count for queue, count in rows}  # noqa: C416 - dict(rows) hides the types

@@ -1,0 +1,161 @@
+"""The tables, with the rules of the state machine as constraints (docs/states.md)."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    column,
+    text,
+)
+
+from spec.states import FINISHED, Reason, State
+from store.instants import Instant
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in sorted(values))})"
+
+
+_FINISHED = _one_of("state", [state.value for state in FINISHED])
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", Text),
+    Column("state", String(16), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("spec_version", Integer, nullable=False),
+    # what the spec left open: bounds taken from a range test, epochs in iterations
+    Column("resolved", JSON(none_as_null=True)),
+    Column("queue", String(64), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("run_after", Instant, nullable=False),
+    Column("iteration", BigInteger, nullable=False, default=0),
+    Column("iterations", BigInteger),
+    Column("result", JSON(none_as_null=True)),
+    Column("reason", String(16)),
+    Column("detail", Text),
+    # attempt fences writes and never goes back; crashes counts lost leases only
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("crashes", Integer, nullable=False, default=0),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("lease_owner", String(200)),
+    Column("lease_expires", Instant),
+    # grows with every change that a client can see
+    Column("version", BigInteger, nullable=False, default=1),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    CheckConstraint(_one_of("kind", ["range_test", "training"]), name="kind"),
+    CheckConstraint(_one_of("state", [state.value for state in State]), name="state"),
+    CheckConstraint(_one_of("reason", [reason.value for reason in Reason]), name="reason"),
+    CheckConstraint(
+        "(state = 'running') = (lease_owner IS NOT NULL AND lease_expires IS NOT NULL)",
+        name="running_is_leased",
+    ),
+    CheckConstraint(f"({_FINISHED}) = (finished_at IS NOT NULL)", name="finished_has_a_time"),
+    CheckConstraint("(state = 'failed') = (reason IS NOT NULL)", name="failed_has_a_reason"),
+    CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="succeeded_has_a_result"),
+    CheckConstraint("state <> 'running' OR attempt > 0", name="running_was_claimed"),
+    CheckConstraint("state <> 'queued' OR NOT cancel_requested", name="queued_is_wanted"),
+    CheckConstraint("attempt >= 0 AND crashes >= 0 AND iteration >= 0", name="counts"),
+    Index(
+        "ix_jobs_claim",
+        "queue",
+        column("priority").desc(),
+        "id",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index(
+        "ix_jobs_expiry",
+        "lease_expires",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index("ix_jobs_state", "state", "id"),
+    Index("ix_jobs_kind", "kind", "id"),
+    Index("ix_jobs_name", "name", "id"),
+)
+
+job_tags = Table(
+    "job_tags",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(200), nullable=False),
+    Index("ix_job_tags_value", "key", "value", "job_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("worker", String(200), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", String(16)),
+    Column("iterations", BigInteger),
+    CheckConstraint(
+        _one_of("outcome", ["succeeded", "failed", "cancelled", "handed_back", "lost"]),
+        name="outcome",
+    ),
+    CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_has_an_outcome"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("series", String(16), primary_key=True),
+    Column("repeat", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("stop", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    CheckConstraint("start >= 0 AND stop > start", name="rows"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("device", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job_id", String(64)),
+    Column("queues", JSON, nullable=False),
+    Column("versions", JSON, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    CheckConstraint(_one_of("state", ["busy", "draining", "idle"]), name="state"),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("expires", Instant, nullable=False),
+)

@@ -1,0 +1,82 @@
+"""The workers that have reported themselves, and what each is doing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import delete, select
+
+from store.database import ReadTx, WriteTx
+from store.instants import from_now, now
+from store.tables import workers
+from store.upserts import upsert
+
+WorkerState = Literal["idle", "busy", "draining", "lost"]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker node; `lost` when it has not been heard of for a while."""
+
+    name: str
+    device: str
+    state: WorkerState
+    job_id: str | None
+    queues: tuple[str, ...]
+    versions: dict[str, str]
+    started_at: datetime
+    seen_at: datetime
+
+
+def report(
+    tx: WriteTx,
+    *,
+    name: str,
+    device: str,
+    state: WorkerState,
+    job_id: str | None,
+    queues: Sequence[str],
+    versions: Mapping[str, str],
+    started_at: datetime,
+) -> None:
+    """Says that a worker is alive and what it does."""
+    row = {
+        "name": name,
+        "device": device,
+        "state": state,
+        "job_id": job_id,
+        "queues": list(queues),
+        "versions": dict(versions),
+        "started_at": started_at,
+        "seen_at": now(),
+    }
+    upsert(tx, workers, [row])
+
+
+def leave(tx: WriteTx, name: str) -> None:
+    """Takes a worker that shut down off the list."""
+    tx.execute(delete(workers).where(workers.c.name == name))
+
+
+def forget(tx: WriteTx, *, unseen_for: timedelta) -> None:
+    """Takes workers off the list that have been lost for so long."""
+    tx.execute(delete(workers).where(workers.c.seen_at < from_now(-unseen_for)))
+
+
+def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
+    """All workers by name; those unseen for `lost_after` are lost."""
+    lost = (workers.c.seen_at < from_now(-lost_after)).label("lost")
+    return [
+        Worker(
+            name=row.name,
+            device=row.device,
+            state="lost" if row.lost else row.state,
+            job_id=row.job_id,
+            queues=tuple(row.queues),
+            versions=row.versions,
+            started_at=row.started_at,
+            seen_at=row.seen_at,
+        )
+        for row in tx.execute(select(workers, lost).order_by(workers.c.name))
+    ]
