@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NewType
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - its name there
 from sqlalchemy.pool import ConnectionPoolEntry
 
 ReadTx = NewType("ReadTx", Connection)
@@ -14,7 +14,7 @@ ReadTx = NewType("ReadTx", Connection)
 WriteTx = NewType("WriteTx", ReadTx)
 """A transaction that may write; it can do whatever a reading one can."""
 
-Unavailable = (DBAPIError,)
+Unavailable = (OperationalError, InterfaceError, TimeoutError)
 """What a statement raises when the database is away, full or locked for too long."""
 
 _READ_ONLY = "stepsize_read_only"
@@ -67,7 +67,7 @@ def connect(url: str) -> Sessions:
 
 def describe(error: Exception) -> str:
     """One line about a database error, without the statement and its values."""
-    if isinstance(error, OperationalError | DBAPIError) and error.orig is not None:
+    if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig).strip().splitlines()[0]
     return str(error).strip().splitlines()[0]
 

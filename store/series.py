@@ -24,13 +24,14 @@ MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one series: `columns` are as long as `iteration`."""
+    """Rows of one series: `columns` are as long as `iteration`; `cut` when more rows exist."""
 
     iteration: NDArray[np.int64]
     columns: dict[str, Column]
     total: int
     bucket: int | None
     next_start: int
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,22 @@ def read(
     for row in tx.execute(query):
         parts.append(_chunk(row, frozenset(names)))
         rows += parts[-1].points
-        if points is None and rows - max(0, start - row.start) >= MAX_ROWS:
-            break
+        if points is None and rows > MAX_ROWS + parts[0].points:
+            break  # enough, also after what lies before `start` in the first chunk is cut off
     if not parts:
         empty = np.empty(0, np.int64)
         return Rows(empty, {name: np.empty(0) for name in names}, 0, None, start)
     iteration = np.concatenate([part.iteration for part in parts])
     inside = slice(*np.searchsorted(iteration, [start, stop if stop is not None else 2**62]))
-    if points is None:
-        inside = slice(inside.start, min(inside.stop, inside.start + MAX_ROWS))
+    cut = points is None and inside.stop - inside.start > MAX_ROWS
+    if cut:
+        inside = slice(inside.start, inside.start + MAX_ROWS)
     iteration = iteration[inside]
     columns = {name: np.concatenate([p.columns[name] for p in parts])[inside] for name in names}
     total = len(iteration)
     next_start = int(iteration[-1]) + 1 if total else start
     if points is None or total <= points:
-        return Rows(iteration, columns, total, None, next_start)
+        return Rows(iteration, columns, total, None, next_start, cut)
     picked, bucket = minmax(iteration, columns[names[0]], points)
     reduced = {name: values[picked] for name, values in columns.items()}
     return Rows(iteration[picked], reduced, total, bucket, next_start)

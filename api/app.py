@@ -1,0 +1,90 @@
+"""Puts the application together from its parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+
+from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from api import catalogue, health, jobs, problems, schedules, series, workers
+from api.broker import Broker
+from api.middleware import ApiKey, BodyLimit, RequestIds
+from api.reconciler import Reconciler
+from spec.settings import Settings
+from store.database import Sessions
+
+LOOPBACK = ["127.0.0.1", "localhost", "::1", "[::1]"]
+
+DESCRIPTION = """
+Range tests and trainings under learning-rate schedules, every iteration recorded.
+
+Submit with `POST /v1/jobs`, follow with `GET /v1/jobs/{id}`, read the curves with
+`GET /v1/jobs/{id}/series`. Errors are `application/problem+json` and name the field.
+"""
+
+PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+
+
+def create_app(sessions: Sessions, broker: Broker, settings: Settings) -> FastAPI:
+    """The API over a database and a broker; its lifespan runs the publisher and the reconciler."""
+    reconciler = Reconciler(sessions, broker, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        broker.start()
+        reconciler.start()
+        yield
+        reconciler.stop()
+        broker.stop()
+        sessions.close()
+
+    app = FastAPI(
+        title="stepsize",
+        version=version("stepsize"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={422: {**PROBLEM, "description": "the payload is not valid"}},
+    )
+    app.state.sessions = sessions
+    app.state.broker = broker
+    app.state.settings = settings
+    problems.install(app)
+    for resource in (jobs, series, schedules, catalogue, workers, health):
+        app.include_router(resource.router)
+    _serve_documentation(app)
+    # last, because it answers whatever is left
+    app.frontend("/", directory=str(files("dashboard")), fallback=None)
+
+    # the last one added is the first to see a request
+    if settings.api_key is None:
+        # Without a key only this machine may ask; a foreign page that resolves its own name to
+        # the loopback address would still send that name.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)
+    else:
+        app.add_middleware(ApiKey, key=settings.api_key)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestIds)
+    return app
+
+
+def _serve_documentation(app: FastAPI) -> None:
+    # the assets come from an installed package: the documentation works without a network
+    assets = files("fastapi_offline") / "static"
+    app.mount("/docs/assets", StaticFiles(directory=str(assets)), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="stepsize API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )

@@ -1,0 +1,61 @@
+"""Bounds that a schedule takes from a finished range test, as numbers."""
+
+from typing import cast
+
+from pydantic import ValidationError
+
+from api.problems import FieldError, InvalidError, field_errors
+from schedules import Policy
+from spec.states import State
+from store import jobs
+from store.database import ReadTx
+
+SUGGESTED = {"base_lr": "base_lr", "max_lr": "max_lr", "lr": "fixed_lr"}
+"""Field of a schedule -> which of a range test's suggestions it takes."""
+
+
+def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
+    """Field -> number for every bound of the schedule that names a range test.
+
+    Raises:
+        InvalidError: a job is no finished range test with a suggestion, or the numbers do not
+            make a schedule.
+    """
+    found: dict[str, float] = {}
+    wrong: list[FieldError] = []
+    for field, job_id in schedule.range_tests().items():
+        try:
+            found[field] = _suggestion(tx, job_id, SUGGESTED[field])
+        except LookupError as error:
+            pointer = f"/schedule/{field}/range_test"
+            wrong.append(FieldError(pointer=pointer, detail=str(error)))
+    if wrong:
+        raise InvalidError(wrong)
+    check(schedule, found)
+    return found
+
+
+def check(schedule: Policy, found: dict[str, float]) -> None:
+    """Refuses numbers that do not make a schedule, such as a peak below the base."""
+    try:
+        schedule.with_bounds(found)
+    except ValidationError as error:
+        numbers = {**schedule.model_dump(), **found}
+        wrong = field_errors(error.errors(), numbers, under="/schedule")
+        raise InvalidError(wrong) from error
+
+
+def _suggestion(tx: ReadTx, job_id: str, name: str) -> float:
+    try:
+        job = jobs.get(tx, job_id)
+    except jobs.JobNotFoundError:
+        raise LookupError(f"there is no job {job_id}") from None
+    if job.kind != "range_test":
+        raise LookupError(f"{job_id} is a {job.kind}, not a range test")
+    if job.state != State.SUCCEEDED or job.result is None:
+        raise LookupError(f"{job_id} is {job.state}; wait until it has succeeded")
+    suggestion = job.result["suggestion"]
+    if suggestion is None:
+        status = job.result["status"]
+        raise LookupError(f"{job_id} ended with status '{status}' and suggests no learning rate")
+    return cast("dict[str, float]", suggestion)[name]

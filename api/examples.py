@@ -1,0 +1,67 @@
+"""Example requests for the interactive documentation; a test submits each of them."""
+
+from fastapi.openapi.models import Example
+
+_COMMON = {
+    "model": {"name": "mlp", "params": {"hidden": [784]}},
+    "data": {"name": "fashion-mnist"},
+    "batch_size": 200,
+    "optimizer": {"name": "adam"},
+}
+
+JOBS: dict[str, Example] = {
+    "range test": {
+        "summary": "find the learning rates a network can be trained with",
+        "value": {
+            "kind": "range_test",
+            "name": "fashion mlp",
+            **_COMMON,
+            "range": {"start": 1e-7, "end": 10.0, "iterations": 300, "ramp": "exponential"},
+            "repeats": 3,
+        },
+    },
+    "training": {
+        "summary": "train under a cyclical learning rate",
+        "value": {
+            "kind": "training",
+            **_COMMON,
+            "schedule": {
+                "policy": "triangular2",
+                "base_lr": 0.001,
+                "max_lr": 0.006,
+                "step_size": {"epochs": 2},
+            },
+            "length": {"cycles": 2},
+            "evaluate": {"every": {"epochs": 1}},
+        },
+    },
+    "training on digits": {
+        "summary": "a few seconds, on data that is always there",
+        "value": {
+            "kind": "training",
+            "model": {"name": "mlp", "params": {"hidden": [64]}},
+            "data": {"name": "digits"},
+            "batch_size": 32,
+            "optimizer": {"name": "sgd", "params": {"momentum": 0.9}},
+            "schedule": {"policy": "constant", "lr": 0.05},
+            "length": {"epochs": 5},
+            "record": ["accuracy"],
+        },
+    },
+}
+
+PREVIEWS: dict[str, Example] = {
+    "triangular2": {
+        "summary": "three cycles, each half as high as the one before",
+        "value": {
+            "schedule": {
+                "policy": "triangular2",
+                "base_lr": 0.001,
+                "max_lr": 0.006,
+                "step_size": 2000,
+            },
+            "iterations": 12000,
+            "points": 500,
+        },
+    },
+}

@@ -1,0 +1,44 @@
+"""Whether the server lives, and whether it can do its work."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+from redis import RedisError
+
+from api.parts import BrokerPart, SessionsPart
+from api.problems import answer
+from store import jobs
+from store.database import Unavailable, describe
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """Fine."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz")
+async def alive() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/readyz", response_model=Health)
+def ready(sessions: SessionsPart, broker: BrokerPart) -> Health | Response:
+    """Database and broker answer too; 503 says which does not."""
+    faults: list[str] = []
+    try:
+        with sessions.read() as tx:
+            jobs.find(tx, limit=1)
+    except Unavailable as error:
+        faults.append(f"database: {describe(error)} (does it need `stepsize migrate`?)")
+    try:
+        broker.ping()
+    except RedisError as error:
+        faults.append(f"broker: {error} (jobs are accepted, and run once it is back)")
+    if faults:
+        return answer(503, "; ".join(faults), headers={"Retry-After": "5"})
+    return Health()

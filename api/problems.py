@@ -1,0 +1,185 @@
+"""Every error answer, as application/problem+json (RFC 9457)."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from store.chunks import DamagedChunkError
+from store.database import Unavailable, describe
+from store.jobs import JobNotFoundError, WrongStateError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of the request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error answer."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class ProblemError(Exception):
+    """Raised by a route to answer with a problem."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors)
+
+
+class InvalidError(ProblemError):
+    """The payload is well-formed but asks for something that cannot be."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("the request is not valid", errors)
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "InvalidError":
+        """One wrong field."""
+        return cls([FieldError(pointer=pointer, detail=detail)])
+
+
+class NotAcceptableError(ProblemError):
+    """No representation that the client accepts."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+
+
+def answer(
+    status: int,
+    detail: str | None = None,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem as a response."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def field_errors(errors: Sequence[Any], body: Any, *, under: str = "") -> list[FieldError]:
+    """Pydantic's errors with JSON pointers instead of locations.
+
+    A location also names the branches of unions it went through; only what is a key of the
+    body, or would be one, belongs in a pointer.
+    """
+    return [
+        FieldError(
+            pointer=under + _pointer(each, body),
+            detail=each["msg"],
+        )
+        for each in errors
+    ]
+
+
+def _pointer(error: Any, body: Any) -> str:
+    path: list[int | str] = []
+    at = body
+    missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
+    for depth, part in enumerate(error["loc"]):
+        if isinstance(at, dict) and (part in at or depth == missing):
+            path.append(part)
+            at = at.get(part)
+        elif isinstance(at, list | tuple) and isinstance(part, int) and part < len(at):
+            path.append(part)
+            at = at[part]
+    if "field" in error.get("ctx", {}):
+        path.append(error["ctx"]["field"])
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+async def _invalid(_: Request, error: Any) -> JSONResponse:
+    found: list[FieldError] = []
+    for each in error.errors():
+        source, *rest = each["loc"]
+        if source == "body" and each["type"] == "json_invalid":
+            reason = each.get("ctx", {}).get("error", "cannot be parsed")
+            found.append(FieldError(pointer="", detail=f"the body is not JSON: {reason}"))
+        elif source == "body":
+            found += field_errors([{**each, "loc": rest}], error.body)
+        else:
+            found.append(FieldError(pointer=f"/{rest[0]}", detail=each["msg"]))
+    return answer(422, "the request is not valid", errors=found)
+
+
+async def _problem(_: Request, error: Any) -> JSONResponse:
+    return answer(error.status, error.detail, errors=error.errors)
+
+
+async def _missing(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no job {error}")
+
+
+async def _conflict(_: Request, error: Any) -> JSONResponse:
+    return answer(409, str(error))
+
+
+async def _damaged(_: Request, error: Any) -> JSONResponse:
+    log.error("series.damaged %s", error)
+    return answer(500, f"the stored series is damaged: {error}")
+
+
+async def _plain(_: Request, error: Any) -> JSONResponse:
+    return answer(error.status_code, error.detail, headers=error.headers)
+
+
+async def _unavailable(_: Request, error: Any) -> JSONResponse:
+    log.error("database.unavailable %s", describe(error))
+    detail = f"the database does not take this now: {describe(error)}"
+    return answer(503, detail, headers={"Retry-After": "5"})
+
+
+async def _unexpected(request: Request, error: Any) -> JSONResponse:
+    log.error("request.failed %s %s", request.method, request.url.path, exc_info=error)
+    return answer(500, "this is a fault of the server; its log has the request")
+
+
+HANDLERS = {
+    RequestValidationError: _invalid,
+    ProblemError: _problem,
+    JobNotFoundError: _missing,
+    WrongStateError: _conflict,
+    DamagedChunkError: _damaged,
+    HTTPException: _plain,
+    **dict.fromkeys(Unavailable, _unavailable),
+    Exception: _unexpected,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Turns every error of the app into a problem; no stack trace leaves the server."""
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, handler)

@@ -1,0 +1,114 @@
+"""The thread that makes losses good: expires leases and tops up wake-ups."""
+
+import logging
+import threading
+import time
+import uuid
+from datetime import timedelta
+
+from redis import RedisError
+
+from api.broker import Broker
+from spec.settings import Settings
+from spec.states import State
+from store import recovery, workers
+from store.database import Sessions, Unavailable, describe
+
+log = logging.getLogger(__name__)
+
+TOP_UP = 200
+"""Wake-ups published per queue and pass at most."""
+
+FORGET_WORKERS = timedelta(days=1)
+
+
+class Reconciler:
+    """One per API process; of many, the one that holds the `leader` row acts."""
+
+    def __init__(self, sessions: Sessions, broker: Broker, settings: Settings) -> None:
+        self._sessions = sessions
+        self._broker = broker
+        self._settings = settings
+        self._holder = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._patience = Patience(settings.lease)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the pass under way."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.step()
+            except Unavailable as error:
+                log.warning("reconcile.failed %s", describe(error))
+                self._patience.restart()
+            self._stop.wait(self._settings.reconcile_seconds)
+
+    def step(self) -> None:
+        """One pass, if this process leads."""
+        tenure = timedelta(seconds=3 * self._settings.reconcile_seconds)
+        with self._sessions.begin() as tx:
+            if not recovery.lead(tx, name="reconciler", holder=self._holder, lease=tenure):
+                self._patience.restart()
+                return
+        if self._patience.over():
+            self._expire()
+        self._top_up()
+
+    def _expire(self) -> None:
+        with self._sessions.begin() as tx:
+            expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
+            workers.forget(tx, unseen_for=FORGET_WORKERS)
+        for job in expired:
+            log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
+            if job.state == State.QUEUED:
+                self._broker.wake(job.queue, job.id)
+
+    def _top_up(self) -> None:
+        with self._sessions.read() as tx:
+            ready = recovery.ready(tx)
+        for queue, count in ready.items():
+            try:
+                missing = min(count - self._broker.waiting(queue), TOP_UP)
+            except RedisError as error:
+                log.warning("broker.unavailable %s", error)
+                return
+            for _ in range(missing):
+                self._broker.wake(queue, "reconciler")
+
+
+class Patience:
+    """Holds expiry back for one lease after a start, a lost leadership or a clock jump.
+
+    Workers could not renew while the database was away or the machine slept: they are given
+    the time to do so before their leases count as lost.
+    """
+
+    def __init__(self, lease: timedelta) -> None:
+        self._lease = lease.total_seconds()
+        self._offset = _clock_offset()
+        self._since = time.monotonic()
+
+    def restart(self) -> None:
+        """Starts the waiting over."""
+        self._offset = _clock_offset()
+        self._since = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether leases may expire now."""
+        if abs(_clock_offset() - self._offset) > self._lease / 4:
+            log.warning("clock.jumped leases get the time to be renewed")
+            self.restart()
+        return time.monotonic() - self._since >= self._lease
+
+
+def _clock_offset() -> float:
+    return time.time() - time.monotonic()
