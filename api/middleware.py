@@ -1,13 +1,17 @@
 """What happens around every request: an id, a limit on the body, the key."""
 
 import hmac
+import logging
 import re
 import uuid
 
+from starlette.exceptions import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import answer
+
+log = logging.getLogger(__name__)
 
 MAX_BODY = 1_000_000
 """Bytes of a request body; a job spec is a few hundred."""
@@ -22,7 +26,10 @@ SECURITY = {
 
 
 class RequestIds:
-    """Gives every answer an X-Request-ID (the client's own where it is sane) and safe headers."""
+    """Gives every answer an X-Request-ID (the client's own where it is sane) and safe headers.
+
+    Also the last to see a fault of the server, so that its answer has the id as well.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -34,20 +41,26 @@ class RequestIds:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SANE_ID.match(given) else uuid.uuid4().hex
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
-
-
-class _TooLargeError(Exception):
-    pass
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("request.failed id=%s %s %s", request_id, scope["method"], scope["path"])
+            if started:
+                raise
+            fault = answer(500, f"a fault of the server; its log has the request {request_id}")
+            await fault(scope, receive, send_with_headers)
 
 
 class BodyLimit:
@@ -61,10 +74,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = answer(413, f"the body is larger than {MAX_BODY} bytes")
+        detail = f"the body is larger than {MAX_BODY} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced) > MAX_BODY:
-            await refusal(scope, receive, send)
+            await answer(413, detail)(scope, receive, send)
             return
         received = 0
 
@@ -73,13 +86,10 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY:
-                raise _TooLargeError
+                raise HTTPException(413, detail)
             return message
 
-        try:
-            await self.app(scope, counted, send)
-        except _TooLargeError:
-            await refusal(scope, receive, send)
+        await self.app(scope, counted, send)
 
 
 class ApiKey:

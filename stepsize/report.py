@@ -1,0 +1,109 @@
+"""Jobs and their results as text for a terminal, and as exit codes."""
+
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stepsize.values import STATUSES, Job
+
+OUTCOMES = {"succeeded": 0, "failed": 1, "cancelled": 3}
+"""Exit code by the state a job ended in."""
+
+output = Console(highlight=False)
+"""What was asked for."""
+
+notes = Console(stderr=True, highlight=False)
+"""What is only said along the way."""
+
+
+def end(job: Job, *, as_json: bool) -> NoReturn:
+    """Prints how the job ended, and exits with the code of its state."""
+    if as_json:
+        typer.echo(job.model_dump_json(indent=2))
+    else:
+        output.print(outcome(job))
+    raise typer.Exit(OUTCOMES[job.state])
+
+
+def outcome(job: Job) -> Table | str:
+    """The end of a job: why it failed, or the result of its kind."""
+    if job.error is not None and job.state == "failed":
+        return f"[red]failed[/] ({escape(job.error.reason)}): {escape(job.error.detail)}"
+    if job.result is None:
+        return f"{job.id} was {job.state} after {job.progress.iteration:,} iterations"
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = _range_test(job) if job.kind == "range_test" else _training(job.result)
+    for name, value in [*rows, ("iterations", _pace(job.result))]:
+        table.add_row(f"[bold]{name}[/]", escape(value))
+    return table
+
+
+def _range_test(job: Job) -> list[tuple[str, str]]:
+    result = job.result or {}
+    status = str(result.get("status"))
+    if not result.get("suggestion"):
+        return [("status", f"{status}: {STATUSES.get(status, 'no suggestion')}")]
+    best = job.suggestion
+    low, high = (result.get("interval") or {}).get("max_lr") or (None, None)
+    spread = "" if low is None else f"  (between {low:.3g} and {high:.3g})"
+    rows = [
+        ("status", f"{status}, agreement {result.get('agreement') or 'unknown'}"),
+        ("base_lr", f"{best.base_lr:.3g}"),
+        ("max_lr", f"{best.max_lr:.3g}{spread}"),
+    ]
+    if best.fixed_lr is not None:
+        rows.append(("fixed_lr", f"{best.fixed_lr:.3g}"))
+    return [*rows, ("use it", f'"max_lr": {{"range_test": "{job.id}"}}')]
+
+
+def _training(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if result.get("val_accuracy") is not None:
+        rows.append(("validation accuracy", f"{result['val_accuracy']:.2%}"))
+    losses = {name: result.get(name) for name in ("val_loss", "train_loss")}
+    rows += [(name, f"{loss:.4g}") for name, loss in losses.items() if loss is not None]
+    if result.get("diverged_at") is not None:
+        rows.append(("diverged", f"at iteration {result['diverged_at']:,}"))
+    return rows
+
+
+def _pace(result: dict[str, Any]) -> str:
+    iterations, seconds = result.get("iterations"), result.get("seconds")
+    if not iterations or not seconds:
+        return str(iterations)
+    return f"{iterations:,} in {seconds:.1f} s ({iterations / seconds:,.0f} it/s)"
+
+
+def listing(jobs: list[Job]) -> Table:
+    """Jobs, one a line; ids are never cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "kind", "state"):
+        table.add_column(name, no_wrap=True, overflow="ignore")
+    table.add_column("done", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("name", no_wrap=True)
+    for job in jobs:
+        table.add_row(
+            job.id, job.kind, job.state, _share(job), _age(job.created_at), escape(job.name or "")
+        )
+    return table
+
+
+def _share(job: Job) -> str:
+    if not job.progress.iterations:
+        return ""
+    return f"{job.progress.iteration / job.progress.iterations:.0%}"
+
+
+def _age(since: datetime | None) -> str:
+    if since is None:
+        return ""
+    seconds = (datetime.now(UTC) - since).total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

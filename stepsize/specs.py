@@ -1,0 +1,114 @@
+"""Job specs written in one call, or read from a JSON, YAML or TOML file."""
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepsize.errors import StepsizeError
+
+Spec = dict[str, Any]
+Named = str | Mapping[str, Any]
+"""A model, dataset or optimizer: its name, or a mapping of its name and parameters."""
+
+
+def range_test(model: Named, data: Named, optimizer: Named, **fields: Any) -> Spec:
+    """The spec of a range test; `fields` are those of the API: batch_size, range, repeats, ..."""
+    return _job("range_test", model, data, optimizer, fields)
+
+
+def training(model: Named, data: Named, optimizer: Named, **fields: Any) -> Spec:
+    """The spec of a training; `fields` are those of the API: batch_size, schedule, length, ..."""
+    return _job("training", model, data, optimizer, fields)
+
+
+def _job(kind: str, model: Named, data: Named, optimizer: Named, fields: Mapping[str, Any]) -> Spec:
+    parts = {"model": model, "data": data, "optimizer": optimizer}
+    named = {
+        field: {"name": part} if isinstance(part, str) else dict(part)
+        for field, part in parts.items()
+    }
+    return {"kind": kind, **named, **fields}
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a file, by its ending; `-` reads JSON, TOML or YAML from standard input.
+
+    Raises:
+        StepsizeError: the file cannot be read, or is not an object that JSON can carry.
+    """
+    if str(path) == "-":
+        return parse_spec(sys.stdin.read(), source="standard input")
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StepsizeError(f"cannot read {file}: {error}") from error
+    parser = _PARSERS.get(file.suffix.lower())
+    return parse_spec(text, source=str(file), parsers=(parser,) if parser else _ANY)
+
+
+def parse_spec(
+    text: str, *, source: str, parsers: tuple[Callable[[str], object], ...] | None = None
+) -> Spec:
+    """The object that the first parser to understand `text` makes of it."""
+    problem = "is empty"
+    for parse in parsers or _ANY:
+        try:
+            value = parse(text)
+        except (ValueError, yaml.YAMLError) as error:
+            problem = f"cannot be parsed: {error}"
+            continue
+        if isinstance(value, dict):
+            return _as_json(value, source)
+        problem = f"must hold an object of fields, not {type(value).__name__}"
+    raise StepsizeError(f"{source} {problem}")
+
+
+def _as_json(value: dict[str, Any], source: str) -> Spec:
+    try:
+        spec: Spec = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise StepsizeError(f"{source} holds what JSON cannot carry: {error}") from error
+    return spec
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and booleans: `1e-7` is a number, `on` and `2026-01-31` are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the way PyYAML is told
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag.rpartition(":")[2] not in {"bool", "float", "timestamp"}
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def _yaml(text: str) -> object:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
+_ANY = (json.loads, tomllib.loads, _yaml)

@@ -1,0 +1,114 @@
+"""One HTTP exchange: tried again when the connection is lost, its refusals turned into errors."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from stepsize.errors import ApiError, FieldError, NotStepsizeError, UnreachableError
+from stepsize.values import Answer as Value
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+PAUSES = (0.1, 0.3, 0.6)
+"""Seconds to wait before each new attempt after a lost connection."""
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class _Problem(Value):
+    """The body of a refusal (RFC 9457)."""
+
+    title: str = ""
+    detail: str | None = None
+    errors: list[FieldError] = []  # noqa: RUF012 - pydantic copies it
+
+
+def connect(
+    url: str | None,
+    api_key: str | None,
+    *,
+    timeout: float,
+    transport: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """A client for the server at `url`, by default STEPSIZE_URL, with its key."""
+    base = (url or os.environ.get("STEPSIZE_URL") or DEFAULT_URL).rstrip("/")
+    key = api_key or os.environ.get("STEPSIZE_API_KEY")
+    if urlsplit(base).scheme not in {"http", "https"}:
+        raise UnreachableError(f"{base} is no http:// or https:// address: set STEPSIZE_URL")
+    return httpx.Client(
+        base_url=base,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+        transport=transport,
+        # a proxy from the environment cannot know this machine's own addresses
+        trust_env=urlsplit(base).hostname not in {"127.0.0.1", "localhost", "::1"},
+    )
+
+
+def send(
+    http: httpx.Client,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """The server's answer; every request made here can be repeated without harm.
+
+    Raises:
+        UnreachableError: no answer came, not even after trying again.
+        ApiError: the server refused.
+    """
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    request = http.build_request(method, path, params=given, json=body, headers=headers)
+    for pause in (*PAUSES, None):
+        try:
+            response = http.send(request)
+        except httpx.TimeoutException as error:
+            raise UnreachableError(f"{http.base_url} did not answer in time") from error
+        except httpx.TransportError as error:
+            if pause is None:
+                raise _unreachable(http, error) from error
+            time.sleep(pause)
+        else:
+            break
+    if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
+        return response
+    raise _refusal(response)
+
+
+def parse(answer: type[Answer], response: httpx.Response) -> Answer:
+    """The body as a value of the type it should have."""
+    try:
+        return answer.model_validate_json(response.content)
+    except ValidationError as error:
+        raise NotStepsizeError(
+            f"{response.url} answered what no stepsize server does: is STEPSIZE_URL right?"
+        ) from error
+
+
+def _unreachable(http: httpx.Client, error: httpx.TransportError) -> UnreachableError:
+    url = str(http.base_url).rstrip("/")
+    if isinstance(error, httpx.ConnectError):
+        return UnreachableError(
+            f"no stepsize server at {url}: start one with `stepsize up` or set STEPSIZE_URL"
+        )
+    return UnreachableError(f"the connection to {url} was lost: {error}")
+
+
+def _refusal(response: httpx.Response) -> ApiError:
+    try:
+        problem = _Problem.model_validate_json(response.content)
+    except ValidationError:
+        problem = _Problem()
+    return ApiError(
+        response.status_code,
+        problem.title or response.reason_phrase or "refused",
+        detail=problem.detail or "",
+        errors=tuple(problem.errors),
+    )

@@ -1,0 +1,134 @@
+"""What the server answers, as small frozen values."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stepsize.errors import StepsizeError
+
+FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+
+STATUSES = {
+    "no_descent": "the loss never fell",
+    "no_edge_in_range": "no upper limit was found in the range: test to a higher learning rate",
+    "diverged_at_start": "it diverged from the start: test from a lower learning rate",
+    "too_noisy": "too noisy to say: use more repeats, more iterations or a larger batch",
+    "insufficient_points": "too few iterations to say",
+    "nonfinite": "the loss was not finite",
+}
+"""What each status of a range test but `ok` means, and what to do."""
+
+
+class Answer(BaseModel):
+    """A frozen value that keeps whatever else a newer server may say."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Progress(Answer):
+    """Optimizer updates done, and how many there will be once that is known."""
+
+    iteration: int = 0
+    iterations: int | None = None
+
+
+class Failure(Answer):
+    """Why a job failed."""
+
+    reason: str
+    detail: str = ""
+
+
+class Suggestion(Answer):
+    """The learning rates that a range test recommends."""
+
+    base_lr: float
+    max_lr: float
+    fixed_lr: float | None = None
+
+
+class Job(Answer):
+    """A range test or a training, as it was at the time of asking."""
+
+    id: str
+    kind: str
+    state: str
+    name: str | None = None
+    spec: dict[str, Any] = Field(default_factory=dict)
+    progress: Progress = Progress()
+    result: dict[str, Any] | None = None
+    error: Failure | None = None
+    attempt: int = 0
+    sweep: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether only a retry can move the job on."""
+        return self.state in FINISHED
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job ended with a result."""
+        return self.state == "succeeded"
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """What the finished range test recommends.
+
+        Raises:
+            StepsizeError: the job has no suggestion; the message says why.
+        """
+        if not self.finished:
+            raise StepsizeError(f"{self.id} is {self.state}: it has no suggestion yet")
+        if self.result is None or not self.result.get("suggestion"):
+            status = (self.result or {}).get("status", self.state)
+            raise StepsizeError(f"{self.id} has no suggestion: {status}")
+        return Suggestion.model_validate(self.result["suggestion"])
+
+
+class JobPage(Answer):
+    """One page of a list of jobs."""
+
+    data: list[Job]
+    next_cursor: str | None = None
+
+
+class Worker(Answer):
+    """A process that runs jobs: idle, busy, draining, or lost when it is no longer heard of."""
+
+    name: str
+    state: str
+    device: str | None = None
+    job: str | None = None
+    started_at: datetime | None = None
+    last_heartbeat: datetime | None = None
+
+
+class WorkerList(Answer):
+    """Every worker the server knows."""
+
+    data: list[Worker]
+
+
+class Figures(Answer):
+    """One recorded quantity of one repeat; extremes are over finite values."""
+
+    repeat: int
+    name: str
+    count: int
+    first: float | None
+    last: float | None
+    min: float | None
+    min_at: int | None
+    max: float | None
+    max_at: int | None
+
+
+class Summary(Answer):
+    """Every quantity that a job has recorded."""
+
+    data: list[Figures]

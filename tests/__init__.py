@@ -1,0 +1,1 @@
+"""The tests, in tiers: unit, store, api, worker, e2e."""

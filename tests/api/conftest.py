@@ -1,0 +1,50 @@
+"""The application over a real database, with a broker that only takes notes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from redis import ConnectionError as BrokerDownError
+
+from api.app import create_app
+from api.broker import Broker
+from spec.settings import Settings
+from store.database import Sessions
+
+
+class NotedBroker(Broker):
+    """Wake-ups are noted instead of sent."""
+
+    def __init__(self) -> None:
+        self.woken: list[tuple[str, str]] = []
+        self.queued: dict[str, int] = {}
+        self.down = False
+
+    def wake(self, queue_name: str, hint: str) -> None:
+        self.woken.append((queue_name, hint))
+
+    def waiting(self, queue_name: str) -> int:
+        if self.down:
+            raise BrokerDownError("connection refused")
+        return self.queued.get(queue_name, 0)
+
+    def ping(self) -> None:
+        if self.down:
+            raise BrokerDownError("connection refused")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(database_url=database_url, broker_url="redis://unused", data_dir=tmp_path)
+
+
+@pytest.fixture
+def broker() -> NotedBroker:
+    return NotedBroker()
+
+
+@pytest.fixture
+def client(sessions: Sessions, broker: NotedBroker, settings: Settings) -> Iterator[TestClient]:
+    app = create_app(sessions, broker, settings)
+    yield TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)

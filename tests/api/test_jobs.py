@@ -1,0 +1,197 @@
+"""Submitting, finding and controlling jobs over HTTP."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.examples import JOBS
+from spec.states import Reason
+from store import leases
+from store.database import Sessions
+from tests.api.conftest import NotedBroker
+from tests.factories import claimed, queued, range_test_json, training_json
+
+
+def finish_range_test(client: TestClient, sessions: Sessions, **result: Any) -> str:
+    job_id: str = client.post("/v1/jobs", json=range_test_json()).json()["id"]
+    lease = claimed(sessions)
+    suggestion = {"base_lr": 0.01, "max_lr": 0.04, "fixed_lr": 0.02}
+    ended = {"status": "ok", "suggestion": suggestion} | result
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, ended)
+    return job_id
+
+
+def test_a_submitted_job_waits_and_wakes_a_worker(client: TestClient, broker: NotedBroker) -> None:
+    sent = training_json(name="first", tags={"project": "demo"}, queue="gpu")
+    answer = client.post("/v1/jobs", json=sent)
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert job["state"] == "queued"
+    assert job["progress"] == {"iteration": 0, "iterations": None}
+    assert (job["result"], job["error"], job["attempt"], job["sweep"]) == (None, None, 0, None)
+    shown = job["spec"]
+    assert all(shown[field] == sent[field] for field in ("kind", "model", "length", "tags", "name"))
+    assert (shown["seed"], shown["precision"], shown["priority"]) == (0, "fp32", 0)
+    assert job["created_at"].endswith("Z")
+    assert broker.woken == [("gpu", job["id"])]
+    assert client.get(answer.headers["Location"]).json() == job
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_example_of_the_documentation_is_accepted(client: TestClient, name: str) -> None:
+    assert client.post("/v1/jobs", json=JOBS[name]["value"]).status_code == 201
+
+
+def test_what_a_job_shows_can_be_submitted_again(client: TestClient) -> None:
+    first = client.post("/v1/jobs", json=training_json()).json()
+    second = client.post("/v1/jobs", json=first["spec"]).json()
+    assert second["spec"] == first["spec"]
+
+
+def test_weak_etag(client: TestClient, sessions: Sessions) -> None:
+    url = client.post("/v1/jobs", json=training_json()).headers["Location"]
+    etag = client.get(url).headers["ETag"]
+    same = client.get(url, headers={"If-None-Match": etag})
+    assert (same.status_code, same.content) == (304, b"")
+    claimed(sessions)
+    assert client.get(url, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_list_is_newest_first_in_pages(client: TestClient) -> None:
+    ids = [client.post("/v1/jobs", json=training_json()).json()["id"] for _ in range(5)]
+    seen: list[str] = []
+    url: str | None = "/v1/jobs?limit=2&kind=training"
+    while url:
+        page = client.get(url)
+        seen += [job["id"] for job in page.json()["data"]]
+        link = page.headers.get("Link")
+        assert (link is None) == (page.json()["next_cursor"] is None)
+        url = link and link[1 : link.index(">")]
+        assert link is None or link.endswith('rel="next"')
+    assert seen == ids[::-1]
+
+
+def test_filters(client: TestClient, sessions: Sessions) -> None:
+    named = client.post("/v1/jobs", json=training_json(name="x")).json()["id"]
+    tags = {"project": "demo", "run": "a:b"}
+    tagged = client.post("/v1/jobs", json=range_test_json(tags=tags)).json()["id"]
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in client.get(f"/v1/jobs?{query}").json()["data"]]
+
+    assert ids("name=x") == [named]
+    assert ids("kind=range_test") == [tagged]
+    assert ids("tag=project:demo&tag=run:a:b") == [tagged]
+    assert ids("tag=project:demo&tag=run:b") == []
+    assert ids("state=running") == []
+    claimed(sessions)
+    assert ids("state=running&state=failed") == [named]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("limit=0", "/limit"),
+        ("limit=501", "/limit"),
+        ("state=asleep", "/state"),
+        ("tag=no-colon", "/tag"),
+        ("cursor=../etc", "/cursor"),
+        ("sate=queued", "/sate"),
+    ],
+)
+def test_bad_queries_name_the_parameter(client: TestClient, query: str, pointer: str) -> None:
+    answer = client.get(f"/v1/jobs?{query}")
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+
+
+def test_cancel_and_retry(client: TestClient, broker: NotedBroker) -> None:
+    url = client.post("/v1/jobs", json=training_json()).headers["Location"]
+    for _ in range(2):
+        assert client.post(f"{url}/cancel").json()["state"] == "cancelled"
+    broker.woken.clear()
+    assert client.post(f"{url}/retry").json()["state"] == "queued"
+    assert len(broker.woken) == 1
+
+
+def test_a_running_job_is_asked_to_stop(client: TestClient, sessions: Sessions) -> None:
+    job = queued(sessions)
+    claimed(sessions)
+    answer = client.post(f"/v1/jobs/{job.id}/cancel").json()
+    assert (answer["state"], answer["cancel_requested"]) == ("running", True)
+
+
+def test_wrong_state_is_409(client: TestClient, sessions: Sessions) -> None:
+    job = queued(sessions)
+    url = f"/v1/jobs/{job.id}"
+    refused = client.delete(url)
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "a job that is queued cannot be deleted"
+    lease = claimed(sessions)
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {})
+    assert client.post(f"{url}/cancel").status_code == 409
+    assert client.post(f"{url}/retry").status_code == 409
+    assert client.delete(url).status_code == 204
+    assert client.get(url).status_code == 404
+
+
+def test_a_failure_shows_its_reason(client: TestClient, sessions: Sessions) -> None:
+    job = queued(sessions)
+    lease = claimed(sessions)
+    with sessions.begin() as tx:
+        leases.fail(tx, lease, Reason.OOM, "needs 64 GB")
+    shown = client.get(f"/v1/jobs/{job.id}").json()
+    assert shown["error"] == {"reason": "oom", "detail": "needs 64 GB"}
+
+
+@pytest.mark.parametrize("verb", ["", "/cancel", "/retry", "/series", "/series/summary"])
+def test_unknown_jobs_are_404(client: TestClient, verb: str) -> None:
+    method = "POST" if verb in {"/cancel", "/retry"} else "GET"
+    answer = client.request(method, f"/v1/jobs/job_none{verb}")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_bounds_from_a_range_test(client: TestClient, sessions: Sessions) -> None:
+    source = finish_range_test(client, sessions)
+    ref = {"range_test": source}
+    schedule = {"policy": "triangular", "base_lr": ref, "max_lr": ref, "step_size": 10}
+    job = client.post("/v1/jobs", json=training_json(schedule=schedule)).json()
+    assert job["spec"]["schedule"]["max_lr"] == ref
+    assert job["resolved"]["bounds"] == {"base_lr": 0.01, "max_lr": 0.04}
+    constant = {"policy": "constant", "lr": ref}
+    job = client.post("/v1/jobs", json=training_json(schedule=constant)).json()
+    assert job["resolved"]["bounds"] == {"lr": 0.02}
+
+
+def test_bounds_that_cannot_be_taken(client: TestClient, sessions: Sessions) -> None:
+    def refused(schedule: dict[str, Any]) -> list[dict[str, str]]:
+        answer = client.post("/v1/jobs", json=training_json(schedule=schedule))
+        assert answer.status_code == 422
+        errors: list[dict[str, str]] = answer.json()["errors"]
+        return errors
+
+    def schedule(ref: str, **changes: Any) -> dict[str, Any]:
+        bound = {"range_test": ref}
+        return {"policy": "triangular", "base_lr": 0.001, "max_lr": bound, "step_size": 9} | changes
+
+    (error,) = refused(schedule("job_0"))
+    assert error == {
+        "pointer": "/schedule/max_lr/range_test",
+        "detail": "there is no job job_0",
+    }
+    training = client.post("/v1/jobs", json=training_json()).json()["id"]
+    assert "not a range test" in refused(schedule(training))[0]["detail"]
+    claimed(sessions)
+    waiting = client.post("/v1/jobs", json=range_test_json()).json()["id"]
+    assert "wait until it has succeeded" in refused(schedule(waiting))[0]["detail"]
+    claimed(sessions)
+    flat = finish_range_test(client, sessions, status="no_descent", suggestion=None)
+    assert "no_descent" in refused(schedule(flat))[0]["detail"]
+    good = finish_range_test(client, sessions)
+    (error,) = refused(schedule(good, base_lr=0.5))
+    assert error == {"pointer": "/schedule/max_lr", "detail": "must be >= base_lr"}

@@ -1,0 +1,191 @@
+"""Previews, catalogue, workers, health, documentation, and what surrounds every request."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.examples import PREVIEWS
+from schedules import POLICIES, Triangular2
+from spec.settings import Settings
+from store import workers
+from store.database import Sessions, connect
+from tests.api.conftest import NotedBroker
+from tests.factories import training_json
+
+
+def preview(client: TestClient, **body: object) -> object:
+    answer = client.post("/v1/schedules/preview", json=body)
+    return answer.json() if answer.status_code == 200 else answer.json()["errors"][0]["pointer"]
+
+
+def test_preview_is_the_schedule_itself(client: TestClient) -> None:
+    given = {"policy": "triangular2", "base_lr": 0.001, "max_lr": 0.006, "step_size": 7}
+    expected = Triangular2(base_lr=0.001, max_lr=0.006, step_size=7).lr_at(range(50), iterations=50)
+    found = preview(client, schedule=given, iterations=50)
+    assert found["columns"] == {"iteration": list(range(50)), "lr": expected.tolist()}
+    some = preview(client, schedule=given, iterations=50, points=5)
+    assert some["columns"]["iteration"] == [0, 12, 24, 37, 49]
+    assert some["columns"]["lr"] == expected[[0, 12, 24, 37, 49]].tolist()
+
+
+def test_preview_shows_momentum_and_takes_epochs(client: TestClient) -> None:
+    given = training_json()["schedule"] | {
+        "step_size": {"epochs": 0.5},
+        "base_momentum": 0.8,
+        "max_momentum": 0.9,
+    }
+    found = preview(client, schedule=given, iterations=21, iterations_per_epoch=20)
+    assert found["columns"]["lr"][10] == 0.1
+    assert found["columns"]["momentum"][10] == pytest.approx(0.8)
+    assert preview(client, schedule=given, iterations=21) == "/iterations_per_epoch"
+
+
+def test_long_previews_need_points(client: TestClient) -> None:
+    schedule = training_json()["schedule"]
+    assert preview(client, schedule=schedule, iterations=10**9) == "/points"
+    found = preview(client, schedule=schedule, iterations=10**9, points=3)
+    assert found["columns"]["iteration"] == [0, 500_000_000, 999_999_999]
+    assert preview(client, schedule=schedule, iterations=0) == "/iterations"
+    assert preview(client, schedule={"policy": "x"}, iterations=1) == "/schedule"
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+def test_every_example_preview(client: TestClient, name: str) -> None:
+    assert client.post("/v1/schedules/preview", json=PREVIEWS[name]["value"]).status_code == 200
+
+
+def test_every_policy_is_in_the_catalogue(client: TestClient) -> None:
+    entries = client.get("/v1/schedules").json()["data"]
+    assert {each["name"] for each in entries} == {
+        policy.model_fields["policy"].default for policy in POLICIES
+    }
+    for entry in entries:
+        assert entry["formula"]
+        assert entry["description"]
+        assert entry["parameters"]["properties"]["policy"]["const"] == entry["name"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("models", {"mlp", "lenet", "resnet"}),
+        ("datasets", {"digits", "fashion-mnist", "mnist", "cifar10", "synthetic"}),
+        ("optimizers", {"sgd", "adam", "adamw", "rmsprop"}),
+    ],
+)
+def test_catalogue(client: TestClient, kind: str, names: set[str]) -> None:
+    entries = client.get(f"/v1/{kind}").json()["data"]
+    assert {entry["name"] for entry in entries} == names
+    assert all(entry["parameters"]["type"] == "object" for entry in entries)
+    assert all(entry["description"] for entry in entries)
+
+
+def test_workers(client: TestClient, sessions: Sessions) -> None:
+    assert client.get("/v1/workers").json() == {"data": []}
+    with sessions.begin() as tx:
+        workers.report(
+            tx,
+            name="cpu-1@host",
+            device="cpu",
+            state="busy",
+            job_id="job_1",
+            queues=["default"],
+            versions={"torch": "2.13.0"},
+            started_at=datetime.now(UTC),
+        )
+    (worker,) = client.get("/v1/workers").json()["data"]
+    assert worker.items() >= {"name": "cpu-1@host", "state": "busy", "job": "job_1"}.items()
+
+
+def test_health(client: TestClient, broker: NotedBroker) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok"}
+    broker.down = True
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("broker: connection refused")
+    assert answer.headers["Retry-After"]
+
+
+def test_a_database_that_is_not_migrated(settings: Settings, tmp_path: Path) -> None:
+    empty = connect(f"sqlite:///{tmp_path}/empty.db")
+    client = TestClient(create_app(empty, NotedBroker(), settings), base_url="http://127.0.0.1")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "stepsize migrate" in answer.json()["detail"]
+    answer = client.get("/v1/jobs")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    empty.close()
+
+
+def test_a_full_disk_is_a_503_that_says_so(settings: Settings, tmp_path: Path) -> None:
+    full = connect(f"sqlite:///{tmp_path / 'stepsize.db'}")
+    if not settings.database_url.startswith("sqlite"):
+        pytest.skip("SQLite can be told to be full")
+    from migrations.run import upgrade
+
+    upgrade(full)
+    with full.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    from sqlalchemy import event
+
+    event.listen(
+        full.engine,
+        "checkout",
+        lambda connection, *_: connection.execute(f"PRAGMA max_page_count={pages}"),
+    )
+    client = TestClient(create_app(full, NotedBroker(), settings), base_url="http://127.0.0.1")
+    answers = [client.post("/v1/jobs", json=training_json(name="x" * 200)) for _ in range(40)]
+    refused = [answer for answer in answers if answer.status_code != 201]
+    assert {answer.status_code for answer in refused} == {503}
+    assert "disk is full" in refused[0].json()["detail"]
+    assert client.get("/v1/jobs").status_code == 200
+    full.close()
+
+
+def test_documentation_needs_no_network(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text.replace("http://127.0.0.1", "")
+    assert "https://" not in page.text
+    assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+    assert client.get("/").status_code == 200
+
+
+def test_the_contract_is_openapi_3_1(client: TestClient) -> None:
+    contract = client.get("/openapi.json").json()
+    assert contract["openapi"].startswith("3.1")
+    assert contract["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ]
+
+
+def test_every_answer_has_a_request_id(client: TestClient) -> None:
+    given = client.get("/healthz", headers={"X-Request-ID": "trace-7"})
+    assert given.headers["X-Request-ID"] == "trace-7"
+    for path in ("/healthz", "/nothing", "/v1/jobs/job_x"):
+        assert len(client.get(path).headers["X-Request-ID"]) == 32
+    mad = client.get("/healthz", headers={"X-Request-ID": "a b"})
+    assert mad.headers["X-Request-ID"] != "a b"
+
+
+def test_without_a_key_only_this_machine_is_answered(client: TestClient) -> None:
+    assert client.get("/v1/jobs", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/v1/jobs", headers={"Host": "localhost:8000"}).status_code == 200
+
+
+def test_with_a_key_only_its_bearers_are(sessions: Sessions, settings: Settings) -> None:
+    key = "ss_0123456789abcdef"
+    guarded = create_app(sessions, NotedBroker(), settings.model_copy(update={"api_key": key}))
+    client = TestClient(guarded, base_url="http://stepsize.example")
+    for wrong in (None, "Bearer", "Bearer nope", f"Basic {key}", f"Bearer {key}x", "Bearer \xff"):
+        headers = {} if wrong is None else {"Authorization": wrong.encode("latin-1")}
+        answer = client.get("/v1/jobs", headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert client.get("/v1/jobs", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    assert client.get("/healthz").status_code == 200

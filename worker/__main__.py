@@ -1,0 +1,52 @@
+"""Starts one worker node: `python -m worker`, configured by the environment."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+from spec.settings import Settings, SettingsError
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What must be set before Celery, OpenMP and the C library start; what is set already wins.
+
+    REMAP_SIGTERM: a SIGTERM ends the node at once, and its job hands itself back.
+    OMP_WAIT_POLICY: threads that spin while they wait would slow a busy neighbour, such as the
+    API on the same machine, several times over.
+    MALLOC_*: freed activations are kept for the next iteration instead of being given back to
+    the kernel and faulted in again, page by page.
+    CUDA_DEVICE_ORDER: numbers of GPUs mean the same as in nvidia-smi.
+    """
+    return {
+        "REMAP_SIGTERM": "SIGQUIT",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "17179869184",
+        "MALLOC_TOP_PAD_": "67108864",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **environ,
+    }
+
+
+def arguments(settings: Settings) -> list[str]:
+    """The command line of the Celery node."""
+    name = f"{settings.device.replace(':', '')}-{os.getpid()}@{socket.gethostname()}"
+    options = ["-n", name, "-Q", settings.queues, "--loglevel", "WARNING"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [sys.executable, "-m", "celery", "-A", "worker.app", "worker", *options, *quiet]
+
+
+def main() -> int:
+    """Becomes the node."""
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
+        return 2
+    command = arguments(settings)
+    os.execve(command[0], command, environment(os.environ))  # noqa: S606 - no shell is meant
+
+
+if __name__ == "__main__":
+    sys.exit(main())

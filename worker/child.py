@@ -1,0 +1,123 @@
+"""The process that runs jobs, one after the other, on one device."""
+
+import logging
+import os
+import platform
+import socket
+import threading
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from spec.settings import Settings
+from store import leases, workers
+from store.database import Sessions, Unavailable, connect, describe
+from worker.parent import die_with_parent, offer_to_oom_killer
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """Claims and runs jobs, and says that it is there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._queues = [queue.strip() for queue in settings.queues.split(",")]
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._presence = threading.Thread(target=self._report, name="presence", daemon=True)
+        self._job_id: str | None = None
+        self._draining = False
+        self._started_at = datetime.now(UTC)
+
+    def start(self) -> None:
+        """Takes the device and announces itself; runs once, before the first job."""
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        )
+        die_with_parent()
+        offer_to_oom_killer()
+        from worker.devices import describe_device, take  # noqa: PLC0415 - imports torch: seconds
+
+        self._device: torch.device = take(self._settings.device)
+        self._device_name = describe_device(self._device)
+        # the parent's id: a child that is replaced keeps the name of its node
+        self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
+        self._versions = {
+            "python": platform.python_version(),
+            "stepsize": version("stepsize"),
+            "torch": version("torch"),
+        }
+        self._sessions: Sessions = connect(self._settings.database_url)
+        self._presence.start()
+        log.info("worker.started name=%s device=%s", self.name, self._device_name)
+
+    def stop(self) -> None:
+        """Says goodbye."""
+        self._stop.set()
+        self._changed.set()
+        self._presence.join(timeout=5)
+        try:
+            with self._sessions.begin() as tx:
+                workers.leave(tx, self.name)
+        except Unavailable as error:
+            log.warning("worker.leave_failed %s", describe(error))
+        log.info("worker.stopped name=%s", self.name)
+
+    def work(self, hint: str) -> None:
+        """Runs ready jobs until there are none, or the node shuts down."""
+        from worker.job import run  # noqa: PLC0415 - imports torch
+
+        while not self._draining:
+            try:
+                with self._sessions.begin() as tx:
+                    claimed = leases.claim(
+                        tx,
+                        worker=self.name,
+                        queues=self._queues,
+                        lease=self._settings.lease,
+                    )
+            except Unavailable as error:
+                log.warning("job.claim_failed hint=%s %s", hint, describe(error))
+                return  # the reconciler wakes a worker again
+            if claimed is None:
+                return
+            job, lease = claimed
+            log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
+            self._now(job.id)
+            self._draining = run(
+                job,
+                lease,
+                sessions=self._sessions,
+                settings=self._settings,
+                device=self._device,
+            )
+            self._now(None)
+
+    def _now(self, job_id: str | None) -> None:
+        self._job_id = job_id
+        self._changed.set()
+
+    def _report(self) -> None:
+        while not self._stop.is_set():
+            busy = self._job_id is not None
+            try:
+                with self._sessions.begin() as tx:
+                    workers.report(
+                        tx,
+                        name=self.name,
+                        device=self._device_name,
+                        state="draining" if self._draining else "busy" if busy else "idle",
+                        job_id=self._job_id,
+                        queues=self._queues,
+                        versions=self._versions,
+                        started_at=self._started_at,
+                    )
+            except Unavailable as error:
+                log.warning("worker.report_failed %s", describe(error))
+            self._changed.wait(self._settings.heartbeat_seconds)
+            self._changed.clear()

@@ -1,0 +1,100 @@
+"""How a job computes on its device: precision, the matrix product behind fp32, determinism."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from spec.jobs import Precision
+
+ONEDNN_FROM = 1 << 20
+"""Multiply-adds of one matrix product from which oneDNN's overhead per call is made up for."""
+
+# torch's name for "oneDNN may round to bf16 if that pays": on most CPUs it never does
+ONEDNN = "medium"
+EXACT = "highest"
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The numerical choices of a job; the same for the same job on the same machine."""
+
+    device: torch.device
+    precision: Precision
+    matmul: str
+
+    @classmethod
+    def choose(cls, device: torch.device, precision: Precision, *, products: int) -> "Numerics":
+        """`products`: multiply-adds in the job's largest matrix product."""
+        if device.type == "cuda":
+            return cls(device, precision, "high" if precision == "tf32" else EXACT)
+        pays = device.type == "cpu" and products >= ONEDNN_FROM
+        return cls(device, precision, ONEDNN if pays and onednn_is_exact() else EXACT)
+
+    def autocast(self) -> AbstractContextManager[torch.autocast | None]:
+        """The context of a forward pass; enter a new one each time, it caches the weights."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def notes(self) -> dict[str, JsonValue]:
+        """What to remember about a job beside its spec."""
+        notes: dict[str, JsonValue] = {"torch": torch.__version__, "device": str(self.device)}
+        if self.device.type == "cpu":
+            notes["threads"] = torch.get_num_threads()
+            notes["matmul"] = "onednn" if self.matmul == ONEDNN else "default"
+        if self.device.type == "cuda":
+            notes["device_name"] = torch.cuda.get_device_name(self.device)
+        return notes
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Set torch's global state for the job, and put it back: one job per process at a time."""
+        cudnn = torch.backends.cudnn
+        matmul = torch.get_float32_matmul_precision()
+        before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+        try:
+            torch.set_float32_matmul_precision(self.matmul)
+            cudnn.allow_tf32 = self.precision == "tf32"
+            cudnn.deterministic, cudnn.benchmark = True, False
+            yield
+        finally:
+            torch.set_float32_matmul_precision(matmul)
+            cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+@cache
+def onednn_is_exact() -> bool:
+    """Whether oneDNN's matrix products keep fp32's accuracy on this CPU.
+
+    They are up to twice as fast as the default on some, and round to bf16 on others. Decided by
+    the error alone, so that every run of a machine decides alike.
+    """
+    before = torch.get_float32_matmul_precision()
+    try:
+        errors = {}
+        for setting in (EXACT, ONEDNN):
+            torch.set_float32_matmul_precision(setting)
+            errors[setting] = max(_error(*shape) for shape in ((200, 784, 784), (256, 512, 64)))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return errors[ONEDNN] <= 4 * errors[EXACT]
+
+
+def _error(m: int, k: int, n: int) -> float:
+    """Largest relative error, against float64, of an (m, k) by (k, n) product in all layouts."""
+    random = torch.Generator().manual_seed(0)
+
+    def matrix(rows: int, columns: int) -> Tensor:
+        return torch.randn(rows, columns, generator=random)
+
+    errors = []
+    for a, b in product((matrix(m, k), matrix(k, m).T), (matrix(k, n), matrix(n, k).T)):
+        exact = a.double() @ b.double()
+        errors.append(float(((a @ b).double() - exact).norm() / exact.norm()))
+    return max(errors)

@@ -1,0 +1,34 @@
+"""How the engine says that a job cannot run, and which of torch's complaints mean what."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from spec.states import Reason
+
+
+class EngineError(Exception):
+    """The job cannot run; `detail` says why, and what to do about it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what torch raises in the block into an EngineError with a reason."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(Reason.OOM, _described(error)) from error
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        # torch's CPU allocator raises a plain RuntimeError
+        reason = Reason.OOM if "can't allocate memory" in str(error) else Reason.CODE
+        raise EngineError(reason, _described(error)) from error
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

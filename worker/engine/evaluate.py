@@ -1,0 +1,67 @@
+"""Measuring a model on a whole split, without leaving a trace in its training."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+from torch.nn import functional
+
+from worker.engine.device import Numerics
+from worker.engine.events import Columns
+from worker.engine.splits import Split
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy on the validation split after so many updates."""
+
+    iteration: int
+    loss: float
+    accuracy: float
+
+    def rank(self) -> tuple[float, float]:
+        """What makes one better than another: accuracy, then loss."""
+        return self.accuracy, -self.loss if math.isfinite(self.loss) else -math.inf
+
+    def columns(self) -> Columns:
+        """One row of the validation series."""
+        return {
+            "iteration": np.array([self.iteration], np.int64),
+            "val_loss": np.array([self.loss]),
+            "val_accuracy": np.array([self.accuracy]),
+        }
+
+    def result(self) -> dict[str, JsonValue]:
+        """As it stands in a job's result."""
+        return {
+            "iteration": self.iteration,
+            "val_loss": number(self.loss),
+            "val_accuracy": self.accuracy,
+        }
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, numerics: Numerics, iteration: int) -> Evaluation:
+    """Measure the model, and put it back into training mode."""
+    model.eval()
+    losses, hits = [], []
+    for inputs, labels in zip(
+        torch.split(split.inputs, BATCH), torch.split(split.labels, BATCH), strict=True
+    ):
+        with numerics.autocast():
+            scores = model(inputs)
+        losses.append(functional.cross_entropy(scores.float(), labels, reduction="sum"))
+        hits.append((scores.argmax(1) == labels).sum())
+    model.train()
+    loss, hit = (torch.stack(each).cpu().double().sum().item() for each in (losses, hits))
+    return Evaluation(iteration, loss / len(split), hit / len(split))
+
+
+def number(value: float) -> float | None:
+    """The value as JSON can write it: None stands for NaN and the infinities."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,68 @@
+"""One job, from its spec to its result, as a generator of events."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.states import Reason
+from worker.engine.data import load
+from worker.engine.errors import EngineError, explained
+from worker.engine.events import Event, Finished, Plan
+from worker.engine.loop import Pace
+from worker.engine.range_test import range_test
+from worker.engine.recipe import Recipe, prepare
+from worker.engine.train import training
+
+DEFAULT_PACE = Pace()
+
+
+def run(
+    spec: RangeTestSpec | TrainingSpec,
+    *,
+    device: torch.device,
+    data_dir: Path,
+    pace: Pace = DEFAULT_PACE,
+) -> Iterator[Event]:
+    """Run a job: a Plan, then Blocks, then Finished; or raise EngineError.
+
+    Everything happens as the events are asked for, the loading of data included. Closing the
+    generator stops the job at once. One job at a time per process: it sets torch's global state.
+    """
+    with explained():
+        recipe = _prepared(spec, device, data_dir)
+        with recipe.numerics.applied():
+            match spec:
+                case RangeTestSpec():
+                    yield from _timed(range_test(spec, recipe, pace=pace))
+                case TrainingSpec():
+                    yield from _timed(training(spec, recipe, pace=pace))
+
+
+def _prepared(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
+    try:
+        return prepare(spec, device, data_dir)
+    except EngineError as error:
+        if error.reason is not Reason.OOM:
+            raise
+        load.cache_clear()  # the data of earlier jobs must not make this one fail
+        return prepare(spec, device, data_dir)
+
+
+def _timed(events: Iterator[Event]) -> Iterator[Event]:
+    """Put into the result how long the events took to make, without what their taker does."""
+    seconds, since = 0.0, perf_counter()
+    for event in events:
+        seconds += perf_counter() - since
+        match event:
+            case Plan():
+                seconds = 0.0
+                yield event
+            case Finished():
+                yield replace(event, result={**event.result, "seconds": seconds})
+            case _:
+                yield event
+        since = perf_counter()

@@ -1,0 +1,104 @@
+"""Everything a run is made from, checked; with a seed it becomes a learner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from spec.components import DATASETS, MODELS, OPTIMIZERS, ComponentParams
+from spec.jobs import Measure, RangeTestSpec, TrainingSpec
+from spec.states import Reason
+from spec.values import Component
+from worker.engine import data, memory, models, optimizers
+from worker.engine.device import Numerics
+from worker.engine.errors import EngineError
+from worker.engine.splits import Dataset
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the runs of a job share, whatever their seed."""
+
+    model: ComponentParams
+    optimizer: ComponentParams
+    dataset: Dataset
+    batch_size: int
+    record: tuple[Measure, ...]
+    numerics: Numerics
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Whole batches in the training split; what is left over sits out, a new part each time."""
+        return len(self.dataset.train) // self.batch_size
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All the state of one run."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+
+
+def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
+    """Check the spec's components, load its data and see that it fits, or raise EngineError."""
+    model = _params(MODELS, "model", spec.model)
+    optimizer = _params(OPTIMIZERS, "optimizer", spec.optimizer)
+    dataset = data.load(_params(DATASETS, "data", spec.data), device=device, data_dir=data_dir)
+    examples = len(dataset.train)
+    if spec.batch_size > examples:
+        raise EngineError(
+            Reason.INVALID,
+            f"/batch_size: {spec.batch_size} is more than the {examples} examples "
+            f"that {spec.data.name} has to train on",
+        )
+    with torch.device("meta"):  # sizes without memory: neither step below allocates any
+        blueprint = models.build(model, dataset.shape, dataset.classes)
+        needed = memory.weights(blueprint) * (2 + optimizers.state_copies(optimizer))
+        memory.require(needed, f"model {spec.model.name} with its optimizer", device)
+        needed += memory.activations(blueprint, torch.empty(spec.batch_size, *dataset.shape))
+        memory.require(needed, f"model {spec.model.name} at batch size {spec.batch_size}", device)
+    largest = max(
+        layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
+    )
+    numerics = Numerics.choose(device, spec.precision, products=spec.batch_size * largest)
+    return Recipe(model, optimizer, dataset, spec.batch_size, spec.record, numerics)
+
+
+def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
+    """A fresh model and optimizer; weights, data order and dropout draw from streams apart."""
+    init, order, dropout = (int(seed) for seed in seeds.generate_state(3, np.uint64))
+    device = recipe.numerics.device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init)
+        # drawn on the CPU, so that a seed means the same weights on every device
+        model = models.build(recipe.model, recipe.dataset.shape, recipe.dataset.classes).to(device)
+    masks = torch.Generator(device).manual_seed(dropout)
+    for layer in model.modules():
+        if isinstance(layer, models.Dropout):
+            layer.generator = masks
+    optimizer = optimizers.build(recipe.optimizer, model.parameters())
+    return Learner(model, optimizer, torch.Generator().manual_seed(order))
+
+
+def _params(
+    catalogue: Mapping[str, type[ComponentParams]], field: str, component: Component
+) -> ComponentParams:
+    """The component's parameters; the API refuses wrong ones, a stored spec may still have them."""
+    if component.name not in catalogue:
+        raise EngineError(
+            Reason.INVALID, f"/{field}/name: {component.name} is none of {', '.join(catalogue)}"
+        )
+    try:
+        return catalogue[component.name].model_validate(component.params)
+    except ValidationError as error:
+        problems = (
+            f"{'/'.join(('', field, 'params', *map(str, each['loc'])))}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise EngineError(Reason.INVALID, "; ".join(problems)) from error
