@@ -22,7 +22,9 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (StepsizeError, TimeoutError) as error:
+        except BrokenPipeError:
+            raise  # whoever read this has seen enough, as in `stepsize jobs | head`
+        except (StepsizeError, OSError) as error:
             notes.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from error
 

@@ -27,6 +27,7 @@ MEDIA = {
 }
 BINARY = {"arrow", "parquet"}
 NOT_ACCEPTABLE = 406
+UNCUT = 400
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job: job_...", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -145,7 +146,8 @@ def jobs(
     if as_json:
         typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
     elif found:
-        output.print(listing(found))
+        # a file or a pipe has no width to fit into
+        output.print(listing(found), width=None if output.is_terminal else UNCUT)
     else:
         notes.print("no jobs")
 

@@ -5,10 +5,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.markup import escape
@@ -50,12 +50,12 @@ def up(
     is started again; the logs are in the data directory.
     """
     place = Place(data_dir, host, port)
-    with _running(place) as service:
+    with suppress(KeyboardInterrupt), _running(place) as service:
         if as_json:
             typer.echo(json.dumps({"url": place.url, "pid": os.getpid()}))
         else:
             _greet(place)
-        _tend_until_interrupted(service)
+        _tend(service)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -84,7 +84,8 @@ def demo(
             output.print(f"drawn into {escape(str(picture))}", soft_wrap=True)
         if keep:
             notes.print("the service stays on: Ctrl-C stops it")
-            _tend_until_interrupted(service)
+            with suppress(KeyboardInterrupt):
+                _tend(service)
     notes.print(
         f"to look again: stepsize up --data-dir {escape(str(place.data_dir))}", soft_wrap=True
     )
@@ -135,10 +136,7 @@ def _greet(place: Place) -> None:
     output.print(f"  data and logs       {escape(str(place.data_dir))}", soft_wrap=True)
 
 
-def _tend_until_interrupted(service: Supervisor) -> None:
-    try:
-        while True:
-            service.tend()
-            time.sleep(0.2)
-    except KeyboardInterrupt:
-        return
+def _tend(service: Supervisor) -> NoReturn:
+    while True:
+        service.tend()
+        time.sleep(0.2)

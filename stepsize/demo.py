@@ -10,7 +10,7 @@ from rich.table import Table
 from stepsize.client import Client
 from stepsize.errors import StepsizeError
 from stepsize.progress import follow
-from stepsize.report import notes
+from stepsize.report import notes, pace
 from stepsize.specs import range_test, training
 from stepsize.values import STATUSES, Job
 
@@ -61,14 +61,14 @@ class Shown:
 
     def table(self) -> Table:
         """What came out, in a few lines."""
-        tested, trained = self.range_test.result or {}, self.training.result or {}
         best = self.range_test.suggestion
+        trained = self.training.result or {}
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in (
-            ("range test", f"{tested['status']}, {_pace(tested)}"),
+            ("range test", f"ok, iterations: {pace(self.range_test)}"),
             ("suggested base_lr", f"{best.base_lr:.3g}"),
             ("suggested max_lr", f"{best.max_lr:.3g}"),
-            ("training", _pace(trained)),
+            ("training", f"iterations: {pace(self.training)}"),
             ("validation accuracy", f"{trained['val_accuracy']:.2%}"),
         ):
             table.add_row(f"[bold]{name}[/]", value)
@@ -120,8 +120,3 @@ def _run(client: Client, spec: dict[str, Any], tend: Callable[[], None]) -> Job:
         why = f": {job.error.detail}" if job.error else ""
         raise StepsizeError(f"{job.name} {job.state}{why}")
     return job
-
-
-def _pace(result: Mapping[str, Any]) -> str:
-    iterations, seconds = result["iterations"], result["seconds"]
-    return f"{iterations:,} iterations in {seconds:.1f} s ({iterations / seconds:,.0f} it/s)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepsize.errors import StepsizeError
 from stepsize.values import STATUSES
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stepsize.client import Client
     from stepsize.series import Series
-    from stepsize.values import Job
+    from stepsize.values import Job, Suggestion
 
 # Okabe and Ito's palette: told apart with any colour vision, and in print
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
@@ -31,9 +31,9 @@ POINTS = 4000
 """Rows of a view: about two for every pixel across."""
 
 LANDMARKS = {
-    "lr_start": "descent\nbegins",
+    "lr_start": "descent begins",
     "lr_min": "minimum",
-    "lr_edge": "edge of\nstability",
+    "lr_edge": "edge of stability",
     "lr_ragged": "ragged",
 }
 
@@ -44,6 +44,14 @@ def draw(client: Client, job: Job, path: Path) -> Path:
     Raises:
         StepsizeError: the job has no series to draw, or matplotlib is not installed.
     """
+    picture = figure(client, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(path, dpi=150, format="png")
+    return path
+
+
+def figure(client: Client, job: Job) -> Figure:
+    """The picture itself: loss by learning rate, or the course of a training by iteration."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - heavy, and only for those who draw
     except ImportError as error:
@@ -61,40 +69,43 @@ def draw(client: Client, job: Job, path: Path) -> Path:
             "legend.frameon": False,
         }
     ):
-        figure = _range_test(client, job) if job.kind == "range_test" else _training(client, job)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, format="png")
-    return path
+        return _range_test(client, job) if job.kind == "range_test" else _training(client, job)
 
 
 def _range_test(client: Client, job: Job) -> Figure:
     repeats = [
         client.series(job, ("loss", "lr"), points=POINTS, repeat=repeat)
-        for repeat in range(job.spec.get("repeats", 1))
+        for repeat in range(job.spec["repeats"])
     ]
     repeats = [series for series in repeats if len(series)]
     if not repeats:
         raise StepsizeError(f"{job.id} recorded nothing to draw")
-    figure, axes = _figure(job, rows=1, height=5.2)
-    ax = axes[0]
-    log = job.spec.get("range", {}).get("ramp", "exponential") == "exponential"
-    ax.set_xscale("log" if log else "linear")
+    picture, (ax,) = _panels(job, rows=1, height=5.2)
+    ramp = job.spec["range"]
+    ax.set_xscale("log" if ramp["ramp"] == "exponential" else "linear")
+    low, high = _loss_limits(repeats)
+    ax.set_ylim(low, high)
+    stopped = False
     for index, series in enumerate(repeats):
         color = REPEATS[index % len(REPEATS)]
         label = f"repeat {index + 1}" if len(repeats) <= len(REPEATS) else None
         ax.plot(series.lr, series.loss, color=color, linewidth=1, alpha=0.8, label=label)
-    low, high = _loss_limits(repeats)
-    ax.set_ylim(low, high)
-    ax.set_xlabel("learning rate (per update)")
-    ax.set_ylabel("training loss (batch mean, before the update)")
+        if series.iteration[-1] + 1 < ramp["iterations"]:
+            ax.plot(series.lr[-1], high, "X", color=color, markersize=9, clip_on=False)
+            stopped = True
     result = job.result or {}
-    _suggestion(ax, job)
+    if result.get("suggestion"):
+        _suggestion(ax, job.suggestion)
     _landmarks(ax, result.get("landmarks") or {})
+    if stopped:
+        ax.plot([], [], "X", color="0.4", label="stopped: it diverges")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("training loss (batch mean, before the update)")
     status = result.get("status", job.state)
     if status != "ok":
         ax.set_title(STATUSES.get(status, status), color=RED, fontsize=10, loc="left")
     ax.legend(loc="lower left", fontsize=9)
-    return figure
+    return picture
 
 
 def _loss_limits(repeats: list[Series]) -> tuple[float, float]:
@@ -108,33 +119,31 @@ def _loss_limits(repeats: list[Series]) -> tuple[float, float]:
     return lowest - 0.08 * drop, min(highest, first + 0.6 * drop) + 0.12 * drop
 
 
-def _suggestion(ax: Axes, job: Job) -> None:
-    if not (job.result or {}).get("suggestion"):
-        return
-    best = job.suggestion
-    label = f"suggested cycle\n{best.base_lr:.2g} to {best.max_lr:.2g}"
+def _suggestion(ax: Axes, best: Suggestion) -> None:
+    label = f"suggested cycle:\n{best.base_lr:.2g} to {best.max_lr:.2g}"
     ax.axvspan(best.base_lr, best.max_lr, color=GREEN, alpha=0.18, linewidth=0, label=label)
     for bound in (best.base_lr, best.max_lr):
         ax.axvline(bound, color=GREEN, linewidth=1)
 
 
-def _landmarks(ax: Axes, landmarks: Mapping[str, Any]) -> None:
-    for name, text in LANDMARKS.items():
-        lr = landmarks.get(name)
-        if lr is None:
-            continue
-        color = RED if name in {"lr_edge", "lr_ragged"} else "0.35"
-        ax.axvline(lr, color=color, linewidth=1, linestyle="--")
+def _landmarks(ax: Axes, landmarks: Mapping[str, float | None]) -> None:
+    known = {name: lr for name, lr in landmarks.items() if name in LANDMARKS and lr is not None}
+    for place, name in enumerate(sorted(known, key=lambda name: known[name])):
+        beyond = name in {"lr_edge", "lr_ragged"}
+        color = RED if beyond else "0.35"
+        ax.axvline(known[name], color=color, linewidth=1, linestyle="--")
         ax.annotate(
-            text,
-            (lr, 1),
+            LANDMARKS[name],
+            (known[name], 1),
             xycoords=("data", "axes fraction"),
-            xytext=(-3, -3),
+            # on steps, since landmarks may be close
+            xytext=(4 if beyond else -4, -4 - 16 * (place % 3)),
             textcoords="offset points",
-            ha="right",
+            ha="left" if beyond else "right",
             va="top",
             fontsize=8,
             color=color,
+            bbox={"boxstyle": "round,pad=0.15", "color": "white", "alpha": 0.8},
         )
 
 
@@ -143,7 +152,7 @@ def _training(client: Client, job: Job) -> Figure:
     if not len(train):
         raise StepsizeError(f"{job.id} recorded nothing to draw")
     validation = client.series(job, ("val_loss", "val_accuracy"))
-    figure, (loss, accuracy, rate) = _figure(job, rows=3, height=7.2)
+    picture, (loss, accuracy, rate) = _panels(job, rows=3, height=7.2)
     loss.plot(train.iteration, train.loss, color=SKY, linewidth=0.7, label="training (per batch)")
     loss.plot(
         validation.iteration,
@@ -162,26 +171,22 @@ def _training(client: Client, job: Job) -> Figure:
     rate.plot(train.iteration, train.lr, color=GREEN, linewidth=1.3)
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)
-    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rate.set_xlabel("iteration (optimizer update)")
     diverged = (job.result or {}).get("diverged_at")
     for ax in (loss, accuracy, rate):
         ax.margins(x=0.01)
         if diverged is not None:
             ax.axvline(diverged, color=RED, linestyle="--", linewidth=1)
-    return figure
+    return picture
 
 
-def _figure(job: Job, *, rows: int, height: float) -> tuple[Figure, list[Axes]]:
+def _panels(job: Job, *, rows: int, height: float) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure  # noqa: PLC0415 - see the module
 
-    figure = Figure(figsize=(8.5, height), layout="constrained")
+    picture = Figure(figsize=(8.5, height), layout="constrained")
     heights = [2.2, 1.2, 1.0] if rows > 1 else [1.0]
-    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)
-    spec = job.spec
-    parts = (spec[field]["name"] for field in ("model", "data", "optimizer") if field in spec)
-    title = job.name or job.kind.replace("_", " ").capitalize()
-    figure.suptitle(
-        f"{title}\n{' · '.join(parts)} · batch {spec.get('batch_size', '?')}", fontsize=11
-    )
-    return figure, list(axes[:, 0])
+    axes = picture.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)
+    parts = " · ".join(job.spec[field]["name"] for field in ("model", "data", "optimizer"))
+    title = job.name or job.kind.replace("_", " ")
+    picture.suptitle(f"{title}\n{parts} · batch {job.spec['batch_size']}", fontsize=11)
+    return picture, list(axes[:, 0])

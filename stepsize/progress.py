@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from stepsize.errors import ApiError, UnreachableError
@@ -35,25 +37,33 @@ def follow(
     """
     loss, seen = None, 0
     bar = _bar(console or Console(stderr=True))
-    task = bar.add_task("", total=None, loss=None)
+    task = bar.add_task("", total=None, loss=None, pace=None)
     try:
         for now in client.watch(job, timeout=timeout):
             at_each_look()
-            bar.start()  # not before there is a job to draw
             done, planned = now.progress.iteration, now.progress.iterations
             if done != seen:
                 newest, seen = _newest_loss(client, now), done
                 loss = loss if newest is None else newest
             # a repeat that diverges ends early: a success has not always run what was planned
             total = max(done, 1) if now.succeeded else planned
-            bar.update(task, description=_headline(now), completed=done, total=total, loss=loss)
+            bar.update(
+                task,
+                description=_headline(now),
+                completed=done,
+                total=total,
+                loss=loss,
+                pace=now.pace,
+            )
+            bar.start()  # not before there is a job to draw
     finally:
         bar.stop()
     return now
 
 
 def _headline(job: Job) -> str:
-    return f"{escape(job.name or job.kind.replace('_', ' '))} [dim]{job.state}[/]"
+    name = escape(job.name or job.kind.replace("_", " "))
+    return name if job.state == "running" else f"{name} [dim]{job.state}[/]"
 
 
 def _newest_loss(client: Client, job: Job) -> float | None:
@@ -69,36 +79,26 @@ def _newest_loss(client: Client, job: Job) -> float | None:
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        _Count(),
-        _Loss(),
-        _Speed(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        _Figures(table_column=Column(no_wrap=True)),
         console=console,
+        expand=True,
     )
 
 
-class _Count(ProgressColumn):
-    """Iterations done, of how many."""
+class _Figures(ProgressColumn):
+    """Iterations done and planned, newest loss, iterations per second, ETA."""
 
     def render(self, task: Task) -> Text:
-        total = "?" if task.total is None else f"{task.total:,.0f}"
-        return Text(f"{task.completed:,.0f}/{total}", style="progress.download")
-
-
-class _Loss(ProgressColumn):
-    """The newest loss."""
-
-    def render(self, task: Task) -> Text:
-        loss = task.fields["loss"]
-        return Text("loss -" if loss is None else f"loss {loss:.4g}")
-
-
-class _Speed(ProgressColumn):
-    """Iterations per second, as seen from here."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("- it/s" if speed is None else f"{speed:,.0f} it/s")
+        planned = "?" if task.total is None else f"{task.total:,.0f}"
+        parts = [f"{task.completed:,.0f}/{planned}"]
+        # the end of a range test is where it diverged: its loss would only alarm
+        if task.fields["loss"] is not None and not task.finished:
+            parts.append(f"loss {task.fields['loss']:.3g}")
+        speed = task.fields["pace"] or task.speed  # the engine's own, or as seen from here
+        if speed is not None:
+            parts.append(f"{speed:,.0f} it/s")
+        if task.time_remaining is not None and not task.finished:
+            parts.append(f"ETA {timedelta(seconds=round(task.time_remaining))}")
+        return Text("  ".join(parts), style="progress.download")

@@ -37,7 +37,7 @@ def outcome(job: Job) -> Table | str:
         return f"{job.id} was {job.state} after {job.progress.iteration:,} iterations"
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = _range_test(job) if job.kind == "range_test" else _training(job.result)
-    for name, value in [*rows, ("iterations", _pace(job.result))]:
+    for name, value in [*rows, ("iterations", pace(job))]:
         table.add_row(f"[bold]{name}[/]", escape(value))
     return table
 
@@ -71,25 +71,27 @@ def _training(result: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _pace(result: dict[str, Any]) -> str:
-    iterations, seconds = result.get("iterations"), result.get("seconds")
-    if not iterations or not seconds:
-        return str(iterations)
-    return f"{iterations:,} in {seconds:.1f} s ({iterations / seconds:,.0f} it/s)"
+def pace(job: Job) -> str:
+    """How many iterations a finished job made, and how fast."""
+    iterations = (job.result or {}).get("iterations", 0)
+    if job.pace is None:
+        return f"{iterations:,}"
+    return f"{iterations:,} in {iterations / job.pace:.1f} s ({job.pace:,.0f} it/s)"
 
 
 def listing(jobs: list[Job]) -> Table:
-    """Jobs, one a line; ids are never cut."""
+    """Jobs, one a line; of a long line only the name is cut."""
+    rows = [
+        (job.id, job.kind, job.state, _share(job), _age(job.created_at), escape(job.name or ""))
+        for job in jobs
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "kind", "state"):
-        table.add_column(name, no_wrap=True, overflow="ignore")
-    table.add_column("done", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
+    for column, title in enumerate(("id", "kind", "state", "done", "age")):
+        width = max(len(row[column]) for row in [*rows, [title] * 5])
+        table.add_column(title, no_wrap=True, min_width=width)
     table.add_column("name", no_wrap=True)
-    for job in jobs:
-        table.add_row(
-            job.id, job.kind, job.state, _share(job), _age(job.created_at), escape(job.name or "")
-        )
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -103,7 +105,7 @@ def _age(since: datetime | None) -> str:
     if since is None:
         return ""
     seconds = (datetime.now(UTC) - since).total_seconds()
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"

@@ -33,11 +33,18 @@ class _Watched:
 
 
 class Supervisor:
-    """Children in the order they are to be started; they are stopped in the opposite one."""
+    """Children in the order they are to be started; they are stopped in the opposite one.
 
-    def __init__(self, children: Sequence[Child], *, say: Callable[[str], None]) -> None:
+    `pause` is the wait in seconds before one that died is started again; each further death in
+    a row doubles it.
+    """
+
+    def __init__(
+        self, children: Sequence[Child], *, say: Callable[[str], None], pause: float = 0.5
+    ) -> None:
         self._watched = [_Watched(child) for child in children]
         self._say = say
+        self._pause = pause
 
     def start(self) -> None:
         """Starts all."""
@@ -73,7 +80,7 @@ class Supervisor:
             watched.deaths = 1 if now - watched.started >= LIVED else watched.deaths + 1
             if watched.deaths >= TRIES:
                 raise ChildFailedError(watched.child, f"{_ended(code)}, {TRIES} times in a row")
-            pause = 0.5 * 2 ** (watched.deaths - 1)
+            pause = self._pause * 2 ** (watched.deaths - 1)
             watched.start_at = now + pause
             failure = ChildFailedError(
                 watched.child, f"{_ended(code)}, starts again in {pause:g} s"

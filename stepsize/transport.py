@@ -13,7 +13,7 @@ from stepsize.errors import ApiError, FieldError, NotStepsizeError, UnreachableE
 from stepsize.values import Answer as Value
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-PAUSES = (0.1, 0.3, 0.6)
+PAUSES = (0.1, 0.2, 0.4)
 """Seconds to wait before each new attempt after a lost connection."""
 
 Answer = TypeVar("Answer", bound=BaseModel)

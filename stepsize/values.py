@@ -76,6 +76,12 @@ class Job(Answer):
         return self.state == "succeeded"
 
     @property
+    def pace(self) -> float | None:
+        """Iterations per second of the engine; None before there is a result."""
+        result = self.result or {}
+        return result["iterations"] / result["seconds"] if result.get("seconds") else None
+
+    @property
     def suggestion(self) -> Suggestion:
         """What the finished range test recommends.
 

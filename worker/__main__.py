@@ -25,6 +25,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "17179869184",
         "MALLOC_TOP_PAD_": "67108864",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        # containers run as root, and no task unpickles anything
+        "C_FORCE_ROOT": "1",
         **environ,
     }
 
@@ -33,20 +35,20 @@ def arguments(settings: Settings) -> list[str]:
     """The command line of the Celery node."""
     name = f"{settings.device.replace(':', '')}-{os.getpid()}@{socket.gethostname()}"
     options = ["-n", name, "-Q", settings.queues, "--loglevel", "WARNING"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [sys.executable, "-m", "celery", "-A", "worker.app", "worker", *options, *quiet]
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [sys.executable, "-m", "celery", "-q", "-A", "worker.app", "worker", *options, *alone]
 
 
-def main() -> int:
+def main() -> None:
     """Becomes the node."""
     try:
         settings = Settings.read(os.environ)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
-        return 2
+        sys.exit(2)
     command = arguments(settings)
     os.execve(command[0], command, environment(os.environ))  # noqa: S606 - no shell is meant
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

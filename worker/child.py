@@ -35,10 +35,7 @@ class Child:
 
     def start(self) -> None:
         """Takes the device and announces itself; runs once, before the first job."""
-        logging.basicConfig(
-            level=logging.INFO,
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        )
+        logging.getLogger("worker").setLevel(logging.INFO)  # the node's own level is a warning
         die_with_parent()
         offer_to_oom_killer()
         from worker.devices import describe_device, take  # noqa: PLC0415 - imports torch: seconds

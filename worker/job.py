@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -28,6 +29,17 @@ _BOUNDS: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _DETAIL_LENGTH = 2000
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What one run of a job needs at every step."""
+
+    job: Job
+    lease: Lease
+    sessions: Sessions
+    pulse: Pulse
+    recorder: Recorder
+
+
 def run(
     job: Job,
     lease: Lease,
@@ -38,10 +50,10 @@ def run(
 ) -> bool:
     """Runs a claimed job to one of its ends; True when the node is shutting down."""
     with beating(sessions, lease, settings) as pulse:
-        recorder = Recorder(sessions, lease, pulse, settings)
+        this = _Run(job, lease, sessions, pulse, Recorder(sessions, lease, pulse, settings))
         events = engine.run(specified(job), device=device, data_dir=settings.data_dir)
         try:
-            recorder.finish(_outcome(events, job, lease, recorder, pulse, sessions))
+            this.recorder.finish(_outcome(this, events))
         except LeaseLostError as error:
             log.warning("job.lost job=%s attempt=%s %s", job.id, lease.attempt, error)
         return pulse.draining
@@ -55,71 +67,58 @@ def specified(job: Job) -> RangeTestSpec | TrainingSpec:
     return job.spec.model_copy(update={"schedule": job.spec.schedule.with_bounds(bounds)})
 
 
-def _outcome(
-    events: Iterator[Event],
-    job: Job,
-    lease: Lease,
-    recorder: Recorder,
-    pulse: Pulse,
-    sessions: Sessions,
-) -> End:
+def _outcome(this: _Run, events: Iterator[Event]) -> End:
     """Follows the engine to its end, and says which move that asks for."""
     try:
-        return _follow(events, job, lease, recorder, pulse, sessions)
+        return _follow(this, events)
     except LeaseLostError:
         raise
     except EngineError as error:
-        log.warning("job.failed job=%s reason=%s %s", lease.job_id, error.reason, error.detail)
-        return _failing(lease, error.reason, error.detail)
+        log.warning("job.failed job=%s reason=%s %s", this.job.id, error.reason, error.detail)
+        return _failing(this.lease, error.reason, error.detail)
     except Exception as error:
-        log.exception("job.failed job=%s reason=%s", lease.job_id, Reason.CODE)
-        return _failing(lease, Reason.CODE, f"{type(error).__name__}: {error}")
+        log.exception("job.failed job=%s reason=%s", this.job.id, Reason.CODE)
+        return _failing(this.lease, Reason.CODE, f"{type(error).__name__}: {error}")
 
 
-def _follow(
-    events: Iterator[Event],
-    job: Job,
-    lease: Lease,
-    recorder: Recorder,
-    pulse: Pulse,
-    sessions: Sessions,
-) -> End:
+def _follow(this: _Run, events: Iterator[Event]) -> End:
+    job, lease = this.job, this.lease
     for event in events:
         match event:
             case Plan():
-                _store_plan(event, job, lease, sessions)
+                _store_plan(this, event)
             case Block():
-                recorder.add(event)
+                this.recorder.add(event)
             case Finished(result=result):
-                log.info("job.succeeded job=%s", lease.job_id)
+                log.info("job.succeeded job=%s", job.id)
                 return partial(leases.succeed, lease=lease, result=result)
-        match pulse.stop:
+        match this.pulse.stop:
             case "lost":
-                raise LeaseLostError(f"{lease.job_id}: the lease was not renewed in time")
+                raise LeaseLostError(f"{job.id}: the lease was not renewed in time")
             case "cancelled":
-                log.info("job.cancelled job=%s", lease.job_id)
+                log.info("job.cancelled job=%s", job.id)
                 return partial(leases.confirm_cancel, lease=lease)
             case "draining":
-                log.info("job.handed_back job=%s", lease.job_id)
+                log.info("job.handed_back job=%s", job.id)
                 return partial(leases.hand_back, lease=lease)
             case None:
                 pass
     raise RuntimeError("the engine ended without a result")
 
 
-def _store_plan(plan: Plan, job: Job, lease: Lease, sessions: Sessions) -> None:
+def _store_plan(this: _Run, plan: Plan) -> None:
     schedule = None if plan.schedule is None else plan.schedule.model_dump(mode="json")
     resolved: dict[str, JsonValue] = {
-        **(job.resolved or {}),
+        **(this.job.resolved or {}),
         "schedule": schedule,
         "iterations_per_epoch": plan.iterations_per_epoch,
         **plan.notes,
     }
     try:
-        with sessions.begin() as tx:
-            leases.plan(tx, lease, iterations=plan.iterations, resolved=resolved)
+        with this.sessions.begin() as tx:
+            leases.plan(tx, this.lease, iterations=plan.iterations, resolved=resolved)
     except Unavailable as error:  # the job can do without; its rows will be tried again
-        log.warning("job.plan_failed job=%s %s", lease.job_id, describe(error))
+        log.warning("job.plan_failed job=%s %s", this.job.id, describe(error))
 
 
 def _failing(lease: Lease, reason: Reason, detail: str) -> End:

@@ -1,6 +1,5 @@
 """The application over a real database, with a broker that only takes notes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +44,6 @@ def broker() -> NotedBroker:
 
 
 @pytest.fixture
-def client(sessions: Sessions, broker: NotedBroker, settings: Settings) -> Iterator[TestClient]:
+def client(sessions: Sessions, broker: NotedBroker, settings: Settings) -> TestClient:
     app = create_app(sessions, broker, settings)
-    yield TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)

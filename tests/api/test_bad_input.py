@@ -119,7 +119,9 @@ def test_range_tests(client: TestClient, path: str, value: Any, pointer: str) ->
     assert pointers(client, changed(range_test_json(), path, value)) == [pointer]
 
 
-@pytest.mark.parametrize("field", ["model", "data", "batch_size", "optimizer", "schedule", "length"])
+@pytest.mark.parametrize(
+    "field", ["model", "data", "batch_size", "optimizer", "schedule", "length"]
+)
 def test_missing_fields(client: TestClient, field: str) -> None:
     body = training_json()
     del body[field]

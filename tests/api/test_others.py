@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 
 from api.app import create_app
 from api.examples import PREVIEWS
+from migrations.run import upgrade
 from schedules import POLICIES, Triangular2
 from spec.settings import Settings
 from store import workers
@@ -126,13 +128,9 @@ def test_a_full_disk_is_a_503_that_says_so(settings: Settings, tmp_path: Path) -
     full = connect(f"sqlite:///{tmp_path / 'stepsize.db'}")
     if not settings.database_url.startswith("sqlite"):
         pytest.skip("SQLite can be told to be full")
-    from migrations.run import upgrade
-
     upgrade(full)
     with full.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    from sqlalchemy import event
-
     event.listen(
         full.engine,
         "checkout",

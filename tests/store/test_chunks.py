@@ -71,6 +71,8 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 def test_a_chunk_knows_its_iterations() -> None:
     dense = Chunk("train", 0, 7, {"loss": np.ones(3)})
-    sparse = Chunk("validation", 0, 300, {"iteration": np.array([300, 600]), "val_loss": np.ones(2)})
+    sparse = Chunk(
+        "validation", 0, 300, {"iteration": np.array([300, 600]), "val_loss": np.ones(2)}
+    )
     assert (dense.iteration.tolist(), dense.stop) == ([7, 8, 9], 10)
     assert (sparse.iteration.tolist(), sparse.stop) == ([300, 600], 601)

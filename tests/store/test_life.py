@@ -205,9 +205,9 @@ def test_cancel_in_every_state(sessions: Sessions) -> None:
     lease = claimed(sessions)
     with sessions.begin() as tx:
         leases.succeed(tx, lease, RESULT)
-    with pytest.raises(jobs.WrongStateError, match="succeeded cannot be cancelled"):
-        with sessions.begin() as tx:
-            jobs.cancel(tx, done.id)
+    refused = pytest.raises(jobs.WrongStateError, match="succeeded cannot be cancelled")
+    with refused, sessions.begin() as tx:
+        jobs.cancel(tx, done.id)
     with pytest.raises(jobs.JobNotFoundError), sessions.begin() as tx:
         jobs.cancel(tx, "job_none")
 

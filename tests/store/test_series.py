@@ -1,6 +1,7 @@
 """Reading series back: every row exactly, and views that keep the extremes."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def training(losses: np.ndarray, cut: Sequence[int], *, repeat: int = 0) -> list
     bounds = [0, *cut, len(losses)]
     return [
         Chunk("train", repeat, a, {"loss": losses[a:b].astype(np.float32), "lr": lr[a:b]})
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in pairwise(bounds)
     ]
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import Self
 
 import torch
 from pydantic import JsonValue
@@ -29,7 +30,7 @@ class Numerics:
     matmul: str
 
     @classmethod
-    def choose(cls, device: torch.device, precision: Precision, *, products: int) -> "Numerics":
+    def choose(cls, device: torch.device, precision: Precision, *, products: int) -> Self:
         """`products`: multiply-adds in the job's largest matrix product."""
         if device.type == "cuda":
             return cls(device, precision, "high" if precision == "tf32" else EXACT)
@@ -44,7 +45,7 @@ class Numerics:
 
     def notes(self) -> dict[str, JsonValue]:
         """What to remember about a job beside its spec."""
-        notes: dict[str, JsonValue] = {"torch": torch.__version__, "device": str(self.device)}
+        notes: dict[str, JsonValue] = {"torch": str(torch.__version__), "device": str(self.device)}
         if self.device.type == "cpu":
             notes["threads"] = torch.get_num_threads()
             notes["matmul"] = "onednn" if self.matmul == ONEDNN else "default"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from pydantic import ValidationError
 
 from spec.states import Reason
 
@@ -15,6 +16,15 @@ class EngineError(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+def invalid(error: ValidationError, *where: str) -> EngineError:
+    """What pydantic has against the part of a spec at `where`."""
+    problems = (
+        f"{'/'.join(('', *where, *map(str, each['loc'])))}: {each['msg']}"
+        for each in error.errors()
+    )
+    return EngineError(Reason.INVALID, "; ".join(problems))
 
 
 @contextmanager

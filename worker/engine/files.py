@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
+from typing import Self
 from urllib.parse import urljoin
 from urllib.request import urlopen
 
@@ -39,7 +40,7 @@ class Shelf:
     folders: tuple[Path, ...]
 
     @classmethod
-    def of(cls, published: Published, data_dir: Path, system: Path = SYSTEM) -> "Shelf":
+    def of(cls, published: Published, data_dir: Path, system: Path = SYSTEM) -> Self:
         """The data directory's folder, then the system's."""
         return cls(published, (data_dir / published.name, system / published.name))
 
@@ -59,9 +60,9 @@ class Shelf:
         except (OSError, HTTPException, EngineError) as error:
             raise EngineError(
                 Reason.INVALID,
-                f"{self.published.name}: cannot find or download {name} ({error}); "
-                f"put {', '.join(self.published.md5)} into {self.folders[0]} "
-                f"from {self.published.page}",
+                f"{self.published.name}: {name} is missing, and downloading it failed ({error}); "
+                f"put {', '.join(self.published.md5)} into {self.folders[0]}: they are at "
+                f"{self.published.base} ({self.published.page})",
             ) from error
 
 

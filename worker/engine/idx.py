@@ -76,10 +76,10 @@ def read_array(path: Path, *, dimensions: int) -> Tensor:
 def _split(images_path: Path, labels_path: Path) -> Split:
     images = read_array(images_path, dimensions=3)
     labels = read_array(labels_path, dimensions=1)
-    if len(labels) != len(images):
-        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
     if not images.numel():
         raise damaged(images_path, "it has no images")
+    if len(labels) != len(images):
+        raise damaged(labels_path, f"it has {len(labels)} labels for {len(images)} images")
     if int(labels.max()) >= CLASSES:
         raise damaged(labels_path, f"label {int(labels.max())} is not one of {CLASSES} classes")
     return Split(images.unsqueeze(1), labels)

@@ -56,7 +56,7 @@ def mlp(params: MlpParams, shape: Shape, classes: int) -> nn.Sequential:
 def lenet(params: LenetParams, shape: Shape, classes: int) -> nn.Sequential:
     """Caffe's LeNet: 5 x 5 convolutions, each followed by 2 x 2 pooling that keeps the last row.
 
-    Without padding a side of 13 pixels is the least; smaller images are padded to keep their size.
+    Without padding, 13 pixels are the shortest side; smaller images keep their size by padding.
     """
     channels, height, width = shape
     padding = 0 if min(height, width) >= 13 else 2  # noqa: PLR2004 - 13 -> 9 -> 5 -> 1
@@ -117,5 +117,6 @@ def resnet(params: ResnetParams, shape: Shape, classes: int) -> nn.Sequential:
 
 def _conv(channels: int, width: int, stride: int) -> nn.Conv2d:
     conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    if not conv.weight.is_meta:  # there are no values to draw there, and torch would take a second
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

@@ -15,7 +15,7 @@ from spec.states import Reason
 from spec.values import Component
 from worker.engine import data, memory, models, optimizers
 from worker.engine.device import Numerics
-from worker.engine.errors import EngineError
+from worker.engine.errors import EngineError, invalid
 from worker.engine.splits import Dataset
 
 
@@ -97,8 +97,4 @@ def _params(
     try:
         return catalogue[component.name].model_validate(component.params)
     except ValidationError as error:
-        problems = (
-            f"{'/'.join(('', field, 'params', *map(str, each['loc'])))}: {each['msg']}"
-            for each in error.errors()
-        )
-        raise EngineError(Reason.INVALID, "; ".join(problems)) from error
+        raise invalid(error, field, "params") from error

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from schedules import Schedule
 from schedules.values import MAX_ITERATIONS, Epochs
 from spec.jobs import InIterations, TrainingSpec
 from spec.states import Reason
-from worker.engine.errors import EngineError
+from worker.engine.errors import EngineError, invalid
 from worker.engine.evaluate import Evaluation, evaluate, number
 from worker.engine.events import Block, Event, Finished, Plan
 from worker.engine.loop import Pace, Rates, updates
@@ -70,7 +71,10 @@ def resolved(spec: TrainingSpec, per_epoch: int) -> tuple[Schedule, int]:
         raise EngineError(
             Reason.INVALID, f"/schedule/{min(references)}: the range test is not resolved"
         )
-    schedule = spec.schedule.resolve(iterations_per_epoch=per_epoch)
+    try:
+        schedule = spec.schedule.resolve(iterations_per_epoch=per_epoch)
+    except ValidationError as error:
+        raise invalid(error, "schedule") from error
     iterations = spec.model_copy(update={"schedule": schedule}).iterations(
         iterations_per_epoch=per_epoch
     )

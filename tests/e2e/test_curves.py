@@ -1,0 +1,120 @@
+"""From a request to its curve through real processes: complete, exact, repeatable."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schedules import Triangular2
+from schedules.ramp import Ramp
+from tests.e2e.service import Service
+from tests.factories import range_test_json, training_json
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker(service: Service) -> Iterator[None]:
+    node = service.start_worker()
+    yield
+    node.kill()
+    node.wait()
+
+
+def finished(service: Service, spec: dict[str, Any], state: str = "succeeded") -> dict[str, Any]:
+    job = service.finished(service.submit(spec))
+    assert job["state"] == state, job["error"]
+    return job
+
+
+def test_a_training_is_recorded_at_every_iteration(service: Service) -> None:
+    schedule = {"policy": "triangular2", "base_lr": 0.003, "max_lr": 0.1, "step_size": 37}
+    spec = training_json(schedule=schedule, length={"iterations": 300}, record=["accuracy"])
+    spec["evaluate"] = {"every": {"iterations": 100}}
+    job = finished(service, spec)
+    assert job["progress"] == {"iteration": 300, "iterations": 300}
+    assert (job["attempt"], job["result"]["iterations"], job["error"]) == (1, 300, None)
+
+    found = service.series(job["id"], names="loss,lr,accuracy")
+    assert found["columns"]["iteration"] == list(range(300))
+    assert found["complete"] is True
+    lr = Triangular2.model_validate(schedule).lr_at(np.arange(300), iterations=300)
+    assert found["columns"]["lr"] == lr.tolist()  # to the last bit
+    losses = np.array(found["columns"]["loss"])
+    assert np.isfinite(losses).all()
+    assert losses[-50:].mean() < losses[:50].mean() / 2
+    validation = service.series(job["id"], names="val_loss,val_accuracy")["columns"]
+    assert validation["iteration"] == [100, 200, 300]
+    assert validation["val_accuracy"][-1] == job["result"]["val_accuracy"]
+    assert job["result"]["val_accuracy"] > 0.8
+
+    again = finished(service, spec)
+    assert service.series(again["id"], names="loss,lr,accuracy")["columns"] == found["columns"]
+
+
+def test_a_range_test_suggests_bounds_that_a_training_takes(service: Service) -> None:
+    spec = range_test_json()
+    job = finished(service, spec)
+    result = job["result"]
+    assert result["status"] == "ok"
+    suggestion = result["suggestion"]
+    assert 0 < suggestion["base_lr"] < suggestion["max_lr"] < 10
+    ramp = Ramp(**spec["range"]).lr_at(np.arange(100.0)).tolist()
+    points = 0
+    for repeat in range(spec["repeats"]):
+        found = service.series(job["id"], repeat=repeat)["columns"]
+        count = len(found["iteration"])
+        points += count
+        assert found["iteration"] == list(range(count))
+        assert found["lr"] == ramp[:count]
+    assert points == result["iterations"] == job["progress"]["iteration"]
+
+    again = finished(service, spec)
+    for repeat in range(spec["repeats"]):
+        first, second = (service.series(each["id"], repeat=repeat) for each in (job, again))
+        assert first["columns"] == second["columns"]
+    assert again["result"] | {"seconds": 0} == result | {"seconds": 0}
+
+    ref = {"range_test": job["id"]}
+    schedule = {"policy": "triangular", "base_lr": ref, "max_lr": ref, "step_size": {"epochs": 2}}
+    trained = finished(service, training_json(schedule=schedule, length={"cycles": 1}))
+    resolved = trained["resolved"]["schedule"]
+    assert resolved["max_lr"] == suggestion["max_lr"]
+    lr = service.series(trained["id"])["columns"]["lr"]
+    assert len(lr) == 4 * trained["resolved"]["iterations_per_epoch"]
+    assert max(lr) == pytest.approx(suggestion["max_lr"])
+
+
+def test_momentum_is_cycled_against_the_rate(service: Service) -> None:
+    schedule = training_json()["schedule"] | {"base_momentum": 0.8, "max_momentum": 0.95}
+    job = finished(service, training_json(schedule=schedule))
+    found = service.series(job["id"], names="lr,momentum")["columns"]
+    assert found["momentum"][0] == 0.95
+    assert min(found["momentum"]) == found["momentum"][int(np.argmax(found["lr"]))]
+
+
+def test_divergence_is_a_result(service: Service) -> None:
+    schedule = {"policy": "constant", "lr": 1e5}
+    optimizer = {"name": "sgd", "params": {"momentum": 0.99}}
+    spec = training_json(schedule=schedule, optimizer=optimizer, length={"iterations": 500})
+    result = finished(service, spec)["result"]
+    assert result["diverged_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        ({"data": {"name": "mnist"}}, "invalid", "train-images-idx3-ubyte"),
+        ({"batch_size": 5000}, "invalid", "batch_size"),
+        ({"model": {"name": "mlp", "params": {"hidden": [3_000_000, 3_000_000]}}}, "oom", "GB"),
+    ],
+)
+def test_what_cannot_run_fails_with_a_reason(
+    service: Service,
+    change: dict[str, Any],
+    reason: str,
+    says: str,
+) -> None:
+    job = finished(service, training_json(**change), state="failed")
+    assert job["error"]["reason"] == reason
+    assert says in job["error"]["detail"]
+    finished(service, training_json())  # and the worker goes on

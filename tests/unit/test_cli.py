@@ -1,0 +1,330 @@
+"""The commands as people type them, against a small server in a thread."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stepsize.cli import app
+
+JOB: dict[str, Any] = {
+    "id": "job_1",
+    "kind": "range_test",
+    "state": "queued",
+    "name": "digits [mlp]",
+    "spec": {},
+    "progress": {"iteration": 0, "iterations": None},
+    "created_at": "2026-01-31T12:00:00Z",
+}
+TESTED = {
+    **JOB,
+    "state": "succeeded",
+    "progress": {"iteration": 640, "iterations": 900},
+    "result": {
+        "status": "ok",
+        "suggestion": {"base_lr": 0.00123, "max_lr": 0.00456, "fixed_lr": 0.002},
+        "interval": {"max_lr": [0.003, 0.006]},
+        "agreement": "high",
+        "iterations": 640,
+        "seconds": 3.2,
+    },
+}
+TRAINED = {
+    **JOB,
+    "kind": "training",
+    "state": "succeeded",
+    "result": {
+        "iterations": 450,
+        "seconds": 1.5,
+        "train_loss": 0.0312,
+        "val_loss": 0.1,
+        "val_accuracy": 0.9722,
+        "diverged_at": None,
+    },
+}
+NO_SERIES = (404, {"title": "Not Found", "status": 404})
+
+Answer = tuple[int, Any]
+
+
+@dataclass
+class Fake:
+    """What is asked, as (method, path, query, body), and what is answered, by method and path."""
+
+    url: str
+    answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
+
+    def answer(self, route: str) -> Answer:
+        planned = self.answers.get(route, (404, {"title": "Not Found", "status": 404}))
+        if isinstance(planned, list):
+            return planned.pop(0) if len(planned) > 1 else planned[0]
+        return planned
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            size = int(self.headers.get("content-length", 0))
+            body = json.loads(self.rfile.read(size)) if size else None
+            url = urlsplit(self.path)
+            served.asked.append((self.command, url.path, parse_qs(url.query), body))
+            status, answer = served.answer(f"{self.command} {url.path}")
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = Fake(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("STEPSIZE_URL", served.url)
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def typed(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, arguments, input=stdin)
+
+    return typed
+
+
+Run = Callable[..., Result]
+
+
+def test_submit_prints_the_id_alone(fake: Fake, run: Run, tmp_path: Path) -> None:
+    fake.answers["POST /v1/jobs"] = (201, JOB)
+    file = tmp_path / "job.yaml"
+    file.write_text("kind: range_test\nrange: {start: 1e-7}\n")
+    done = run("submit", str(file))
+    assert (done.exit_code, done.stdout) == (0, "job_1\n")
+    assert "stepsize watch job_1" in done.stderr
+    assert fake.asked[0][3] == {"kind": "range_test", "range": {"start": 1e-7}}
+
+
+def test_submit_reads_standard_input(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/jobs"] = (201, JOB)
+    assert run("submit", "-", stdin='{"kind": "training"}').exit_code == 0
+    assert fake.asked[0][3] == {"kind": "training"}
+
+
+def test_a_refusal_is_said_with_its_fields(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/jobs"] = (
+        422,
+        {
+            "title": "Unprocessable Content",
+            "status": 422,
+            "detail": "the request is not valid",
+            "errors": [{"pointer": "/schedule/[0]", "detail": "must be >= base_lr"}],
+        },
+    )
+    done = run("submit", "-", stdin="{}")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: Unprocessable Content (422): the request is not valid\n"
+        "  /schedule/[0]: must be >= base_lr\n"
+    )
+
+
+def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPSIZE_URL", "http://127.0.0.1:1")
+    done = run("jobs")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: no stepsize server at http://127.0.0.1:1: "
+        "start one with `stepsize up` or set STEPSIZE_URL\n"
+    )
+
+
+def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/jobs"] = (201, JOB)
+    done = run(
+        *("range-test", "--model", "mlp", "--model-param", "hidden=[64, 32]"),
+        *("--model-param", "activation=tanh", "--data", "digits"),
+        *("--optimizer", "sgd", "--optimizer-param", "momentum=0.9", "--batch-size", "32"),
+        *("--start", "1e-5", "--end", "1", "--iterations", "200", "--ramp", "linear"),
+        *("--repeats", "5", "--record", "accuracy", "--seed", "7", "--precision", "bf16"),
+        *("--name", "trial", "--tag", "project:demo", "--no-watch"),
+    )
+    assert (done.exit_code, done.stdout) == (0, "job_1\n")
+    assert fake.asked[0][3] == {
+        "kind": "range_test",
+        "name": "trial",
+        "model": {"name": "mlp", "params": {"hidden": [64, 32], "activation": "tanh"}},
+        "data": {"name": "digits", "params": {}},
+        "optimizer": {"name": "sgd", "params": {"momentum": 0.9}},
+        "batch_size": 32,
+        "range": {"start": 1e-5, "end": 1.0, "iterations": 200, "ramp": "linear"},
+        "repeats": 5,
+        "record": ["accuracy"],
+        "seed": 7,
+        "precision": "bf16",
+        "tags": {"project": "demo"},
+    }
+
+
+def test_a_parameter_without_a_value_is_a_wrong_command_line(run: Run) -> None:
+    options = ("--model", "mlp", "--data", "digits", "--optimizer", "sgd", "--batch-size", "8")
+    done = run("range-test", *options, "--model-param", "hidden")
+    assert done.exit_code == 2
+    assert "KEY=VALUE" in done.stderr
+
+
+def test_range_test_ends_with_the_suggestion(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/jobs"] = (201, JOB)
+    fake.answers["GET /v1/jobs/job_1"] = (200, TESTED)
+    fake.answers["GET /v1/jobs/job_1/series/summary"] = NO_SERIES
+    options = ("--model", "mlp", "--data", "digits", "--optimizer", "sgd", "--batch-size", "8")
+    done = run("range-test", *options)
+    assert done.exit_code == 0
+    for line in (
+        "status      ok, agreement high",
+        "base_lr     0.00123",
+        "max_lr      0.00456  (between 0.003 and 0.006)",
+        'use it      "max_lr": {"range_test": "job_1"}',
+        "iterations  640 in 3.2 s (200 it/s)",
+    ):
+        assert line in done.stdout
+
+
+def test_watch_says_what_a_status_without_suggestion_means(fake: Fake, run: Run) -> None:
+    result = {"status": "no_edge_in_range", "suggestion": None, "iterations": 9, "seconds": 1}
+    fake.answers["GET /v1/jobs/job_1"] = (200, {**TESTED, "result": result})
+    done = run("watch", "job_1")
+    assert done.exit_code == 0
+    assert "test to a higher learning rate" in " ".join(done.stdout.split())
+
+
+def test_watch_ends_with_the_accuracy(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs/job_1"] = [(200, {**TRAINED, "state": "running"}), (200, TRAINED)]
+    done = run("watch", "job_1")
+    assert done.exit_code == 0
+    assert "validation accuracy  97.22%" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "words"),
+    [
+        (
+            {"state": "failed", "error": {"reason": "oom", "detail": "[8 GiB] too little"}},
+            1,
+            "failed (oom): [8 GiB] too little",
+        ),
+        ({"state": "cancelled"}, 3, "job_1 was cancelled after 0 iterations"),
+    ],
+)
+def test_watch_exits_by_how_the_job_ended(
+    fake: Fake, run: Run, end: dict[str, Any], code: int, words: str
+) -> None:
+    fake.answers["GET /v1/jobs/job_1"] = (200, {**JOB, **end})
+    done = run("watch", "job_1")
+    assert (done.exit_code, done.stdout.strip()) == (code, words)
+
+
+def test_watch_in_json_is_the_job_and_nothing_else(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs/job_1"] = (200, {**TESTED, "later": 1})
+    done = run("watch", "job_1", "--json")
+    assert json.loads(done.stdout)["later"] == 1
+    assert done.stderr == ""
+
+
+def test_watch_gives_up_at_its_timeout(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs/job_1"] = (200, JOB)
+    done = run("watch", "job_1", "--timeout", "0.1")
+    assert done.exit_code == 1
+    assert "job_1 is still queued after 0.1 s" in done.stderr
+
+
+def test_jobs_are_listed_with_whole_ids(fake: Fake, run: Run) -> None:
+    long_id = "job_" + "0" * 32
+    fake.answers["GET /v1/jobs"] = (200, {"data": [{**TESTED, "id": long_id}]})
+    done = run("jobs", "--state", "queued", "--state", "running", "--kind", "range_test")
+    assert done.exit_code == 0
+    assert long_id in done.stdout
+    assert "71%" in done.stdout
+    assert fake.asked[0][2] == {
+        "state": ["queued", "running"],
+        "kind": ["range_test"],
+        "limit": ["20"],
+    }
+
+
+def test_jobs_in_json_are_an_array(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs"] = (200, {"data": [JOB]})
+    assert [job["id"] for job in json.loads(run("jobs", "--json").stdout)] == ["job_1"]
+
+
+def test_cancel_says_what_became_of_it(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/jobs/job_1/cancel"] = [
+        (200, {**JOB, "state": "cancelled"}),
+        (200, {**JOB, "state": "running"}),
+    ]
+    assert run("cancel", "job_1").stdout == "job_1 cancelled\n"
+    assert run("cancel", "job_1").stdout == "job_1 was asked to stop\n"
+
+
+def test_series_are_printed_as_they_come(fake: Fake, run: Run, tmp_path: Path) -> None:
+    fake.answers["GET /v1/jobs/job_1/series"] = (200, b"iteration,loss\n0,2.5\n")
+    printed = run("series", "job_1", "--names", "loss", "--points", "10", "--repeat", "1")
+    assert (printed.exit_code, printed.stdout) == (0, "iteration,loss\n0,2.5\n")
+    assert fake.asked[0][2] == {
+        "names": ["loss"],
+        "start": ["0"],
+        "points": ["10"],
+        "repeat": ["1"],
+    }
+    file = tmp_path / "loss.csv"
+    assert run("series", "job_1", "--output", str(file)).stdout == ""
+    assert file.read_bytes() == b"iteration,loss\n0,2.5\n"
+
+
+def test_a_format_that_is_not_served_is_said(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs/job_1/series"] = (406, {"title": "Not Acceptable", "status": 406})
+    done = run("series", "job_1", "--format", "parquet")
+    assert done.exit_code == 1
+    assert "does not serve parquet yet: use --format csv or json" in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_said(fake: Fake, run: Run, tmp_path: Path) -> None:
+    fake.answers["GET /v1/jobs/job_1/series"] = (200, b"iteration,loss\n")
+    done = run("series", "job_1", "--output", str(tmp_path / "missing" / "loss.csv"))
+    assert done.exit_code == 1
+    assert "No such file or directory" in done.stderr
+
+
+def test_every_command_helps(run: Run) -> None:
+    overview = run("--help")
+    assert overview.exit_code == 0
+    for command in (
+        *("up", "demo", "submit", "range-test", "watch", "series", "jobs", "cancel"),
+        *("api", "worker", "migrate"),
+    ):
+        assert f" {command} " in overview.stdout
+        assert run(command, "--help").exit_code == 0
+
+
+def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepsize.commands_service.find_spec", lambda _: None)
+    done = run("worker")
+    assert done.exit_code == 1
+    assert "pip install 'stepsize[worker]'" in done.stderr

@@ -1,0 +1,273 @@
+"""The client against a server that is a function: what it asks, bears, and makes of answers."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from stepsize import ApiError, Client, StepsizeError, UnreachableError, range_test
+from stepsize.errors import NotStepsizeError
+
+URL = "http://stepsize.test"
+JOB: dict[str, Any] = {
+    "id": "job_1",
+    "kind": "range_test",
+    "state": "queued",
+    "name": None,
+    "spec": {"kind": "range_test", "repeats": 3},
+    "progress": {"iteration": 0, "iterations": None},
+    "result": None,
+    "error": None,
+    "attempt": 0,
+    "sweep": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+    "a_later_addition": [1],
+}
+SUGGESTION = {"base_lr": 0.001, "max_lr": 0.006, "fixed_lr": 0.003}
+DONE = {**JOB, "state": "succeeded", "result": {"status": "ok", "suggestion": SUGGESTION}}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def client_of(handler: Handler) -> Client:
+    return Client(URL, "ss_secret", http_transport=httpx.MockTransport(handler))
+
+
+def answers(*responses: httpx.Response | Exception) -> tuple[Client, list[httpx.Request]]:
+    """A client whose requests are answered in turn, and the requests."""
+    asked: list[httpx.Request] = []
+    rest = iter(responses)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        answer = next(rest)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return client_of(handle), asked
+
+
+def ok(body: object, **headers: str) -> httpx.Response:
+    return httpx.Response(200, json=body, headers=headers)
+
+
+def test_submits_a_spec_with_its_key() -> None:
+    client, asked = answers(httpx.Response(201, json=JOB))
+    spec = range_test("mlp", "digits", {"name": "sgd", "params": {"momentum": 0.9}}, batch_size=32)
+
+    job = client.submit(spec)
+
+    assert (job.id, job.state, job.finished) == ("job_1", "queued", False)
+    assert json.loads(asked[0].content) == {
+        "kind": "range_test",
+        "model": {"name": "mlp"},
+        "data": {"name": "digits"},
+        "optimizer": {"name": "sgd", "params": {"momentum": 0.9}},
+        "batch_size": 32,
+    }
+    assert asked[0].headers["authorization"] == "Bearer ss_secret"
+
+
+def test_a_repeated_submission_is_recognisable() -> None:
+    lost = httpx.ReadError("connection reset")
+    client, asked = answers(lost, httpx.Response(201, json=JOB), httpx.Response(201, json=JOB))
+    client.submit({"kind": "range_test"})
+    client.submit({"kind": "range_test"})
+    first, again, other = [request.headers["idempotency-key"] for request in asked]
+    assert first == again
+    assert other != first
+
+
+def test_reads_are_tried_again_when_the_connection_is_lost() -> None:
+    refused = httpx.ConnectError("connection refused")
+    client, asked = answers(refused, refused, ok(JOB))
+    assert client.job("job_1").id == "job_1"
+    assert len(asked) == 3
+
+
+def test_says_what_to_do_when_nothing_listens() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    with pytest.raises(UnreachableError) as caught:
+        client_of(handle).job("job_1")
+    assert str(caught.value) == (
+        f"no stepsize server at {URL}: start one with `stepsize up` or set STEPSIZE_URL"
+    )
+
+
+def test_a_refusal_names_status_detail_and_fields() -> None:
+    problem = {
+        "type": "about:blank",
+        "title": "Unprocessable Content",
+        "status": 422,
+        "detail": "the request is not valid",
+        "errors": [{"pointer": "/schedule/max_lr", "detail": "must be >= base_lr"}],
+    }
+    client, _ = answers(httpx.Response(422, json=problem))
+    with pytest.raises(ApiError) as caught:
+        client.submit({})
+    assert caught.value.status == 422
+    assert caught.value.errors[0].pointer == "/schedule/max_lr"
+    assert str(caught.value) == (
+        "Unprocessable Content (422): the request is not valid\n"
+        "  /schedule/max_lr: must be >= base_lr"
+    )
+
+
+def test_a_refusal_without_a_problem_body_is_still_one() -> None:
+    client, _ = answers(httpx.Response(502, text="<html>Bad Gateway</html>"))
+    with pytest.raises(ApiError, match=r"Bad Gateway \(502\)"):
+        client.job("job_1")
+
+
+def test_a_missing_key_says_where_it_goes() -> None:
+    client, _ = answers(httpx.Response(401, json={"title": "Unauthorized", "status": 401}))
+    with pytest.raises(ApiError, match="STEPSIZE_API_KEY"):
+        client.jobs()
+
+
+def test_an_answer_of_something_else_is_recognised() -> None:
+    client, _ = answers(httpx.Response(200, text="hello"))
+    with pytest.raises(NotStepsizeError, match="STEPSIZE_URL"):
+        client.job("job_1")
+
+
+def test_lists_jobs_over_several_pages() -> None:
+    pages = [
+        ok({"data": [JOB, JOB], "next_cursor": "job_9"}),
+        ok({"data": [JOB], "next_cursor": None}),
+    ]
+    client, asked = answers(*pages)
+    found = client.jobs(state=("queued", "running"), tag="project:demo", limit=10)
+    assert len(found) == 3
+    assert asked[0].url.params.multi_items() == [
+        ("state", "queued"),
+        ("state", "running"),
+        ("tag", "project:demo"),
+        ("limit", "10"),
+    ]
+    assert asked[1].url.params["cursor"] == "job_9"
+    assert asked[1].url.params["limit"] == "8"
+
+
+def test_waits_with_etags_until_the_job_has_finished() -> None:
+    running = {**JOB, "state": "running"}
+    client, asked = answers(
+        ok(running, ETag='W/"1"'),
+        httpx.Response(304),
+        ok(DONE, ETag='W/"2"'),
+    )
+    assert client.wait("job_1").succeeded
+    assert [request.headers.get("if-none-match") for request in asked] == [
+        None,
+        'W/"1"',
+        'W/"1"',
+    ]
+
+
+def test_waiting_bears_a_server_that_restarts() -> None:
+    away = [httpx.ConnectError("refused")] * 4
+    client, _ = answers(ok(JOB), *away, httpx.Response(503, json={"title": "away"}), ok(DONE))
+    assert client.wait("job_1").succeeded
+
+
+def test_waiting_does_not_bear_a_job_that_is_not_there() -> None:
+    client, _ = answers(httpx.Response(404, json={"title": "Not Found", "status": 404}))
+    with pytest.raises(ApiError, match="Not Found"):
+        client.wait("job_1")
+
+
+def test_waiting_ends_at_its_timeout() -> None:
+    client = client_of(lambda _: ok(JOB))
+    with pytest.raises(TimeoutError, match=r"job_1 is still queued after 0\.1 s"):
+        client.wait("job_1", timeout=0.1)
+
+
+def test_series_are_arrays_and_what_is_not_finite_is_nan() -> None:
+    client, asked = answers(
+        ok(
+            {
+                "job": "job_1",
+                "names": ["loss", "lr"],
+                "total_points": 3,
+                "returned": 3,
+                "reduced": None,
+                "next_start": 3,
+                "complete": True,
+                "columns": {
+                    "iteration": [0, 1, 2],
+                    "loss": [2.5, None, 0.1],
+                    "lr": [1e-7, 1e-6, 1e-5],
+                },
+                "nonfinite": {"loss": [1]},
+            }
+        )
+    )
+    series = client.series("job_1", ["loss", "lr"], start=0, points=100, repeat=2)
+
+    assert series.iteration.dtype == np.int64
+    np.testing.assert_array_equal(series.loss, [2.5, np.nan, 0.1])
+    np.testing.assert_array_equal(series["lr"], [1e-7, 1e-6, 1e-5])
+    assert (len(series), series.next_start, series.complete) == (3, 3, True)
+    assert list(series.to_pandas().columns) == ["iteration", "loss", "lr"]
+    assert dict(asked[0].url.params) == {
+        "names": "loss,lr",
+        "start": "0",
+        "points": "100",
+        "repeat": "2",
+    }
+    with pytest.raises(AttributeError, match="no column 'accuracy', only iteration, loss, lr"):
+        _ = series.accuracy
+
+
+def test_previews_a_schedule() -> None:
+    client, asked = answers(ok({"columns": {"iteration": [0, 1], "lr": [0.1, 0.2]}}))
+    preview = client.preview({"policy": "constant", "lr": 0.1}, iterations=2)
+    np.testing.assert_array_equal(preview.lr, [0.1, 0.2])
+    assert json.loads(asked[0].content)["iterations"] == 2
+
+
+def test_cancel_and_retry_post_to_the_job() -> None:
+    client, asked = answers(ok(JOB), ok(JOB))
+    client.cancel(client.retry("job_1"))
+    assert [request.url.path for request in asked] == [
+        "/v1/jobs/job_1/retry",
+        "/v1/jobs/job_1/cancel",
+    ]
+
+
+def test_a_suggestion_is_there_or_says_why_not() -> None:
+    failed = {**JOB, "state": "succeeded", "result": {"status": "no_descent", "suggestion": None}}
+    client, _ = answers(ok(DONE), ok(JOB), ok(failed))
+    assert client.job("job_1").suggestion.max_lr == 0.006
+    with pytest.raises(StepsizeError, match="job_1 is queued: it has no suggestion yet"):
+        _ = client.job("job_1").suggestion
+    with pytest.raises(StepsizeError, match="no_descent"):
+        _ = client.job("job_1").suggestion
+
+
+def test_the_environment_says_where_the_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPSIZE_URL", "https://gpu.example/stepsize/")
+    assert Client().url == "https://gpu.example/stepsize"
+    monkeypatch.delenv("STEPSIZE_URL")
+    assert Client().url == "http://127.0.0.1:8000"
+
+
+def test_an_address_without_a_scheme_is_refused() -> None:
+    with pytest.raises(UnreachableError, match="set STEPSIZE_URL"):
+        Client("localhost:8000")
+
+
+def test_importing_the_client_leaves_heavy_packages_alone() -> None:
+    code = "import sys, stepsize; print(*(sys.modules.keys() & {'numpy', 'pandas', 'matplotlib'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,125 @@
+"""The pictures: what is on them, and when there is none."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from stepsize import Client, Job, StepsizeError
+from stepsize.plots import draw, figure
+
+PARTS = {
+    "model": {"name": "mlp"},
+    "data": {"name": "digits"},
+    "optimizer": {"name": "adam"},
+    "batch_size": 32,
+}
+LR = np.geomspace(1e-5, 10, 300)
+RESULT = {
+    "status": "ok",
+    "suggestion": {"base_lr": 0.002, "max_lr": 0.008},
+    "landmarks": {"lr_start": 1e-4, "lr_steep": 2e-3, "lr_min": 0.02, "lr_edge": None},
+}
+TESTED = Job(
+    id="job_1",
+    kind="range_test",
+    state="succeeded",
+    name="digits",
+    spec={**PARTS, "repeats": 2, "range": {"ramp": "exponential", "iterations": 300}},
+    result=RESULT,
+)
+TRAINED = Job(
+    id="job_2",
+    kind="training",
+    state="succeeded",
+    spec=PARTS,
+    result={"diverged_at": 40},
+)
+
+
+def loss(n: int) -> list[float | None]:
+    """Falls, and rises steeply at the end; its last value is not finite."""
+    curve: list[float | None] = list(2.3 - 2 * LR[:n] ** 0.2 + LR[:n] ** 4)
+    return [*curve[:-1], None]
+
+
+Columns = Callable[[Mapping[str, str]], dict[str, Any]]
+
+
+def client_of(columns: Columns) -> Client:
+    def handle(request: httpx.Request) -> httpx.Response:
+        found = columns(request.url.params)
+        n = len(found["iteration"])
+        meta = {"job": "job_1", "total_points": n, "returned": n, "next_start": n, "complete": True}
+        return httpx.Response(200, json={**meta, "columns": found})
+
+    return Client("http://stepsize.test", http_transport=httpx.MockTransport(handle))
+
+
+def rows(n: int) -> dict[str, Any]:
+    return {"iteration": list(range(n)), "loss": loss(n) if n else [], "lr": LR[:n].tolist()}
+
+
+def test_a_range_test_shows_every_repeat_the_suggestion_and_the_landmarks() -> None:
+    client = client_of(lambda query: rows(300 if query["repeat"] == "0" else 250))
+    (ax,) = figure(client, TESTED).axes
+    assert ax.get_xscale() == "log"
+    assert "learning rate" in ax.get_xlabel()
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    np.testing.assert_allclose(lines["repeat 1"].get_xdata(), LR)
+    np.testing.assert_allclose(lines["repeat 2"].get_xdata(), LR[:250])
+    crosses = [
+        line for line in ax.get_lines() if line.get_marker() == "X" and len(line.get_xdata())
+    ]
+    assert [cross.get_xdata()[0] for cross in crosses] == [LR[249]]  # the one that stopped early
+    (band,) = ax.patches
+    assert band.get_x() == 0.002
+    assert band.get_width() == pytest.approx(0.006)
+    assert {text.get_text() for text in ax.texts} == {"descent begins", "minimum"}
+    assert ax.get_ylim()[1] < 5  # and not the 10^4 that the loss has risen to
+
+
+def test_a_status_that_suggests_nothing_is_on_the_picture() -> None:
+    job = TESTED.model_copy(update={"result": {"status": "no_edge_in_range", "suggestion": None}})
+    (ax,) = figure(client_of(lambda _: rows(300)), job).axes
+    assert "test to a higher learning rate" in ax.get_title("left")
+    assert not ax.patches
+
+
+def test_a_training_shows_loss_accuracy_and_learning_rate(tmp_path: Path) -> None:
+    def columns(query: Mapping[str, str]) -> dict[str, Any]:
+        if query["names"] == "val_loss,val_accuracy":
+            return {"iteration": [50, 100], "val_loss": [0.5, 0.4], "val_accuracy": [0.8, 0.9]}
+        return rows(100)
+
+    losses, accuracy, rate = figure(client_of(columns), TRAINED).axes
+    assert [line.get_label() for line in losses.get_lines()][:2] == [
+        "training (per batch)",
+        "validation",
+    ]
+    np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [80, 90])
+    np.testing.assert_allclose(rate.get_lines()[0].get_ydata(), LR[:100])
+    assert rate.get_lines()[1].get_xdata()[0] == 40  # where it diverged
+    assert "iteration" in rate.get_xlabel()
+
+
+def test_draws_a_png_into_a_new_folder(tmp_path: Path) -> None:
+    client = client_of(lambda _: rows(300))
+    path = draw(client, TESTED, tmp_path / "new" / "curve.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("job", "complaint"),
+    [
+        (TESTED, "recorded nothing to draw"),
+        (TRAINED, "recorded nothing to draw"),
+        (TESTED.model_copy(update={"state": "running"}), "wait until it has finished"),
+    ],
+)
+def test_says_why_there_is_nothing_to_draw(job: Job, complaint: str) -> None:
+    with pytest.raises(StepsizeError, match=complaint):
+        figure(client_of(lambda _: rows(0)), job)
