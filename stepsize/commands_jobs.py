@@ -218,7 +218,7 @@ def _submitted(
         typer.echo(job.model_dump_json(indent=2))
     else:
         typer.echo(job.id)
-        notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`")
+        notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`", soft_wrap=True)
 
 
 def _watched(
@@ -229,11 +229,11 @@ def _watched(
             client.wait(job, timeout=timeout) if as_json else follow(client, job, timeout=timeout)
         )
     except KeyboardInterrupt:
-        notes.print(f"{job} goes on: `stepsize watch {job}` follows it, `stepsize cancel` ends it")
+        notes.print(f"{job} goes on: `stepsize watch {job}` follows it again", soft_wrap=True)
         raise
     if plot is not None and last.succeeded:
         client.plot(last, plot)
-        notes.print(f"drawn into {escape(str(plot))}")
+        notes.print(f"drawn into {escape(str(plot))}", soft_wrap=True)
     end(last, as_json=as_json)
 
 

@@ -46,8 +46,10 @@ def up(
 ) -> None:
     """Start the whole service on this machine; Ctrl-C stops it.
 
-    API, dashboard, broker, SQLite database and one worker, without any configuration. What dies
-    is started again; the logs are in the data directory.
+    API, dashboard, broker, SQLite database and one worker, without configuration.
+    What dies is started again; the logs are in the data directory.
+
+    Example: [bold]stepsize up --data-dir ~/stepsize --port 8001[/]
     """
     place = Place(data_dir, host, port)
     with suppress(KeyboardInterrupt), _running(place) as service:
@@ -63,7 +65,7 @@ def demo(
     *,
     data: Annotated[
         Literal["digits", "fashion-mnist"],
-        typer.Option(help="What to learn: digits takes seconds, fashion-mnist minutes."),
+        typer.Option(help="What to learn: digits takes seconds, fashion-mnist about a minute."),
     ] = "digits",
     to: Annotated[
         Path, typer.Option("--output", "-o", help="Where the pictures and the data go.")

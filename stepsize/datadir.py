@@ -35,8 +35,10 @@ def held(directory: Path, *, url: str) -> Iterator[None]:
             raise InUseError(f"{directory} is in use{_holder(lock)}") from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
-        yield
-        os.ftruncate(lock, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(lock, 0)
     finally:
         os.close(lock)
 

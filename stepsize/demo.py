@@ -65,10 +65,10 @@ class Shown:
         trained = self.training.result or {}
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in (
-            ("range test", f"ok, iterations: {pace(self.range_test)}"),
+            ("range test", f"ok, {pace(self.range_test)}"),
             ("suggested base_lr", f"{best.base_lr:.3g}"),
             ("suggested max_lr", f"{best.max_lr:.3g}"),
-            ("training", f"iterations: {pace(self.training)}"),
+            ("training", pace(self.training)),
             ("validation accuracy", f"{trained['val_accuracy']:.2%}"),
         ):
             table.add_row(f"[bold]{name}[/]", value)

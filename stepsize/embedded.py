@@ -60,6 +60,8 @@ def running(place: Place, *, say: Callable[[str], None]) -> Iterator[Supervisor]
     """
     _check_installed()
     directory = place.data_dir.absolute()
+    if "?" in str(directory):
+        raise StepsizeError(f"{directory} must not have a '?' in it: its database is a URL")
     with (
         _interruptible(),
         held(directory, url=place.url),
@@ -82,7 +84,7 @@ def running(place: Place, *, say: Callable[[str], None]) -> Iterator[Supervisor]
             _wait_until_ready(supervisor, place, since=began)
             yield supervisor
         finally:
-            _ignore_signals()  # each child has its deadline: a second Ctrl-C would only strand them
+            _ignore_signals()
             say("stopping")
             supervisor.stop()
 
@@ -191,7 +193,9 @@ def _has_worker(client: Client, since: datetime) -> bool:
 def _interruptible() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in STOPPING}
     for number in STOPPING:
-        signal.signal(number, _interrupt)
+        # under nohup a closed terminal is to be survived
+        if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
@@ -200,6 +204,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _ignore_signals()  # each child has its deadline: a second Ctrl-C would only strand them
     raise KeyboardInterrupt
 
 

@@ -37,7 +37,7 @@ def outcome(job: Job) -> Table | str:
         return f"{job.id} was {job.state} after {job.progress.iteration:,} iterations"
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = _range_test(job) if job.kind == "range_test" else _training(job.result)
-    for name, value in [*rows, ("iterations", pace(job))]:
+    for name, value in [*rows, ("done", pace(job))]:
         table.add_row(f"[bold]{name}[/]", escape(value))
     return table
 
@@ -75,8 +75,8 @@ def pace(job: Job) -> str:
     """How many iterations a finished job made, and how fast."""
     iterations = (job.result or {}).get("iterations", 0)
     if job.pace is None:
-        return f"{iterations:,}"
-    return f"{iterations:,} in {iterations / job.pace:.1f} s ({job.pace:,.0f} it/s)"
+        return f"{iterations:,} iterations"
+    return f"{iterations:,} iterations in {iterations / job.pace:.1f} s ({job.pace:,.0f} it/s)"
 
 
 def listing(jobs: list[Job]) -> Table:

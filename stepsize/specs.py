@@ -47,8 +47,10 @@ def read_spec(path: str | Path) -> Spec:
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StepsizeError(f"cannot read {file}: {error}") from error
+    except OSError as error:
+        raise StepsizeError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StepsizeError(f"{file} is not UTF-8 text: {error.reason}") from error
     parser = _PARSERS.get(file.suffix.lower())
     return parse_spec(text, source=str(file), parsers=(parser,) if parser else _ANY)
 

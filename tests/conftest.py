@@ -13,7 +13,8 @@ from store.database import Sessions, connect
 from store.tables import metadata
 
 # platformdirs, which the PostgreSQL wheel uses, warns where a login manager has set none
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="run"))
+_RUNTIME = tempfile.TemporaryDirectory(prefix="stepsize-run")
+os.environ.setdefault("XDG_RUNTIME_DIR", _RUNTIME.name)
 
 
 @pytest.fixture(scope="session")

@@ -205,7 +205,7 @@ def deployed(folder: Path, database_url: str) -> Iterator[Service]:
         service.start_api()
         yield service
     except BaseException:
-        print(service.logs())
+        print(service.logs())  # noqa: T201 - shown when a test fails
         raise
     finally:
         service.stop()

@@ -93,7 +93,7 @@ def test_momentum_is_cycled_against_the_rate(service: Service) -> None:
 
 
 def test_divergence_is_a_result(service: Service) -> None:
-    schedule = {"policy": "constant", "lr": 1e5}
+    schedule = {"policy": "constant", "lr": 1e6}
     optimizer = {"name": "sgd", "params": {"momentum": 0.99}}
     spec = training_json(schedule=schedule, optimizer=optimizer, length={"iterations": 500})
     result = finished(service, spec)["result"]

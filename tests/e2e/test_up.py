@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +58,10 @@ class Up:
         """The direct ones, by what they run."""
         named = {}
         for child in psutil.Process(self.process.pid).children():
-            line = " ".join(child.cmdline())
-            named.update({name: child for name in ("valkey", "-m api", "celery") if name in line})
+            with suppress(psutil.Error):  # it has just died
+                line = " ".join(child.cmdline())
+                names = ("valkey", "-m api", "celery")
+                named.update({name: child for name in names if name in line})
         return named
 
 
@@ -213,3 +215,18 @@ def test_a_busy_port_is_recognised() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not port_is_free("127.0.0.1", server.getsockname()[1])
     assert port_is_free("127.0.0.1", free_port())
+
+
+def test_migrate_becomes_the_migrations_whatever_lies_around(tmp_path: Path) -> None:
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "__main__.py").write_text("raise SystemExit('not me')")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("stepsize"), "migrate"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "STEPSIZE_DATABASE_URL": f"sqlite:///{tmp_path / 'stepsize.db'}"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the database is at revision" in done.stdout

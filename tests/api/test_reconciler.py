@@ -1,0 +1,142 @@
+"""The reconciler: patience before it takes jobs away, and wake-ups for what waits."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from api import reconciler as reconcilers
+from api.reconciler import TOP_UP, Patience, Reconciler
+from spec.settings import Settings
+from spec.states import State
+from store.database import Sessions
+from store.instants import from_now
+from store.tables import jobs as table
+from tests.api.conftest import NotedBroker
+from tests.factories import claimed, queued, stored
+
+
+class Clock:
+    """Stands in for the time module: two clocks that are set by hand."""
+
+    def __init__(self) -> None:
+        self.wall = 1_000_000.0
+        self.steady = 500.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.steady
+
+    def pass_by(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(reconcilers, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def reconciler(
+    clock: Clock,
+    sessions: Sessions,
+    broker: NotedBroker,
+    settings: Settings,
+) -> Reconciler:
+    return Reconciler(sessions, broker, settings)
+
+
+def lost_job(sessions: Sessions) -> str:
+    job = queued(sessions)
+    claimed(sessions)
+    with sessions.begin() as tx:
+        past = from_now(timedelta(seconds=-1))
+        tx.execute(update(table).where(table.c.id == job.id).values(lease_expires=past))
+    return job.id
+
+
+def test_nothing_expires_during_the_first_lease(
+    clock: Clock,
+    sessions: Sessions,
+    reconciler: Reconciler,
+    broker: NotedBroker,
+    settings: Settings,
+) -> None:
+    job_id = lost_job(sessions)
+    clock.pass_by(settings.lease_seconds - 1)
+    reconciler.step()
+    assert stored(sessions, job_id).state == State.RUNNING
+    clock.pass_by(2)
+    reconciler.step()
+    assert stored(sessions, job_id).state == State.QUEUED
+    assert ("default", job_id) in broker.woken
+
+
+def test_a_clock_jump_gives_workers_a_lease_of_time(clock: Clock) -> None:
+    patience = Patience(timedelta(seconds=60))
+    clock.pass_by(61)
+    assert patience.over()
+    clock.wall += 3600  # the machine slept, or somebody set the clock
+    assert not patience.over()
+    clock.pass_by(59)
+    assert not patience.over()
+    clock.pass_by(2)
+    assert patience.over()
+
+
+def test_who_does_not_lead_does_nothing(
+    clock: Clock,
+    sessions: Sessions,
+    reconciler: Reconciler,
+    settings: Settings,
+) -> None:
+    other = NotedBroker()
+    follower = Reconciler(sessions, other, settings)
+    reconciler.step()
+    job_id = lost_job(sessions)
+    clock.pass_by(settings.lease_seconds + 1)
+    follower.step()
+    assert stored(sessions, job_id).state == State.RUNNING
+    assert other.woken == []
+
+
+def test_wake_ups_are_topped_up(
+    sessions: Sessions,
+    reconciler: Reconciler,
+    broker: NotedBroker,
+) -> None:
+    for _ in range(5):
+        queued(sessions)
+    queued(sessions, queue="gpu")
+    broker.queued = {"default": 3, "gpu": 4}
+    reconciler.step()
+    assert [queue for queue, _ in broker.woken] == ["default", "default"]
+
+
+def test_wake_ups_have_a_limit(
+    sessions: Sessions,
+    reconciler: Reconciler,
+    broker: NotedBroker,
+) -> None:
+    for _ in range(TOP_UP + 5):
+        queued(sessions)
+    reconciler.step()
+    assert len(broker.woken) == TOP_UP
+
+
+def test_a_broker_that_is_down_is_no_reason_to_stop(
+    sessions: Sessions,
+    reconciler: Reconciler,
+    broker: NotedBroker,
+) -> None:
+    queued(sessions)
+    broker.down = True
+    reconciler.step()
+    broker.down = False
+    reconciler.step()
+    assert len(broker.woken) == 1

@@ -1,0 +1,188 @@
+"""The recorder stores every block exactly once, and none after its lease is gone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+
+from spec.settings import Settings
+from spec.states import State
+from store import leases, series
+from store.database import Sessions, WriteTx
+from store.leases import Lease, LeaseLostError
+from tests.factories import claimed, queued, stored
+from worker import pulse as pulses
+from worker import recorder as recorders
+from worker.engine import Block
+from worker.pulse import Pulse
+from worker.recorder import Recorder, chunks
+
+
+class FlakyDatabase:
+    """Sessions whose next transactions fail, as when the database is away."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
+        self.failures = 0
+
+    @contextmanager
+    def begin(self) -> Iterator[WriteTx]:
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("", {}, Exception("the database is away"))
+        with self.sessions.begin() as tx:
+            yield tx
+
+
+def block(start: int, count: int, repeat: int = 0) -> Block:
+    values = np.arange(start, start + count)
+    columns = {"loss": values.astype(np.float32), "lr": values.astype(np.float64)}
+    return Block("train", repeat, start, columns)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(database_url=database_url, broker_url="redis://unused", data_dir=tmp_path)
+
+
+@pytest.fixture
+def lease(sessions: Sessions) -> Lease:
+    queued(sessions)
+    return claimed(sessions)
+
+
+@pytest.fixture
+def database(sessions: Sessions) -> FlakyDatabase:
+    return FlakyDatabase(sessions)
+
+
+@pytest.fixture
+def recorder(database: FlakyDatabase, lease: Lease, settings: Settings) -> Recorder:
+    return Recorder(database, lease, Pulse(settings), settings)
+
+
+def recorded(sessions: Sessions, lease: Lease) -> list[float]:
+    with sessions.read() as tx:
+        rows = series.read(
+            tx,
+            lease.job_id,
+            ["loss"],
+            series="train",
+            repeat=0,
+            start=0,
+            stop=None,
+            points=None,
+        )
+    losses: list[float] = rows.columns["loss"].tolist()
+    return losses
+
+
+def succeed(lease: Lease) -> Callable[[WriteTx], None]:
+    return lambda tx: leases.succeed(tx, lease, {})
+
+
+def test_the_first_block_is_stored_at_once(
+    sessions: Sessions,
+    recorder: Recorder,
+    lease: Lease,
+) -> None:
+    recorder.add(block(0, 3))
+    assert recorded(sessions, lease) == [0, 1, 2]
+    assert stored(sessions, lease.job_id).iteration == 3
+
+
+def test_the_end_is_stored_with_the_last_rows(
+    sessions: Sessions,
+    recorder: Recorder,
+    lease: Lease,
+) -> None:
+    for start in range(0, 50, 5):
+        recorder.add(block(start, 5))
+    recorder.finish(succeed(lease))
+    assert recorded(sessions, lease) == list(range(50))
+    job = stored(sessions, lease.job_id)
+    assert (job.state, job.iteration) == (State.SUCCEEDED, 50)
+
+
+def test_no_row_is_lost_while_the_database_is_away(
+    sessions: Sessions,
+    database: FlakyDatabase,
+    recorder: Recorder,
+    lease: Lease,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorders, "FIRST_INTERVAL", 0.001)
+    database.failures = 1
+    recorder.add(block(0, 5))
+    assert recorded(sessions, lease) == []
+    recorder.add(block(5, 5))
+    database.failures = 3
+    recorder.finish(succeed(lease))
+    assert recorded(sessions, lease) == list(range(10))
+    assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+
+
+def test_an_answer_lost_after_the_commit_ends_as_a_lost_lease(
+    sessions: Sessions,
+    recorder: Recorder,
+    lease: Lease,
+) -> None:
+    recorder.add(block(0, 5))
+    recorder.finish(succeed(lease))
+    with pytest.raises(LeaseLostError):
+        recorder.finish(succeed(lease))
+    assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+
+
+def test_nothing_is_written_once_the_lease_may_have_run_out(
+    sessions: Sessions,
+    database: FlakyDatabase,
+    lease: Lease,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(pulses, "_clock", lambda: now[0])
+    pulse = Pulse(settings)
+    recorder = Recorder(database, lease, pulse, settings)
+    now[0] += settings.lease_seconds - settings.heartbeat_seconds - 1
+    assert pulse.stop is None
+    now[0] += 2
+    assert pulse.stop == "lost"
+    with pytest.raises(LeaseLostError):
+        recorder.add(block(0, 5))
+    with pytest.raises(LeaseLostError):
+        recorder.finish(succeed(lease))
+    assert recorded(sessions, lease) == []
+    assert stored(sessions, lease.job_id).state == State.RUNNING
+
+
+def test_a_pulse_knows_why_to_stop(settings: Settings) -> None:
+    pulse = Pulse(settings)
+    pulse.renewed(cancel_requested=False)
+    assert pulse.stop is None
+    pulse.drain()
+    assert (pulse.stop, pulse.draining) == ("draining", True)
+    pulse.renewed(cancel_requested=True)
+    assert pulse.stop == "cancelled"
+    pulse.lose()
+    assert pulse.stop == "lost"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=20))
+def test_blocks_are_joined_by_repeat_and_keep_their_order(sizes: list[tuple[int, int]]) -> None:
+    blocks: list[Block] = []
+    reached = {0: 0, 1: 0, 2: 0}
+    for repeat, count in sizes:
+        blocks.append(block(reached[repeat], count, repeat))
+        reached[repeat] += count
+    joined = chunks(blocks)
+    assert len(joined) == len({repeat for repeat, _ in sizes})
+    for chunk in joined:
+        assert chunk.columns["loss"].tolist() == list(range(reached[chunk.repeat]))
+        assert (chunk.start, chunk.stop) == (0, reached[chunk.repeat])
