@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class Recipe:
     range: Mapping[str, Any]
     step_size: Mapping[str, float]
     cycles: int
+    patience: float
+    """Seconds after which a job that has not finished is given up: many times what it takes."""
 
 
 RECIPES = {
@@ -36,6 +39,7 @@ RECIPES = {
         range={"start": 1e-5, "end": 10.0, "iterations": 300},
         step_size={"epochs": 2},
         cycles=3,
+        patience=120,
     ),
     "fashion-mnist": Recipe(
         parts={
@@ -47,6 +51,7 @@ RECIPES = {
         range={"start": 1e-7, "end": 10.0, "iterations": 300},
         step_size={"epochs": 2},
         cycles=2,
+        patience=1200,
     ),
 }
 
@@ -82,31 +87,27 @@ def show(client: Client, data: str, folder: Path, *, tend: Callable[[], None]) -
 
     Raises:
         StepsizeError: a job did not succeed, or the range test suggests nothing.
+        TimeoutError: a job took far longer than it should.
     """
     recipe = RECIPES[data]
     for left_over in client.jobs(state=("queued", "running")):
         client.cancel(left_over)  # an interrupted demonstration would go on before this one
-    found = _run(
-        client,
-        range_test(**recipe.parts, range=dict(recipe.range), name=f"{data} range test"),
-        tend,
-    )
+    run = partial(_run, client, tend=tend, timeout=recipe.patience)
+    found = run(range_test(**recipe.parts, range=dict(recipe.range), name=f"{data} range test"))
     status = (found.result or {}).get("status")
     if status != "ok":
         raise StepsizeError(
             f"the range test ended with {status}: {STATUSES.get(str(status), 'see its result')}"
         )
     bounds = {"base_lr": {"range_test": found.id}, "max_lr": {"range_test": found.id}}
-    trained = _run(
-        client,
+    trained = run(
         training(
             **recipe.parts,
             schedule={"policy": "triangular", **bounds, "step_size": dict(recipe.step_size)},
             length={"cycles": recipe.cycles},
             evaluate={"every": {"epochs": 1}},
             name=f"{data} cyclical training",
-        ),
-        tend,
+        )
     )
     pictures = (folder / "range-test.png", folder / "training.png")
     client.plot(found, pictures[0])
@@ -114,8 +115,11 @@ def show(client: Client, data: str, folder: Path, *, tend: Callable[[], None]) -
     return Shown(found, trained, pictures)
 
 
-def _run(client: Client, spec: dict[str, Any], tend: Callable[[], None]) -> Job:
-    job = follow(client, client.submit(spec), console=notes, at_each_look=tend)
+def _run(
+    client: Client, spec: Mapping[str, Any], *, tend: Callable[[], None], timeout: float
+) -> Job:
+    submitted = client.submit(spec)
+    job = follow(client, submitted, timeout=timeout, console=notes, at_each_look=tend)
     if not job.succeeded:
         why = f": {job.error.detail}" if job.error else ""
         raise StepsizeError(f"{job.name} {job.state}{why}")

@@ -129,6 +129,9 @@ def _check_port(place: Place) -> None:
 
 def _environment(place: Place, directory: Path, broker_url: str) -> dict[str, str]:
     return {
+        # on one machine nothing delays a heartbeat for long, and a lost job is missed sooner
+        "STEPSIZE_LEASE_SECONDS": "20",
+        "STEPSIZE_HEARTBEAT_SECONDS": "4",
         **os.environ,
         "PYTHONUNBUFFERED": "1",  # a log must say why its process died
         "STEPSIZE_DATABASE_URL": f"sqlite:///{directory / 'stepsize.db'}",

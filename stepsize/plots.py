@@ -137,7 +137,7 @@ def _landmarks(ax: Axes, landmarks: Mapping[str, float | None]) -> None:
             (known[name], 1),
             xycoords=("data", "axes fraction"),
             # on steps, since landmarks may be close
-            xytext=(4 if beyond else -4, -4 - 16 * (place % 3)),
+            xytext=(4 if beyond else -4, -4 - 16 * place),
             textcoords="offset points",
             ha="left" if beyond else "right",
             va="top",

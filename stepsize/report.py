@@ -50,8 +50,9 @@ def _range_test(job: Job) -> list[tuple[str, str]]:
     best = job.suggestion
     low, high = (result.get("interval") or {}).get("max_lr") or (None, None)
     spread = "" if low is None else f"  (between {low:.3g} and {high:.3g})"
+    agreement = f", agreement {result['agreement']}" if result.get("agreement") else ""
     rows = [
-        ("status", f"{status}, agreement {result.get('agreement') or 'unknown'}"),
+        ("status", f"{status}{agreement}"),
         ("base_lr", f"{best.base_lr:.3g}"),
         ("max_lr", f"{best.max_lr:.3g}{spread}"),
     ]

@@ -38,8 +38,11 @@ class Child:
         logging.getLogger("worker").setLevel(logging.INFO)  # the node's own level is a warning
         die_with_parent()
         offer_to_oom_killer()
-        from worker.devices import describe_device, take  # noqa: PLC0415 - imports torch: seconds
+        # torch takes seconds to import, and what cannot be imported must be known now
+        from worker.devices import describe_device, take  # noqa: PLC0415 - not in the node
+        from worker.job import run  # noqa: PLC0415 - as above
 
+        self._run = run
         self._device: torch.device = take(self._settings.device)
         self._device_name = describe_device(self._device)
         # the parent's id: a child that is replaced keeps the name of its node
@@ -67,8 +70,6 @@ class Child:
 
     def work(self, hint: str) -> None:
         """Runs ready jobs until there are none, or the node shuts down."""
-        from worker.job import run  # noqa: PLC0415 - imports torch
-
         while not self._draining:
             try:
                 with self._sessions.begin() as tx:
@@ -86,7 +87,7 @@ class Child:
             job, lease = claimed
             log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
             self._now(job.id)
-            self._draining = run(
+            self._draining = self._run(
                 job,
                 lease,
                 sessions=self._sessions,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -153,9 +155,14 @@ def test_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
     directory = tmp_path / "a path with spaces, 100 % & more" / ("x" * 60)
     directory.parent.mkdir()
     with started(directory) as up:
-        assert len(processes_of(directory)) >= 4  # broker, API, worker node and its child
+        processes = processes_of(directory)
+        assert len(processes) >= 4  # broker, API, worker node and its child
+        socket_path = Path(urlsplit(processes[0].environ()["STEPSIZE_BROKER_URL"]).path)
+        assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
+        assert socket_path.is_socket()
         up.process.kill()
         eventually(lambda: processes_of(directory) == [])
+        shutil.rmtree(socket_path.parent)  # the one thing that it could not take along
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ def invalid(error: ValidationError, *where: str) -> EngineError:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what torch raises in the block into an EngineError with a reason."""
+    """Turn what torch, a file or a missing library raises in the block into an EngineError."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(Reason.OOM, _described(error)) from error
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, OSError, ImportError) as error:
         # torch's CPU allocator raises a plain RuntimeError
         reason = Reason.OOM if "can't allocate memory" in str(error) else Reason.CODE
         raise EngineError(reason, _described(error)) from error

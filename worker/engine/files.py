@@ -19,7 +19,7 @@ SYSTEM = Path("/usr/share/datasets")
 """Where Debian's dataset packages put their files."""
 
 SILENCE_SECONDS = 5.0
-DOWNLOAD_SECONDS = 900.0
+DOWNLOAD_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

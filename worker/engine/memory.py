@@ -12,6 +12,7 @@ from worker.engine.errors import EngineError
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
+GIGABYTE = 10**9
 
 
 def require(needed: int, what: str, device: torch.device) -> None:
@@ -20,9 +21,14 @@ def require(needed: int, what: str, device: torch.device) -> None:
     if needed > free:
         raise EngineError(
             Reason.OOM,
-            f"{what} needs about {needed / 1e9:,.1f} GB on {device}; "
-            f"this worker has {free / 1e9:,.1f} GB free",
+            f"{what} needs about {_gigabytes(needed)} on {device}; "
+            f"this worker has {_gigabytes(free)} free",
         )
+
+
+def _gigabytes(size: int) -> str:
+    digits = 1 if size >= GIGABYTE else 6
+    return f"{size / GIGABYTE:,.{digits}f} GB"
 
 
 def available(device: torch.device) -> int:

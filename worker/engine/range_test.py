@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from schedules.range_analysis import analyse, divergence
 
+from schedules.analysis import analyse, divergence
 from spec.jobs import RangeTestSpec
 from worker.engine.events import Event, Finished, Plan
 from worker.engine.loop import Pace, Rates, updates

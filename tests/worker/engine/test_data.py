@@ -1,5 +1,6 @@
 """Datasets come standardised, split the same way every time, and stay loaded."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from spec.components import DigitsParams, FashionMnistParams, SyntheticParams
+from spec.states import Reason
 from tests.worker.engine.conftest import Record
+from worker.engine import EngineError
 from worker.engine.data import load
 from worker.engine.files import SYSTEM
 from worker.engine.splits import Dataset, Split, prepared
@@ -70,6 +73,13 @@ def test_a_loaded_dataset_is_kept(tmp_path: Path) -> None:
     first = load(DigitsParams(), device=CPU, data_dir=tmp_path)
     assert load(DigitsParams(), device=CPU, data_dir=tmp_path) is first
     assert load(SyntheticParams(), device=CPU, data_dir=tmp_path) is not first
+
+
+def test_a_missing_library_is_named(train: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(EngineError, match=r"ModuleNotFoundError: .*sklearn") as failed:
+        train()
+    assert failed.value.reason is Reason.CODE
 
 
 @pytest.mark.fashion

@@ -83,10 +83,10 @@ def test_a_gpu_starts_like_a_cpu_and_repeats_itself(train: Record) -> None:
 
 
 def test_the_choice_reaches_torch() -> None:
-    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     with Numerics(CPU, "fp32", ONEDNN).applied():
         assert torch.get_float32_matmul_precision() == ONEDNN
-    assert torch.get_float32_matmul_precision() == before
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_bf16_rounds_and_fp32_does_not(train: Record) -> None:

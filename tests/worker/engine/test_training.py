@@ -17,6 +17,9 @@ from spec.states import Reason
 from tests.worker.engine.conftest import Record
 from worker.engine import EngineError, Pace
 from worker.engine.data import load
+from worker.engine.device import Numerics
+from worker.engine.evaluate import Evaluation, evaluate
+from worker.engine.splits import Split
 
 ADAM = {"name": "adam", "params": {"betas": [0.8, 0.99], "weight_decay": 1e-3}}
 SGD = {"name": "sgd", "params": {"momentum": 0.9, "weight_decay": 1e-3, "nesterov": True}}
@@ -151,6 +154,31 @@ def test_evaluations_come_when_due_and_at_the_end(train: Record) -> None:
     assert [b.start for b in ours.blocks if b.series == "validation"] == [20, 40, 50]
     assert train(evaluate={"every": {"epochs": 0.5}}).column("iteration").tolist() == [22, 44, 50]
     assert train().column("iteration").tolist() == [50]
+
+
+def test_an_evaluation_is_over_the_whole_split() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3))
+    split = Split(torch.randn(2345, 1, 2, 2), torch.randint(3, (2345,)))
+    model(split.inputs)  # from now on batch norm has statistics other than those of any batch
+    found = evaluate(model, split, Numerics.choose(torch.device("cpu"), "fp32", products=1), 7)
+    assert model.training
+    scores = model.eval()(split.inputs)
+    loss = nn.functional.cross_entropy(scores, split.labels)
+    assert found.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert found.accuracy == (scores.argmax(1) == split.labels).sum().item() / 2345
+    assert found.iteration == 7
+
+
+def test_the_best_evaluation_has_the_highest_accuracy_then_the_lowest_loss() -> None:
+    nan, worse, better = (
+        Evaluation(1, float("nan"), 0.5),
+        Evaluation(2, 3.0, 0.5),
+        Evaluation(3, 2.0, 0.5),
+    )
+    accurate = Evaluation(4, 9.0, 0.6)
+    found = sorted([accurate, better, nan, worse], key=Evaluation.rank)
+    assert found == [nan, worse, better, accurate]
+    assert nan.result()["val_loss"] is None
 
 
 def test_the_result_says_how_it_went(train: Record) -> None:
