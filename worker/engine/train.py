@@ -20,6 +20,9 @@ from worker.engine.recipe import Recipe, start
 DIVERGED = 10
 """So many losses in a row that are not finite end a training."""
 
+GONE = 1.25
+"""A training that ends above so many times the loss it began with has diverged as well."""
+
 
 def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
     """Train as the spec says, evaluating every so often and at the end."""
@@ -38,9 +41,15 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
     last: Evaluation | None = None
     best: Evaluation | None = None
     done, diverged_at = 0, None
+    limit, inside = np.inf, -1  # the last iteration whose loss was within the limit
     for block in updates(learner, recipe, rates, pace=pace, every=every):
+        losses = block.columns["loss"].astype(np.float32)
+        if block.start == 0:
+            limit = GONE * float(losses[0])
+        within = np.flatnonzero(losses <= limit)
+        inside = block.start + int(within[-1]) if len(within) else inside
         done = block.start + len(block)
-        recent = np.concatenate([recent[-max(per_epoch, DIVERGED) :], block.columns["loss"]])
+        recent = np.concatenate([recent[-max(per_epoch, DIVERGED) :], losses])
         run = first_run(~np.isfinite(recent), DIVERGED)
         if run is not None:
             diverged_at = done - len(recent) + run
@@ -52,10 +61,13 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
             last = evaluate(learner.model, recipe.dataset.validation, recipe.numerics, done)
             best = max(best or last, last, key=Evaluation.rank)
             yield Block("validation", 0, done, last.columns())
+    train_loss = float(recent[-per_epoch:].mean(dtype=np.float64))
+    if diverged_at is None and train_loss > limit:
+        diverged_at = inside + 1
     yield Finished(
         {
             "iterations": done,
-            "train_loss": number(recent[-per_epoch:].mean(dtype=np.float64)),
+            "train_loss": number(train_loss),
             "val_loss": number(last.loss) if last else None,
             "val_accuracy": last.accuracy if last else None,
             "best": best.result() if best else None,

@@ -216,6 +216,17 @@ def test_lengths_in_cycles_follow_the_resolved_step_size(train: Record) -> None:
     assert ours.plan.iterations == ours.result["iterations"] == 66
 
 
+@pytest.mark.parametrize(("lr", "diverged"), [(10.0, True), (1e-9, False), (0.05, False)])
+def test_a_training_that_ends_worse_than_it_began_has_diverged(
+    train: Record, lr: float, diverged: bool
+) -> None:
+    optimizer = {"name": "sgd", "params": {"momentum": 0.9}}
+    schedule = {"policy": "constant", "lr": lr}
+    ours = train(schedule=schedule, optimizer=optimizer, length={"iterations": 200})
+    assert (ours.result["diverged_at"] is not None) == diverged
+    assert ours.result["iterations"] == 200
+
+
 @pytest.mark.parametrize("pace", [Pace(), Pace(points=3), Pace(first=0, longest=0)])
 def test_a_diverged_training_stops_at_the_tenth_nan(train: Record, pace: Pace) -> None:
     ours = train(
