@@ -22,7 +22,13 @@ class DatabaseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    database_url: Annotated[str, Field(min_length=1, description="where SQL lives")]
+    database_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(sqlite:///|postgres(ql)?(\+psycopg)?://)",
+            description="where SQL lives: sqlite:////path or postgresql://user:password@host/name",
+        ),
+    ]
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -37,16 +43,20 @@ class DatabaseSettings(BaseModel):
                 {field: environ[name] for name, field in names.items() if name in environ},
             )
         except ValidationError as error:
-            wrong = [
-                f"  {PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
-            ]
-            raise SettingsError("\n".join(["the environment is not complete:", *wrong])) from error
+            wrong = [_explained(cls, str(each["loc"][0]), each["msg"]) for each in error.errors()]
+            raise SettingsError("\n".join(["the environment is not right:", *wrong])) from error
 
 
 class Settings(DatabaseSettings):
     """What server and workers are told."""
 
-    broker_url: Annotated[str, Field(min_length=1, description="Redis or Valkey")]
+    broker_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(rediss?://|redis\+socket:///)",
+            description="Redis or Valkey: redis://host:6379/0 or redis+socket:////path",
+        ),
+    ]
     data_dir: Annotated[
         Path,
         Field(description="data sets and files"),
@@ -76,3 +86,8 @@ class Settings(DatabaseSettings):
     def lease(self) -> timedelta:
         """How long a job stays with a worker that is not heard of."""
         return timedelta(seconds=self.lease_seconds)
+
+
+def _explained(settings: type[BaseModel], field: str, message: str) -> str:
+    meaning = settings.model_fields[field].description
+    return f"  {PREFIX}{field.upper()} ({meaning}): {message}"

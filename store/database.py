@@ -19,6 +19,15 @@ Unavailable = (OperationalError, InterfaceError, TimeoutError)
 
 _READ_ONLY = "stepsize_read_only"
 
+# Nothing waits for ever: neither for a server that has gone, nor for the lock of a process that
+# was frozen in the middle of a transaction.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "tcp_user_timeout": 30_000,
+    "options": "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+}
+
 
 class Sessions:
     """Transactions on one database, from any thread."""
@@ -60,7 +69,7 @@ def connect(url: str) -> Sessions:
             pool_size=20,
             max_overflow=20,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5},
+            connect_args=_POSTGRESQL,
         ),
     )
 

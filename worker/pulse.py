@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Stop = Literal["lost", "cancelled", "draining"]
 """Why a job stops early: its lease is gone, its client or its node asked for it."""
 
-_DRAIN = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
+_DRAIN = (signal.SIGTERM, signal.SIGQUIT)
 
 
 class Pulse:
