@@ -74,7 +74,14 @@ def _outcome(this: _Run, events: Iterator[Event]) -> End:
     except LeaseLostError:
         raise
     except EngineError as error:
-        log.warning("job.failed job=%s reason=%s %s", this.job.id, error.reason, error.detail)
+        trace = error if error.reason is Reason.CODE else None
+        log.warning(
+            "job.failed job=%s reason=%s %s",
+            this.job.id,
+            error.reason,
+            error.detail,
+            exc_info=trace,
+        )
         return _failing(this.lease, error.reason, error.detail)
     except Exception as error:
         log.exception("job.failed job=%s reason=%s", this.job.id, Reason.CODE)

@@ -37,7 +37,7 @@ def available(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         # what earlier jobs freed stays with torch's allocator, and is there for the next
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(machine_free(PROC), *cgroups_free(PROC, CGROUPS))
+    return min([machine_free(PROC), *cgroups_free(PROC, CGROUPS)])
 
 
 def weights(model: nn.Module) -> int:

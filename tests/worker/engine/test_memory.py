@@ -85,3 +85,12 @@ def test_torchs_own_refusal_becomes_oom() -> None:
     with pytest.raises(EngineError, match="can't allocate memory") as failed, explained():
         torch.empty(1 << 50, dtype=torch.uint8)
     assert failed.value.reason is Reason.OOM
+
+
+def test_a_machine_without_any_limit_has_what_its_kernel_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 7 kB\n")
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "none")
+    assert memory.available(torch.device("cpu")) == 7 * 1024
