@@ -9,7 +9,7 @@ import torch
 from spec.components import MlpParams
 from spec.states import Reason
 from tests.worker.engine.conftest import Record
-from worker.engine import EngineError
+from worker.engine import EngineError, memory
 from worker.engine.errors import explained
 from worker.engine.memory import activations, available, cgroups_free, machine_free, weights
 from worker.engine.models import build
@@ -93,4 +93,4 @@ def test_a_machine_without_any_limit_has_what_its_kernel_says(
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 7 kB\n")
     monkeypatch.setattr(memory, "PROC", tmp_path)
     monkeypatch.setattr(memory, "CGROUPS", tmp_path / "none")
-    assert memory.available(torch.device("cpu")) == 7 * 1024
+    assert available(torch.device("cpu")) == 7 * 1024
