@@ -14,7 +14,7 @@ from spec.wakeup import CELERY, TASK
 from tests.e2e.service import Service, eventually
 from tests.factories import training_json
 
-# about two seconds of work, so that faults find it running
+# some seconds of work, so that faults find it running
 LONG = training_json(
     model={"name": "mlp", "params": {"hidden": [256, 256]}},
     data={"name": "synthetic", "params": {"examples": 4096}},
@@ -66,8 +66,8 @@ def test_a_killed_child_is_replaced_and_its_job_runs_again(
 
 
 def test_a_killed_node_takes_its_child_along(service: Service, reference: dict[str, Any]) -> None:
-    job_id = service.submit(LONG)
     with worker(service) as node:
+        job_id = service.submit(LONG)
         service.running(job_id)
         child = service.child_of(node)
         node.kill()
