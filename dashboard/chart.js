@@ -6,13 +6,15 @@ import { scale, short } from "./numbers.js";
 const MARGIN = { top: 8, right: 14, bottom: 38, left: 58 };
 const NEAR = 12; // px between the crosshair and a point it still speaks of
 const LINE = 15; // px between labels above one another
+const LETTER = 7; // px of a label's letter, roughly
 const EXACT = 9; // significant digits that tell any two floats of 32 bits apart
 
 /**
  * A chart whose `update(model)` draws it anew. The model:
  *   x, y: {label, log, limits: [from, to]}
  *   curves: [{label, tone, x: [], y: [], dots, stopped}], ascending in x, null where not finite
- *   band: {from, to, label} or null; marks: [{x, label}]; note: text under the chart
+ *   band: {from, to, label} or null; marks: [{x, label, after}], `after` says on which side of
+ *   its line the label stands; note: text under the chart
  */
 export function createChart(title, height) {
   const plot = svg("svg", { class: "plot", height, tabindex: 0, role: "img" });
@@ -70,7 +72,7 @@ export function createChart(title, height) {
     const tall = height - MARGIN.top - MARGIN.bottom;
     x = scale(model.x.log, model.x.limits, [0, width]);
     y = scale(model.y.log, model.y.limits, [tall, 0]);
-    const inner = svg("svg", { width, height: tall }, ...shapes(tall));
+    const inner = svg("svg", { width, height: tall, role: "none" }, ...shapes(tall));
     const origin = `translate(${MARGIN.left} ${MARGIN.top})`;
     const parts = [...axes(width, tall), inner, ...labels(width), crosshair];
     plot.replaceChildren(svg("g", { transform: origin }, ...parts));
@@ -79,14 +81,14 @@ export function createChart(title, height) {
 
   function axes(width, tall) {
     const parts = [];
-    for (const { value, label } of x.ticks(Math.max(2, Math.floor(width / 70)))) {
+    for (const { value, label } of x.ticks(Math.max(2, Math.floor(width / 55)))) {
       const at = x.at(value);
-      parts.push(svg("path", { class: label ? "grid" : "tick", d: `M${at} ${tall}v${label ? -tall : 5}` }));
+      parts.push(rule(label, `M${at} ${tall}v${label ? -tall : 5}`));
       if (label) parts.push(text(at, tall + 17, label, "middle"));
     }
-    for (const { value, label } of y.ticks(Math.max(2, Math.floor(tall / 45)))) {
+    for (const { value, label } of y.ticks(Math.max(2, Math.floor(tall / 32)))) {
       const at = y.at(value);
-      parts.push(svg("path", { class: label ? "grid" : "tick", d: `M0 ${at}h${label ? width : -5}` }));
+      parts.push(rule(label, `M0 ${at}h${label ? width : -5}`));
       if (label) parts.push(text(-7, at + 4, label, "end"));
     }
     parts.push(svg("path", { class: "axis", d: `M0 0V${tall}H${width}` }));
@@ -115,13 +117,13 @@ export function createChart(title, height) {
   }
 
   function labels(width) {
-    const notes = model.marks.map((mark) => ({ at: mark.x, text: mark.label, kind: "mark" }));
-    const band = model.band;
-    if (band) notes.unshift({ at: band.from, text: band.label, kind: "band" });
-    return notes.map(({ at, text: words, kind }, row) => {
-      const place = x.at(at);
-      const [shift, anchor] = place > width / 2 ? [-5, "end"] : [5, "start"];
-      return text(place + shift, 12 + row * LINE, words, anchor, kind);
+    const { band, marks } = model;
+    const notes = band ? [{ x: band.from, label: band.label, kind: "band" }, ...marks] : marks;
+    return notes.map(({ x: value, label, after, kind = "mark" }, row) => {
+      const at = x.at(value);
+      const room = label.length * LETTER;
+      const right = after ? at + room < width : at < room;
+      return text(at + (right ? 5 : -5), 12 + row * LINE, label, right ? "start" : "end", kind);
     });
   }
 
@@ -141,9 +143,10 @@ export function createChart(title, height) {
   function point(target) {
     cursor = target;
     const found = target === null ? [] : nearest(target);
+    const position = found[0]?.curve.x[found[0].index];
     crosshair.replaceChildren();
     if (found.length) {
-      const at = x.at(found[0].curve.x[found[0].index]);
+      const at = x.at(position);
       const tall = height - MARGIN.top - MARGIN.bottom;
       crosshair.append(svg("path", { d: `M${at} 0V${tall}` }));
       for (const { curve, index } of found) {
@@ -151,16 +154,9 @@ export function createChart(title, height) {
         if (up >= 0 && up <= tall) crosshair.append(dot(curve, index));
       }
     }
-    readings.forEach(({ label, value }, row) => setText(value, row ? reading(label) : position()));
-
-    function position() {
-      return found.length ? short(found[0].curve.x[found[0].index], EXACT) : "";
-    }
-    function reading(label) {
-      const values = found.filter((each) => each.curve.label === label).map(valueOf);
-      if (values.includes(null)) return "not finite";
-      const ends = values.length > 1 ? [Math.min(...values), Math.max(...values)] : values;
-      return ends.map((each) => short(each, EXACT)).join(" … ");
+    for (const [row, { label, value }] of readings.entries()) {
+      const of = found.filter((each) => each.curve.label === label);
+      setText(value, row ? reading(of, position) : found.length ? short(position, EXACT) : "");
     }
   }
 
@@ -228,7 +224,17 @@ export function link(charts) {
   for (const chart of charts) chart.moved = (x) => charts.forEach((each) => each.point(x));
 }
 
-const valueOf = ({ curve, index }) => curve.y[index];
+/** The values of the points of one entry of the legend, and where, if not at the crosshair. */
+function reading(points, position) {
+  const values = points.map(({ curve, index }) => curve.y[index]);
+  const at = points[0]?.curve.x[points[0].index] ?? position;
+  const where = at === position ? "" : ` at ${short(at, EXACT)}`;
+  if (values.includes(null)) return `not finite${where}`;
+  const ends = values.length > 1 ? [Math.min(...values), Math.max(...values)] : values;
+  return ends.map((each) => short(each, EXACT)).join(" … ") + where;
+}
+
+const rule = (label, d) => svg("path", { class: label ? "grid" : "tick", d });
 const cross = (x, y) => `M${x - 5} ${y - 5}l10 10m-10 0l10 -10`;
 const text = (x, y, words, anchor, kind = "") =>
   svg("text", { x, y, "text-anchor": anchor, class: kind }, words);

@@ -15,7 +15,7 @@ export const percent = (value) => `${short(100 * value)} %`;
 export function duration(seconds) {
   for (const [unit, length] of [["d", 86_400], ["h", 3_600], ["min", 60]])
     if (seconds >= 2 * length) return `${Math.floor(seconds / length)} ${unit}`;
-  return `${Math.max(0, Math.floor(seconds))} s`;
+  return `${Math.max(0, seconds).toFixed(Number.isInteger(seconds) || seconds >= 9.95 ? 0 : 1)} s`;
 }
 
 export const secondsBetween = (from, to) =>

@@ -1,5 +1,6 @@
 """Previews, catalogue, workers, health, documentation, and what surrounds every request."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -152,6 +153,23 @@ def test_documentation_needs_no_network(client: TestClient) -> None:
     assert "https://" not in page.text
     assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
     assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/app.js", "/docs", "/v1/jobs", "/v1/jobs/job_x", "/nothing"]
+)
+def test_pages_may_load_and_ask_nobody_but_this_server(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    policy = dict(each.split(maxsplit=1) for each in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["style-src"] == policy["connect-src"] == "'self'"
+    if path == "/docs":
+        assert re.fullmatch(r"'self' 'sha256-[\w+/]{43}='", policy["script-src"])
+    else:
+        assert policy["script-src"] == "'self'"
+        assert policy["require-trusted-types-for"] == "'script'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-cache"
 
 
 def test_the_contract_is_openapi_3_1(client: TestClient) -> None:

@@ -19,7 +19,7 @@ LONG = training_json(
     model={"name": "mlp", "params": {"hidden": [256, 256]}},
     data={"name": "synthetic", "params": {"examples": 4096}},
     batch_size=128,
-    length={"iterations": 2500},
+    length={"iterations": 4000},
 )
 SHORT = training_json(length={"iterations": 20})
 
@@ -48,7 +48,7 @@ def reference(service: Service) -> dict[str, Any]:
         job = service.finished(service.submit(LONG))
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
     columns: dict[str, Any] = service.series(job["id"])["columns"]
-    assert len(columns["iteration"]) == 2500
+    assert len(columns["iteration"]) == 4000
     return columns
 
 
@@ -189,7 +189,7 @@ def test_cancel_in_each_state(service: Service) -> None:
         assert cancel(running) == (200, "running")
         assert service.finished(running)["state"] == "cancelled"
         kept = service.series(running)
-        assert 0 < kept["total_points"] < 2500
+        assert 0 < kept["total_points"] < 4000
         assert kept["complete"] is True
         done = service.submit(SHORT)
         assert service.finished(done)["state"] == "succeeded"

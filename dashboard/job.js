@@ -1,0 +1,163 @@
+/** The page of one job: what it is, how it goes, what came out, and what can be done about it. */
+
+import { ApiError, get, post } from "./api.js";
+import { rangeTestCharts, trainingCharts } from "./curves.js";
+import { el, setText } from "./dom.js";
+import { count, duration, percent, secondsBetween, short } from "./numbers.js";
+
+const STATUSES = {
+  ok: "a suggestion was found",
+  no_descent: "the loss never fell",
+  no_edge_in_range: "no upper limit was found in the range: test to a higher learning rate",
+  diverged_at_start: "it diverged from the start: test from a lower learning rate",
+  too_noisy: "too noisy to say: use more repeats, more iterations or a larger batch",
+  insufficient_points: "too few iterations to say",
+  nonfinite: "the loss was not finite",
+};
+
+export const finished = (job) => ["succeeded", "failed", "cancelled"].includes(job.state);
+export const titleOf = (job) => job.name || `${job.spec.model.name} on ${job.spec.data.name}`;
+export const kindOf = (job) => job.kind.replace("_", " ");
+
+/** A page that `refresh` keeps up to date; `wake` asks for that at once. */
+export function createPage(id, wake) {
+  const heading = el("h1");
+  const state = el("span", { class: "state" });
+  const facts = el("p", { class: "facts" });
+  const problem = el("p", { class: "problem", role: "alert" });
+  const refusal = el("p", { class: "problem", role: "alert" });
+  const outcome = el("p", { class: "outcome", role: "status" });
+  const bar = el("progress", { "aria-label": "progress" });
+  const cancel = el("button", { type: "button", onclick: () => act("cancel") }, "Cancel");
+  const retry = el("button", { type: "button", onclick: () => act("retry") }, "Retry");
+  const pictures = el("div");
+  const result = el("dl", { class: "result" });
+  const results = el("section", {}, el("h2", {}, "Result"), result);
+  const use = el("pre", { class: "use", tabindex: 0 });
+  const uses = el("section", {}, el("h2", {}, "In a training's schedule"), use);
+  const spec = el("pre", { tabindex: 0 });
+  const element = el("article", {},
+    el("a", { class: "back", href: "#" }, "← all jobs"),
+    el("div", { class: "head" }, heading, state, cancel, retry),
+    facts, problem, refusal, bar, outcome, pictures, results, uses,
+    el("details", {}, el("summary", {}, "Specification"), spec));
+  for (const part of [cancel, retry, bar, results, uses]) part.hidden = true;
+
+  let shown = null; // the job as it is on the page, pictures included
+  let charts = null;
+  let attempt = null;
+  let gone = false;
+  return { id, element, refresh };
+
+  async function refresh() {
+    if (gone) return;
+    let job;
+    try {
+      job = await get(`v1/jobs/${id}`);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+      gone = true;
+      setText(heading, "No such job");
+      return setText(problem, `${error.message}: it was deleted, or the link is wrong`);
+    }
+    show(job);
+    if (job === shown) return;
+    if (job.attempt !== attempt) charts = null; // each attempt starts over
+    attempt = job.attempt;
+    if (job.progress.iteration > 0 || job.result) {
+      charts ??= job.kind === "range_test" ? rangeTestCharts() : trainingCharts();
+      await charts.refresh(job);
+    }
+    const picture = charts?.element ?? null;
+    if (picture !== pictures.firstChild) pictures.replaceChildren(...(picture ? [picture] : []));
+    shown = job;
+  }
+
+  function show(job) {
+    const { iteration, iterations } = job.progress;
+    setText(heading, titleOf(job));
+    document.title = `${titleOf(job)}: ${job.state} · stepsize`;
+    setText(state, job.state);
+    state.className = `state ${job.state}`;
+    setText(facts, factsOf(job));
+    const { reason, detail } = job.error ?? {};
+    setText(problem, job.state === "failed" ? `Failed (${reason}): ${detail}` : "");
+    setText(outcome, outcomeOf(job));
+    bar.hidden = job.state !== "running" || !iterations;
+    if (iterations) Object.assign(bar, { max: iterations, value: iteration });
+    cancel.hidden = finished(job);
+    cancel.disabled = job.cancel_requested;
+    retry.hidden = !["failed", "cancelled"].includes(job.state);
+    if (job === shown) return;
+    results.hidden = !job.result;
+    result.replaceChildren(...rowsOf(job.result ?? {}));
+    setText(spec, JSON.stringify(job.spec, null, 2));
+    const bound = JSON.stringify({ range_test: id });
+    uses.hidden = !job.result?.suggestion;
+    setText(use, `"base_lr": ${bound},\n"max_lr": ${bound}`);
+  }
+
+  async function act(verb) {
+    const losing = verb === "cancel" && shown?.state === "running";
+    if (losing && !confirm("Stop this job? It cannot go on later: a retry starts over.")) return;
+    setText(refusal, "");
+    try {
+      await post(`v1/jobs/${id}/${verb}`);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      setText(refusal, `Could not ${verb}: ${error.message}`);
+    }
+    wake();
+  }
+}
+
+function factsOf(job) {
+  const { optimizer, batch_size: batch, model, data } = job.spec;
+  const parts = [kindOf(job), model.name, data.name, optimizer.name, `batch ${batch}`];
+  if (job.attempt > 1) parts.push(`attempt ${job.attempt}`);
+  parts.push(`submitted ${new Date(job.created_at).toLocaleString()}`);
+  if (job.started_at) {
+    const seconds = secondsBetween(job.started_at, job.finished_at);
+    const took = duration(job.finished_at ? seconds : Math.floor(seconds));
+    parts.push(job.finished_at ? `took ${took}` : `running for ${took}`);
+  }
+  return [...parts, job.id].join(" · ");
+}
+
+function outcomeOf(job) {
+  const { result, state } = job;
+  const { iteration, iterations } = job.progress;
+  const done = `${count(iteration)}${iterations ? ` of ${count(iterations)}` : ""} iterations`;
+  if (state === "queued") return "Waiting for a worker.";
+  if (state === "running") return job.cancel_requested ? `Stopping, after ${done}.` : `${done}.`;
+  if (!result) return `Ended after ${done}.`;
+  if (job.kind === "range_test") return rangeTestOutcome(result);
+  const parts = [];
+  const { val_accuracy: accuracy, train_loss: loss, diverged_at: diverged } = result;
+  if (accuracy !== null) parts.push(`validation accuracy ${percent(accuracy)}`);
+  if (loss !== null) parts.push(`training loss ${short(loss)}`);
+  const end = parts.length ? `At the end: ${parts.join(", ")}.` : "No finite loss at the end.";
+  return diverged === null ? end : `Diverged at iteration ${count(diverged)}. ${end}`;
+}
+
+function rangeTestOutcome({ status, suggestion, agreement }) {
+  const words = STATUSES[status] ?? status;
+  if (!suggestion) return `No suggestion: ${words}.`;
+  const { base_lr: base, max_lr: max, fixed_lr: fixed } = suggestion;
+  const cycle = `cycle the learning rate between ${short(base)} and ${short(max)}`;
+  const single = fixed ? `, or keep it at ${short(fixed)}` : "";
+  const sure = agreement ? ` Agreement: ${agreement}.` : "";
+  const but = status === "ok" ? "" : ` But ${words}.`;
+  return `Suggestion: ${cycle}${single}.${sure}${but}`;
+}
+
+/** Every number of a result under the path to it, as the API names it. */
+function rowsOf(value, path = "") {
+  const under = (key) => (path ? `${path}.${key}` : key);
+  if (value !== null && typeof value === "object" && !Array.isArray(value))
+    return Object.entries(value).flatMap(([key, each]) => rowsOf(each, under(key)));
+  const values = Array.isArray(value) ? value : [value];
+  const said = (each) => (typeof each === "number" || each === null ? short(each) : String(each));
+  const words = values.map(said).join(" … ");
+  return [el("div", {}, el("dt", {}, path), el("dd", { title: JSON.stringify(value) }, words))];
+}

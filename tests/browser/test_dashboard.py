@@ -1,0 +1,234 @@
+"""The dashboard as people meet it: lists, pictures, words, themes, keys, hostile names."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spec.jobs import JOB_SPEC
+from spec.states import Reason
+from store import jobs, leases
+from store.chunks import Chunk
+from store.database import Sessions
+from tests.browser.conftest import PATIENCE, Site, Watch, serving
+from tests.factories import LEASE, claimed, queued, range_test_json, stored
+
+expect = pytest.importorskip(
+    "playwright.sync_api",
+    reason="the browser tests need playwright: pip install 'stepsize[dev]'",
+).expect
+expect.set_options(timeout=PATIENCE)
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>alert(1)</script>"
+SUGGESTION = {"base_lr": 0.0421, "max_lr": 0.1684, "fixed_lr": 0.0842}
+
+
+def range_test(sessions: Sessions, *, repeats: int = 2, **changes: object) -> str:
+    """A finished range test whose last repeat blew up to infinity and stopped."""
+    spec = JOB_SPEC.validate_python(range_test_json(repeats=repeats, **changes))
+    with sessions.begin() as tx:
+        jobs.add(tx, spec)
+    lease = claimed(sessions)
+    lr = np.geomspace(1e-5, 10, 100)
+    loss = 0.6 + 1.7 / (1 + (lr / 0.01) ** 2) + np.expm1(np.minimum(lr**2, 80))
+    with sessions.begin() as tx:
+        leases.plan(tx, lease, iterations=repeats * 100, resolved={})
+        for repeat in range(repeats):
+            values = (loss + 0.01 * repeat).astype("f4")
+            kept = slice(100) if repeat < repeats - 1 else slice(95)
+            values[93:] = np.inf
+            chunk = Chunk("train", repeat, 0, {"loss": values[kept], "lr": lr[kept]})
+            leases.record(tx, lease, [chunk], iteration=100 * repeat, extend=LEASE)
+        result = {"status": "ok", "suggestion": SUGGESTION, "agreement": "high"}
+        leases.succeed(tx, lease, {**result, "landmarks": {"lr_edge": 0.34, "lr_ragged": None}})
+    return lease.job_id
+
+
+def training(sessions: Sessions, *, iterations: int, finish: bool = True) -> str:
+    """A training of 2000 iterations that has come this far."""
+    job = queued(sessions, length={"iterations": 2000})
+    lease = claimed(sessions)
+    t = np.arange(iterations)
+    loss = (2.3 * np.exp(-t / 300) + 0.1).astype("f4")
+    train = Chunk("train", 0, 0, {"loss": loss, "lr": 0.01 + 1e-5 * t})
+    at = np.array([iterations // 2, iterations])
+    measured = {"iteration": at, "val_loss": loss[at - 1], "val_accuracy": np.array([0.8, 0.9])}
+    with sessions.begin() as tx:
+        leases.plan(tx, lease, iterations=2000, resolved={})
+        validation = Chunk("validation", 0, int(at[0]), measured)
+        leases.record(tx, lease, [train, validation], iteration=iterations, extend=LEASE)
+        if finish:
+            final = {"train_loss": 0.1, "val_loss": 0.11, "val_accuracy": 0.9, "diverged_at": None}
+            leases.succeed(tx, lease, final)
+    return job.id
+
+
+def test_an_empty_list_teaches(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    page.goto(site.url)
+    expect(page.get_by_text("No jobs yet.")).to_be_visible()
+    expect(page.locator("#cli")).to_contain_text(f"STEPSIZE_URL={site.url} stepsize range-test")
+    body = page.locator("#curl").inner_text().split(" -d ")[1].strip("'")
+    json = {"Content-Type": "application/json"}
+    assert page.request.post(f"{site.url}/v1/jobs", data=body, headers=json).status == 201
+    page.reload()
+    expect(page.locator("#jobs li")).to_contain_text(["mlp on digits"])
+    expect(page.get_by_text("No jobs yet.")).to_be_hidden()
+
+
+def test_jobs_are_listed_newest_first_and_kept_fresh(site: Site, watched: Watch) -> None:
+    range_test(site.sessions, name="first")
+    training(site.sessions, iterations=500, finish=False)
+    queued(site.sessions, name="last")
+    page = watched(site)
+    page.goto(site.url)
+    expect(page.locator("#jobs b")).to_have_text(["last", "mlp on digits", "first"])
+    expect(page.locator("#jobs .state")).to_have_text(["queued", "running", "succeeded"])
+    expect(page.locator("#jobs .figure")).to_have_text(["", "loss 0.5359", "lr 0.042 to 0.17"])
+    assert page.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == 0.25
+    with site.sessions.begin() as tx:
+        jobs.cancel(tx, jobs.find(tx, limit=1)[0].id)
+    expect(page.locator("#jobs .state").first).to_have_text("cancelled")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_range_test_shows_its_curves_and_suggestion(
+    site: Site, watched: Watch, scheme: str
+) -> None:
+    job_id = range_test(site.sessions)
+    page = watched(site, color_scheme=scheme, viewport={"width": 360, "height": 740})
+    page.goto(f"{site.url}/#{job_id}")
+    expect(page.get_by_text("between 0.0421 and 0.1684, or keep it at 0.0842")).to_be_visible()
+    expect(page.locator("svg text.band")).to_have_text("suggested: 0.0421 to 0.1684")
+    expect(page.locator("svg text.mark")).to_have_text(["edge of stability"])
+    assert page.locator("svg rect.band").bounding_box()["width"] > 10
+    curves = page.locator("svg path.curve:not(.strong)")
+    expect(curves).to_have_count(2)
+    assert curves.first.get_attribute("d").count("L") == 92
+    expect(page.locator("svg path.curve.strong")).to_have_count(1)  # where one was stopped
+    # what blew up does not flatten the rest: the descent fills half of the picture
+    ticks = page.locator("svg text[text-anchor=end]:not(.band):not(.mark)").all_text_contents()
+    assert 2.5 <= max(map(float, ticks)) <= 4
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_crosshair_reads_exact_values_by_keyboard_and_pointer(
+    site: Site, watched: Watch
+) -> None:
+    page = watched(site)
+    page.goto(f"{site.url}/#{range_test(site.sessions)}")
+    plot = page.get_by_role("img")
+    readings = page.locator("output b")
+    plot.focus()
+    page.keyboard.press("Home")
+    expect(readings).to_have_text(["1e-5", "2.29999828", "2.30999827"])
+    page.keyboard.press("End")
+    expect(readings).to_have_text(["10", "not finite", ""])
+    page.keyboard.press("Escape")
+    expect(readings).to_have_text(["", "", ""])
+    plot.hover(position={"x": 400, "y": 100})
+    expect(readings.first).to_have_text(re.compile(r"^\d\.\d+e?"))
+    page.get_by_text("Data", exact=True).click()
+    expect(page.get_by_role("row")).to_have_count(101)
+    expect(page.get_by_role("row").last).to_contain_text("not finite")
+
+
+def test_a_training_shows_loss_accuracy_and_rate_as_they_grow(site: Site, watched: Watch) -> None:
+    job_id = training(site.sessions, iterations=500, finish=False)
+    page = watched(site)
+    page.goto(f"{site.url}/#{job_id}")
+    expect(page.get_by_text("500 of 2,000 iterations.")).to_be_visible()
+    for title in ("Loss", "Accuracy", "Learning rate"):
+        expect(page.get_by_role("figure", name=title).locator("path.curve").last).to_be_visible()
+    lease = leases.Lease(job_id, 1, "w1")
+    more = {"loss": np.full(1500, 0.1, "f4"), "lr": np.full(1500, 0.02)}
+    with site.sessions.begin() as tx:
+        leases.record(tx, lease, [Chunk("train", 0, 500, more)], iteration=2000, extend=LEASE)
+    expect(page.get_by_text("2,000 of 2,000 iterations.")).to_be_visible()
+    expect(page.get_by_text("of 2,000 iterations: the extremes of each 8")).to_be_visible()
+    page.get_by_role("img").first.hover(position={"x": 300, "y": 50})
+    expect(page.locator("output b").last).to_have_text(re.compile(r"^0\.0"))  # linked
+    page.get_by_label("logarithmic").check()
+    expect(page.get_by_role("figure", name="Loss").get_by_text("0.1", exact=True)).to_be_visible()
+
+
+def test_a_failed_job_says_why_and_can_be_retried_and_cancelled(site: Site, watched: Watch) -> None:
+    job = queued(site.sessions)
+    with site.sessions.begin() as tx:
+        _, lease = leases.claim(tx, worker="w1", queues=["default"], lease=LEASE)
+        leases.fail(tx, lease, Reason.OOM, "CUDA out of memory <b>")
+    page = watched(site)
+    page.goto(site.url)
+    page.get_by_role("link", name="mlp on digits").click()
+    expect(page.get_by_role("alert").first).to_have_text("Failed (oom): CUDA out of memory <b>")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("article .state")).to_have_text("cancelled")
+    assert stored(site.sessions, job.id).state == "cancelled"
+
+
+def test_names_are_text(site: Site, watched: Watch) -> None:
+    job_id = range_test(site.sessions, name=HOSTILE, tags={"a": HOSTILE})
+    page = watched(site)
+    page.goto(f"{site.url}/#{job_id}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.locator("#jobs b")).to_have_text(HOSTILE)
+    expect(page.locator("svg rect.band")).to_be_visible()
+    expect(page.locator("body img, article script")).to_have_count(0)
+    assert page.title().startswith("<img")
+
+
+def test_a_lost_connection_is_shown_and_heals(site: Site, watched: Watch) -> None:
+    queued(site.sessions)
+    page = watched(site)
+    page.goto(site.url)
+    expect(page.locator("#jobs li")).to_have_count(1)
+    page.context.set_offline(True)
+    expect(page.locator("#notice")).to_contain_text("Connection lost")
+    queued(site.sessions)
+    page.context.set_offline(False)
+    expect(page.locator("#jobs li")).to_have_count(2)
+    expect(page.locator("#notice")).to_be_empty()
+    assert site.faults
+    assert all("ERR_INTERNET_DISCONNECTED" in fault for fault in site.faults)
+    site.faults.clear()
+
+
+def test_a_job_that_is_not_there(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    page.goto(f"{site.url}/#job_0")
+    expect(page.get_by_role("heading", name="No such job")).to_be_visible()
+    assert [fault for fault in site.faults if "404" not in fault] == []
+    site.faults.clear()
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab(tmp_path: Path, watched: Watch) -> None:
+    key = "ss_0123456789abcdef"
+    with serving(tmp_path, key=key) as site:
+        queued(site.sessions, name="guarded")
+        page = watched(site)
+        page.goto(site.url)
+        for given in ("wrong", key):
+            page.get_by_label("This service wants a key").fill(given)
+            page.get_by_role("button", name="Use it").click()
+            if given == "wrong":
+                expect(page.locator("#notice")).to_have_text("The service refuses this key.")
+        expect(page.get_by_text("guarded")).to_be_visible()
+        expect(page.locator("#key")).to_be_hidden()
+        page.reload()
+        expect(page.get_by_text("guarded")).to_be_visible()
+        assert all("401" in fault for fault in site.faults)
+        site.faults.clear()
+        page.goto("about:blank")  # ends its requests before the site does
+
+
+def test_the_documentation_runs_under_its_own_policy(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    page.goto(f"{site.url}/docs")
+    page.get_by_role("button", name="GET /v1/schedules Catalogue").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".response-col_status").first).to_be_visible()
+    expect(page.locator(".live-responses-table")).to_contain_text("triangular2")
