@@ -29,11 +29,12 @@ class Schedule(Value, ABC):
 
         `t` beyond the last iteration is clamped to it.
         """
-        return self._lr_at(_clamped(t, iterations), iterations)
+        return self._lr_at(_clamped(t, iterations), iterations).reshape(np.shape(t))
 
     def momentum_at(self, t: ArrayLike, *, iterations: int) -> F64 | None:
         """Momentum at iteration `t`, or None when the policy leaves the optimizer's own."""
-        return self._momentum_at(_clamped(t, iterations), iterations)
+        momentum = self._momentum_at(_clamped(t, iterations), iterations)
+        return None if momentum is None else momentum.reshape(np.shape(t))
 
     def cycle_length(self) -> int | None:
         """Iterations in one cycle, or None for a policy without cycles."""
@@ -75,4 +76,6 @@ class Schedule(Value, ABC):
 
 
 def _clamped(t: ArrayLike, iterations: int) -> F64:
-    return np.clip(np.asarray(t, dtype=np.float64), 0, iterations - 1)
+    # always an array: powers and cosines of a lone number come from other code, which may differ
+    # in the last bit
+    return np.clip(np.asarray(t, dtype=np.float64).ravel(), 0, iterations - 1)

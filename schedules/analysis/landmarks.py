@@ -1,89 +1,104 @@
-"""The places on a normalised range-test curve that have a meaning."""
+"""The places on the curve of a range test that mean something."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schedules.analysis.smoothing import noise
-from schedules.values import F64
+from schedules.analysis.curve import Curve, persistence
+from schedules.analysis.smoothing import MAD_TO_SD, local_linear, median_filter, widest
 
-LANDMARKS = ("lr_start", "lr_steep", "lr_min", "lr_edge", "lr_ragged")
-
+FALLEN = 0.05
 REGAINED = 0.25
-"""Share of the whole drop that the loss has regained at the edge."""
-
 RAGGED = 3.0
-"""How many times the usual scatter counts as ragged."""
+RAGGED_AT_LEAST = 0.05
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Learning rates; None where the curve has no such place.
+    """Learning rates, None where the curve has no such place.
 
     Attributes:
-        lr_start: the loss begins to fall for good.
-        lr_steep: it falls fastest per decade.
+        lr_start: from here on the loss falls.
+        lr_steep: it falls fastest, per decade.
         lr_min: it is lowest.
-        lr_edge: past the minimum it has regained a quarter of its drop, and stays above.
-        lr_ragged: its scatter around the smoothed curve is three times the usual.
+        lr_edge: it has regained a quarter of its drop.
+        lr_ragged: it scatters three times as much as on its way down.
     """
 
-    lr_start: float | None
-    lr_steep: float | None
-    lr_min: float | None
-    lr_edge: float | None
-    lr_ragged: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """By name."""
-        return asdict(self)
+    lr_start: float | None = None
+    lr_steep: float | None = None
+    lr_min: float | None = None
+    lr_edge: float | None = None
+    lr_ragged: float | None = None
 
 
-def find(lr: F64, curve: F64, smoothed: F64) -> Landmarks:
-    """The landmarks of a curve that begins at 1 and is 0 at its lowest; all shapes (n,)."""
-    low = int(smoothed.argmin())
-    sigma = noise(curve - smoothed)
-    begin = start_of(smoothed, low, sigma)
-    edge = edge_of(smoothed)
-    ragged = ragged_at(curve - smoothed, begin or 0, low if edge is None else edge)
+def landmarks(curve: Curve) -> Landmarks:
+    """All of them, each the rate of a point of the ramp."""
+    low = int(curve.smooth.argmin())
+    start = first_descent(curve, low)
+    steep = steepest(curve, start, low)
 
     def rate(index: int | None) -> float | None:
-        return None if index is None else float(lr[index])
+        return None if index is None else float(curve.lr[index])
 
-    steep = None
-    if begin is not None and low - begin > 1:
-        slopes = np.gradient(smoothed[begin : low + 1], np.log(lr[begin : low + 1]))
-        steep = begin + int(slopes.argmin())
-    return Landmarks(rate(begin), rate(steep), rate(low), rate(edge), rate(ragged))
-
-
-def start_of(smoothed: F64, low: int, sigma: float) -> int | None:
-    """First index from which the curve stays below `1 - max(.05, 3*sigma)` until its minimum."""
-    high = np.flatnonzero(smoothed[: low + 1] >= smoothed[0] - max(0.05, min(3 * sigma, 0.5)))
-    begin = int(high[-1]) + 1 if len(high) else 0
-    return begin if begin <= low and low > 0 else None
+    return Landmarks(
+        lr_start=rate(start),
+        lr_steep=rate(steep),
+        lr_min=rate(low),
+        lr_edge=rate(edge(curve)),
+        lr_ragged=rate(ragged(curve, start, steep, low)),
+    )
 
 
-def edge_of(smoothed: F64) -> int | None:
-    """First index past the minimum that has regained a quarter of the drop, all later ones too."""
-    low = int(smoothed.argmin())
-    limit = smoothed[low] + REGAINED * (1 - smoothed[low])
-    below = np.flatnonzero(smoothed < limit)
-    edge = int(below[-1]) + 1 if len(below) else 0
-    return edge if low < edge < len(smoothed) else None
+def first_descent(curve: Curve, low: int) -> int:
+    """Where the curve falls below `1 - max(.05, 3*error)`, to stay there until its minimum."""
+    above = np.flatnonzero(curve.smooth[:low] >= 1 - max(FALLEN, 3 * curve.error))
+    return int(above[-1]) + 1 if above.size else 0
 
 
-def ragged_at(residual: F64, begin: int, stop: int) -> int | None:
-    """First index of `[begin, stop)` where the residuals' scatter is RAGGED times the median's."""
-    size = max(12, len(residual) // 20)
-    if stop - begin < 2 * size:
+def steepest(curve: Curve, start: int, low: int) -> int:
+    """Where the curve falls fastest in log lr between `start` and its minimum.
+
+    Slopes are noisier than levels: they are taken at the widest smoothing.
+    """
+    if low <= start:
+        return start
+    fit, _ = local_linear(curve.y, widest(curve.lr.size))
+    way = slice(start, low + 1)
+    slope = np.gradient(fit[way]) / np.gradient(np.log(curve.lr[way]))
+    return start + int(slope.argmin())
+
+
+def edge(curve: Curve) -> int | None:
+    """First point past the minimum where the curve is back above .25, and stays for 3 %.
+
+    A curve whose repeats are gone counts as above from then on.
+    """
+    low, needed = int(curve.smooth.argmin()), persistence(curve.lr.size)
+    back = curve.smooth[low:] >= REGAINED
+    return first_run(np.append(back, np.full(needed * curve.gone, True)), needed, low)
+
+
+def ragged(curve: Curve, start: int, steep: int, low: int) -> int | None:
+    """First point past the steepest where the scatter is three times the usual, for 3 %.
+
+    Scatter is the running median of `|y - smooth|`, which a single spike does not move. Usual is
+    its median on the way down, from `start` to `low`, or that of the noise all over, if larger.
+    """
+    needed = persistence(curve.lr.size)
+    scatter = median_filter(np.abs(curve.y - curve.smooth), 2 * needed + 1)
+    usual = max(float(np.median(scatter[start : low + 1])), curve.noise / MAD_TO_SD)
+    return first_run(scatter[steep:] > max(RAGGED * usual, RAGGED_AT_LEAST), needed, steep)
+
+
+def first_run(holds: NDArray[np.bool_], length: int, offset: int) -> int | None:
+    """Where the first `length` truths in a row begin, counted from `offset`.
+
+    >>> first_run(np.array([True, False, True, True]), 2, offset=10)
+    12
+    """
+    if holds.size < length:
         return None
-    windows: NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(residual, size)
-    # a spike is not ragged: the median absolute residual does not see it
-    scatter = np.median(np.abs(windows), axis=1)
-    usual = float(np.median(scatter[begin : max(stop - size, begin + 1)]))
-    wild = np.flatnonzero(scatter[begin : stop - size + 1] > RAGGED * usual)
-    if usual <= 0 or len(wild) == 0:
-        return None
-    return begin + int(wild[0]) + size - 1
+    complete = np.flatnonzero(np.convolve(holds, np.ones(length), mode="valid") == length)
+    return offset + int(complete[0]) if complete.size else None

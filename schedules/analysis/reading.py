@@ -1,244 +1,214 @@
-"""Reads a range test: normalise, smooth, find the landmarks, suggest, and say how sure."""
+"""Reads a range test: a status, and where it is ok, the rates to train with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from schedules.analysis.compat import suggestions
-from schedules.analysis.divergence import divergence, head, out_of_bounds, persistence
-from schedules.analysis.landmarks import LANDMARKS, Landmarks, find
-from schedules.analysis.smoothing import local_linear, noise, smooth
+from schedules.analysis.compat import Compat, compat
+from schedules.analysis.curve import (
+    FEWEST,
+    NOISY,
+    OUTLIER,
+    Curve,
+    cells,
+    curve_of,
+    persistence,
+    pooled,
+    reaches,
+    started_at,
+    trend,
+)
+from schedules.analysis.landmarks import Landmarks, edge, first_run, landmarks
+from schedules.analysis.smoothing import noise
 from schedules.values import F64
 
 Family = Literal["sgd", "adam"]
-Status = Literal[
-    "ok",
-    "no_descent",
-    "no_edge_in_range",
-    "diverged_at_start",
-    "too_noisy",
-    "insufficient_points",
-    "nonfinite",
-]
 
-MIN_POINTS = 20
-MAX_BINS = 1000
-"""A longer curve is averaged into so many bins: a thousandth of the range is fine enough."""
+DIVISOR: dict[Family, float] = {"sgd": 2.0, "adam": 3.0}
+"""How far below the edge to stay where the momentum is not known."""
 
-CAP = 1.5
-"""Normalised losses above it say no more than that the run has left."""
+FEWEST_PLANNED = 20
+EARLY = 0.25
+"""Share of the ramp in which a rise means that the ramp began too high."""
 
-DIVISOR = {"sgd": 2.0, "adam": 3.0}
-"""How far below the edge the suggested peak lies."""
+RISEN = 5.0
+"""By how many times its noise a loss must have risen to count as risen."""
 
-CLEAR = 4.0
-"""A descent counts where the smoothed curve falls by so many standard errors."""
+RESAMPLES = 100
+SEED = 0
 
-NOISE_LIMIT = 0.5
-"""A curve whose noise is half its drop shows nothing."""
 
-WIDTH = 0.02
-"""Bandwidth, as a share of the curve, where none is chosen from the data."""
+class Status(StrEnum):
+    """What came of a range test. Only with `ok` is there a suggestion."""
 
-RESAMPLES = 64
+    OK = "ok"
+    """The loss fell and came back: there is an edge."""
+    NO_DESCENT = "no_descent"
+    """It never fell by more than noise explains, whatever came later."""
+    NO_EDGE_IN_RANGE = "no_edge_in_range"
+    """It fell, and was still low where the ramp ended: raise the end. The other landmarks stand."""
+    DIVERGED_AT_START = "diverged_at_start"
+    """It rose in the first quarter, before it fell: lower the start."""
+    TOO_NOISY = "too_noisy"
+    """It fell, but noise hides where it came back: more repeats, iterations or larger batches."""
+    INSUFFICIENT_POINTS = "insufficient_points"
+    """Fewer than 20 iterations were planned, or 10 recorded."""
+    NONFINITE = "nonfinite"
+    """It was not finite to begin with, so no rate is to blame: look at the model and the data."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Learning rates to train with: bounds of a cyclical schedule, and one to keep constant."""
+
+    base_lr: float
+    max_lr: float
+    fixed_lr: float
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The outcome of a range test; everything that a status rules out is None."""
+    """The outcome of a range test.
+
+    Attributes:
+        interval: where 90 % of the `max_lr` lie that resampled repeats lead to; None with one.
+    """
 
     status: Status
-    suggestion: dict[str, float] | None
-    interval: dict[str, list[float]] | None
-    landmarks: dict[str, float | None]
-    compat: dict[str, float | None]
-    agreement: None = None
+    suggestion: Suggestion | None = None
+    interval: tuple[float, float] | None = None
+    landmarks: Landmarks = field(default_factory=Landmarks)
+    compat: Compat = field(default_factory=Compat)
 
     def result(self) -> dict[str, Any]:
-        """As it stands in a job's result, safe to write as JSON."""
+        """As a job's result shows it; safe to write as JSON.
+
+        `agreement` needs a second opinion, of the curvature or a line search, and is None.
+        """
         return {
-            "status": self.status,
-            "suggestion": self.suggestion,
-            "interval": self.interval,
-            "agreement": self.agreement,
-            "landmarks": self.landmarks,
-            "compat": self.compat,
+            "status": self.status.value,
+            "suggestion": None if self.suggestion is None else asdict(self.suggestion),
+            "interval": None if self.interval is None else {"max_lr": list(self.interval)},
+            "agreement": None,
+            "landmarks": asdict(self.landmarks),
+            "compat": asdict(self.compat),
         }
 
 
-def analyse(lr: F64, losses: Sequence[NDArray[np.floating]], *, family: Family) -> Analysis:
-    """Reads a range test; answers with a status, never with an exception.
+def analyse(
+    lr: F64,
+    losses: Sequence[ArrayLike],
+    *,
+    family: Family,
+    momentum: float | None = None,
+) -> Analysis:
+    """Read a range test. Whatever the losses are, the answer is a status, never an exception.
 
     Args:
-        lr: the planned ramp, shape (n,), ascending.
-        losses: one array per repeat, each as long as the repeat lasted.
-        family: which divisor below the edge the optimizer needs.
+        lr: the rates of the whole ramp, positive and ascending, shape (n,).
+        losses: one series per repeat, shorter than `lr` where it stopped early.
+        family: which divisor to use when `momentum` is not given.
+        momentum: the optimizer's momentum or beta1, for a divisor of `2*(1 + momentum)`.
     """
-    runs = [np.asarray(run, np.float64)[: len(lr)] for run in losses]
-    compat = _finite(suggestions(lr, runs[0])) if runs else {}
-    rates, runs = _binned(lr, runs)
-    planned = len(rates)
-    early = _hopeless(planned, runs)
-    if early is not None:
-        return Analysis(early, None, None, dict.fromkeys(LANDMARKS), compat)
-    stack = np.stack([normalised(run, planned=planned) for run in runs])
-    curve = np.median(stack, axis=0)
-    smoothed, width = smooth(curve)
-    marks = find(rates, curve, smoothed)
-    status = _status(runs, curve, smoothed, marks, planned=planned)
-    if status != "ok" or marks.lr_edge is None:
-        return Analysis(status, None, None, marks.as_dict(), compat)
+    peers = compat(lr, losses[0]) if losses else Compat()
+    rates, table = cells(lr, losses)
+    loss = pooled(table)
+    curve = curve_of(rates, loss)
+    status = status_of(rates, loss, curve)
+    if curve is None or status not in {Status.OK, Status.NO_EDGE_IN_RANGE, Status.TOO_NOISY}:
+        return Analysis(status, compat=peers)
+    marks = landmarks(curve)
+    if status is not Status.OK:
+        return Analysis(status, landmarks=marks, compat=peers)
+    divisor = DIVISOR[family] if momentum is None else 2 * (1 + momentum)
+    suggestion = suggest(marks, divisor)
     return Analysis(
         status,
-        suggest(marks, family=family),
-        _interval(rates, stack, width, family=family),
-        marks.as_dict(),
-        compat,
+        suggestion,
+        interval_of(rates, table, curve.half_width, divisor, suggestion.max_lr),
+        marks,
+        peers,
     )
 
 
-def suggest(marks: Landmarks, *, family: Family) -> dict[str, float]:
-    """Bounds for a cyclical schedule, and a rate to keep constant.
+def suggest(marks: Landmarks, divisor: float) -> Suggestion:
+    """`max_lr = min(edge, ragged) / divisor`; `base_lr = clamp(lr_start, max_lr/4, max_lr/3)`.
 
-    `max_lr` is the edge (or the onset of ragged losses, where that comes first) over 2 for SGD
-    and over 3 for the Adam family; `base_lr` is where the descent starts, kept within a quarter
-    and a third of `max_lr`; a constant rate has no way down from its peak and takes half of it.
+    `fixed_lr = max_lr / 2`: a constant rate never comes down to where noise settles, and wants
+    to be lower than the peak of a schedule that does.
     """
-    limits = [each for each in (marks.lr_edge, marks.lr_ragged) if each is not None]
-    top = min(limits) / DIVISOR[family]
-    begin = marks.lr_start if marks.lr_start is not None else 0.0
-    return {
-        "base_lr": float(np.clip(begin, top / 4, top / 3)),
-        "max_lr": float(top),
-        "fixed_lr": float(top / 2),
-    }
+    max_lr = limit(marks, otherwise=inf) / divisor
+    base_lr = float(np.clip(marks.lr_start or 0.0, max_lr / 4, max_lr / 3))
+    return Suggestion(base_lr=base_lr, max_lr=max_lr, fixed_lr=max_lr / 2)
 
 
-def normalised(run: F64, *, planned: int) -> F64:
-    """A run as `(L - Lmin) / (L0 - Lmin)`, capped, and padded with the cap once it has ended.
+def status_of(lr: F64, loss: F64, curve: Curve | None) -> Status:
+    """The status of a pooled curve, and of its normalised form where it has one."""
+    unread = unreadable(loss, lr.size)
+    if unread is not None:
+        return unread
+    if curve is None:
+        return Status.DIVERGED_AT_START if rises_early(loss, lr.size) else Status.NO_DESCENT
+    if curve.y[0] < 1 - max(0.5, OUTLIER * curve.noise):
+        return Status.DIVERGED_AT_START  # the height it fell from, it had risen to at once
+    if curve.error > NOISY:
+        return Status.TOO_NOISY
+    return Status.NO_EDGE_IN_RANGE if edge(curve) is None else Status.OK
 
-    L0 is the median of the first losses, Lmin the lowest of the smoothed ones. Shape (planned,).
-    A run without any descent is all ones.
+
+def unreadable(loss: F64, planned: int) -> Status | None:
+    """The status of a pooled curve with too few points to look at, else None."""
+    points = reaches(loss)
+    if planned < FEWEST_PLANNED or loss.size == 0:
+        return Status.INSUFFICIENT_POINTS
+    if np.isnan(started_at(loss, planned)):
+        return Status.NONFINITE
+    if points >= FEWEST:
+        return None
+    return Status.DIVERGED_AT_START if points < loss.size else Status.INSUFFICIENT_POINTS
+
+
+def rises_early(loss: F64, planned: int) -> bool:
+    """Whether the loss is gone, or for 3 % above its beginning by 5 sd, in the first quarter."""
+    points = reaches(loss)
+    finite = loss[:points][np.isfinite(loss[:points])]
+    usual = trend(loss[:points], planned)
+    above = usual > min(started_at(loss, planned), usual[0]) + RISEN * noise(finite)
+    rise = first_run(above, persistence(planned), 0)
+    if rise is None and points < loss.size:
+        rise = points
+    return rise is not None and rise <= EARLY * planned
+
+
+def limit(marks: Landmarks, *, otherwise: float) -> float:
+    """The rate that a schedule must stay below: the edge, or where the loss turns ragged."""
+    known = [rate for rate in (marks.lr_edge, marks.lr_ragged) if rate is not None]
+    return min(known, default=otherwise)
+
+
+def interval_of(
+    lr: F64,
+    table: F64,
+    half_width: float,
+    divisor: float,
+    max_lr: float,
+) -> tuple[float, float] | None:
+    """The 5 and 95 % quantiles of `log10 max_lr` over resampled repeats; None with one repeat.
+
+    A resample without an edge counts as one at the end of the ramp.
     """
-    stop = divergence(run, planned=planned)
-    gone = out_of_bounds(run, planned=planned)
-    finite = np.where(np.isfinite(run), run, np.nan)
-    begin = float(np.nanmedian(finite[: head(planned)]))
-    inside = np.where(gone, np.nan, finite)
-    if np.isnan(inside).all():
-        return np.full(planned, CAP)
-    # what is out of bounds must not pull the smoothed curve, above all not near its minimum
-    ceiling = begin + max(0.5 * (begin - float(np.nanpercentile(inside, 5))), 0.0)
-    flat = np.where(np.isfinite(run), np.minimum(finite, ceiling), ceiling)
-    width = max(1.0, WIDTH * planned)
-    lowest = float(local_linear(flat, width)[0][: stop or len(flat)].min())
-    depth = begin - lowest
-    if depth <= 0:
-        return np.ones(planned)
-    y = np.where(np.isfinite(run), (np.nan_to_num(finite) - lowest) / depth, CAP)
-    padded = np.full(planned, CAP)
-    padded[: len(y)] = np.minimum(y, CAP)
-    return padded
-
-
-def _hopeless(planned: int, runs: Sequence[F64]) -> Status | None:
-    """The status of a test that cannot be read as a curve."""
-    lengths = [len(run) for run in runs]
-    if planned < MIN_POINTS or not runs or max(lengths) == 0:
-        return "insufficient_points"
-    if all(not np.isfinite(run[: head(planned)]).any() for run in runs):
-        return "nonfinite"
-    early = 2 * (head(planned) + persistence(planned))
-    if np.median([divergence(run, planned=planned) or planned for run in runs]) <= early:
-        return "diverged_at_start"
-    if min(lengths) < MIN_POINTS:
-        return "insufficient_points"
-    return None
-
-
-def _status(
-    runs: Sequence[F64],
-    curve: F64,
-    smoothed: F64,
-    marks: Landmarks,
-    *,
-    planned: int,
-) -> Status:
-    if not any(_descends(run, planned=planned) for run in runs):
-        return "no_descent"
-    residual = noise(curve - smoothed)
-    if residual > NOISE_LIMIT or smoothed.max() - smoothed.min() < CLEAR * residual / np.sqrt(
-        MIN_POINTS
-    ):
-        return "too_noisy"
-    return "ok" if marks.lr_edge is not None else "no_edge_in_range"
-
-
-def _descends(run: F64, *, planned: int) -> bool:
-    """Whether the loss gets lower than chance explains."""
-    finite = run[np.isfinite(run)]
-    first = run[: head(planned)]
-    first = first[np.isfinite(first)]
-    if len(first) == 0 or len(finite) < MIN_POINTS:
-        return False
-    width = max(1.0, WIDTH * planned)
-    fit, own = local_linear(finite, width)
-    # the variance of a local fit is about the noise's times its own weight
-    error = noise(finite) * float(np.sqrt(np.median(own) + 1 / len(first)))
-    drop = float(np.median(first) - fit.min())
-    return drop > max(CLEAR * error, 1e-9 * float(np.abs(finite).max()))
-
-
-def _interval(
-    rates: F64,
-    stack: F64,
-    width: float,
-    *,
-    family: Family,
-) -> dict[str, list[float]] | None:
-    """Where 90 % of the suggestions lie that other draws of the repeats would have led to."""
-    repeats = len(stack)
+    repeats = len(table)
     if repeats == 1:
         return None
-    drawn = np.random.default_rng(0).integers(repeats, size=(RESAMPLES, repeats))
-    draws, times = np.unique(np.sort(drawn, axis=1), axis=0, return_counts=True)
-    curves = np.median(stack[draws], axis=1)
-    fits, _ = local_linear(curves, width)
-    tops: list[float] = []
-    for curve, fit, count in zip(curves, fits, times, strict=True):
-        marks = find(rates, curve, fit)
-        if marks.lr_edge is not None:
-            tops += [suggest(marks, family=family)["max_lr"]] * int(count)
-    if len(tops) < RESAMPLES // 2:
-        return None
-    low, high = 10 ** np.percentile(np.log10(tops), [5, 95])
-    return {"max_lr": [float(low), float(high)]}
-
-
-def _binned(lr: F64, runs: list[F64]) -> tuple[F64, list[F64]]:
-    """A long test as MAX_BINS means; a bin is finite where any of its losses is."""
-    if len(lr) <= MAX_BINS:
-        return lr, runs
-    starts = np.linspace(0, len(lr), MAX_BINS, endpoint=False).astype(int)
-    return np.exp(_means(np.log(lr), starts)), [_means(run, starts) for run in runs]
-
-
-def _means(values: F64, starts: NDArray[np.int_]) -> F64:
-    starts = starts[starts < len(values)]
-    if len(starts) == 0:
-        return values
-    finite = np.isfinite(values)
-    total = np.add.reduceat(np.where(finite, values, 0.0), starts)
-    count = np.add.reduceat(finite.astype(np.float64), starts)
-    means: F64 = np.divide(total, count, out=np.full(len(starts), np.nan), where=count > 0)
-    return means
-
-
-def _finite(found: dict[str, float | None]) -> dict[str, float | None]:
-    return {
-        name: value if value is not None and np.isfinite(value) else None
-        for name, value in found.items()
-    }
+    drawn = np.random.default_rng(SEED).integers(repeats, size=(RESAMPLES, repeats))
+    # few repeats make few different resamples
+    samples, times = np.unique(np.sort(drawn, axis=1), axis=0, return_counts=True)
+    curves = [curve_of(lr, pooled(table[sample]), half_width) for sample in samples]
+    limits = [limit(landmarks(curve), otherwise=lr[-1]) if curve else lr[-1] for curve in curves]
+    low, high = 10 ** np.quantile(np.repeat(np.log10(limits), times), [0.05, 0.95]) / divisor
+    return min(float(low), max_lr), max(float(high), max_lr)

@@ -73,7 +73,10 @@ def test_blocks_commit_not_people(path: Path) -> None:
 )
 def test_what_an_import_brings_along(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    environment = {"STEPSIZE_DATABASE_URL": "sqlite:///unused.db", "STEPSIZE_BROKER_URL": "redis://x"}
+    environment = {
+        "STEPSIZE_DATABASE_URL": "sqlite:///unused.db",
+        "STEPSIZE_BROKER_URL": "redis://x",
+    }
     found = subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
