@@ -9,19 +9,18 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from fastapi import FastAPI
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api import catalogue, health, jobs, problems, schedules, series, workers
 from api.broker import Broker
-from api.middleware import ApiKey, BodyLimit, RequestIds
+from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import Settings
 from store.database import Sessions
 
-LOOPBACK = ["127.0.0.1", "localhost", "::1", "[::1]"]
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 DESCRIPTION = """
 Range tests and trainings under learning-rate schedules, every iteration recorded.
@@ -76,7 +75,7 @@ def create_app(sessions: Sessions, broker: Broker, settings: Settings) -> FastAP
     if settings.api_key is None:
         # Without a key only this machine may ask; a foreign page that resolves its own name to
         # the loopback address would still send that name.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)
+        app.add_middleware(OnlyHosts, hosts=LOOPBACK)
     else:
         app.add_middleware(ApiKey, key=settings.api_key)
     app.add_middleware(BodyLimit)

@@ -4,6 +4,7 @@ import hmac
 import logging
 import re
 import uuid
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -100,6 +101,27 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+class OnlyHosts:
+    """Answers 421 to requests for any host but the given ones, whatever their port."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+        self.app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        named = Headers(scope=scope).get("host", "")
+        host = named.partition("]")[0].lstrip("[") if "[" in named else named.partition(":")[0]
+        if host.lower() in self._hosts:
+            await self.app(scope, receive, send)
+            return
+        detail = "without an API key only this machine is answered; ask for http://127.0.0.1"
+        await answer(421, detail)(scope, receive, send)
 
 
 class ApiKey:

@@ -30,7 +30,7 @@ from schedules.values import F64
 Family = Literal["sgd", "adam"]
 
 DIVISOR: dict[Family, float] = {"sgd": 2.0, "adam": 3.0}
-"""How far below the edge to stay where the momentum is not known."""
+"""How far below the edge to stay."""
 
 FEWEST_PLANNED = 20
 EARLY = 0.25
@@ -105,15 +105,13 @@ def analyse(
     losses: Sequence[ArrayLike],
     *,
     family: Family,
-    momentum: float | None = None,
 ) -> Analysis:
     """Read a range test. Whatever the losses are, the answer is a status, never an exception.
 
     Args:
         lr: the rates of the whole ramp, positive and ascending, shape (n,).
         losses: one series per repeat, shorter than `lr` where it stopped early.
-        family: which divisor to use when `momentum` is not given.
-        momentum: the optimizer's momentum or beta1, for a divisor of `2*(1 + momentum)`.
+        family: how far below the edge the optimizer has to stay.
     """
     peers = compat(lr, losses[0]) if losses else Compat()
     rates, table = cells(lr, losses)
@@ -125,7 +123,7 @@ def analyse(
     marks = landmarks(curve)
     if status is not Status.OK:
         return Analysis(status, landmarks=marks, compat=peers)
-    divisor = DIVISOR[family] if momentum is None else 2 * (1 + momentum)
+    divisor = DIVISOR[family]
     suggestion = suggest(marks, divisor)
     return Analysis(
         status,

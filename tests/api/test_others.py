@@ -190,8 +190,12 @@ def test_every_answer_has_a_request_id(client: TestClient) -> None:
 
 
 def test_without_a_key_only_this_machine_is_answered(client: TestClient) -> None:
-    assert client.get("/v1/jobs", headers={"Host": "evil.example"}).status_code == 400
-    assert client.get("/v1/jobs", headers={"Host": "localhost:8000"}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil:80", "[::2]", ""):
+        answer = client.get("/v1/jobs", headers={"Host": host})
+        assert answer.status_code == 421
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000"):
+        assert client.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
 def test_with_a_key_only_its_bearers_are(sessions: Sessions, settings: Settings) -> None:

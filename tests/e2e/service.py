@@ -25,7 +25,7 @@ from store.tables import metadata
 T = TypeVar("T")
 
 LIMITS = {
-    "STEPSIZE_LEASE_SECONDS": "2",
+    "STEPSIZE_LEASE_SECONDS": "3",
     "STEPSIZE_HEARTBEAT_SECONDS": "0.4",
     "STEPSIZE_RECONCILE_SECONDS": "0.3",
     "STEPSIZE_MAX_CRASHES": "3",

@@ -79,13 +79,6 @@ def test_the_suggestion_follows_from_the_edge(family: Family, divisor: int) -> N
     assert found.suggestion.fixed_lr == found.suggestion.max_lr / 2
 
 
-def test_momentum_asks_for_more_distance_from_the_edge() -> None:
-    lr = ramp()
-    found = analyse(lr, bowls(lr), family="sgd", momentum=0.9)
-    assert found.suggestion is not None
-    assert found.suggestion.max_lr == pytest.approx(edge_of(found) / 3.8)
-
-
 def test_a_late_descent_raises_the_base() -> None:
     lr = ramp()
     loss = np.where(lr < 0.07, 2.3, 0.3) + (lr / 0.5) ** 4
