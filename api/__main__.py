@@ -9,7 +9,7 @@ import uvicorn
 from api.app import LOOPBACK, create_app
 from api.broker import Broker
 from spec.settings import Settings, SettingsError
-from store.database import connect
+from store.database import BadUrlError, connect
 
 REFUSAL = """refusing to listen on {host} without a key: whoever reaches it could run jobs.
 Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
@@ -29,7 +29,12 @@ def main() -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    app = create_app(connect(settings.database_url), Broker(settings.broker_url), settings)
+    try:
+        sessions = connect(settings.database_url)
+    except BadUrlError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - as above
+        return 2
+    app = create_app(sessions, Broker(settings.broker_url), settings)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
     return 0
 

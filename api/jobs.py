@@ -1,16 +1,18 @@
 """Submit, find and control jobs."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
 
 from api import bounds, components
 from api.examples import JOBS
-from api.parts import BrokerPart, SessionsPart
-from spec.jobs import JobSpec, RangeTestSpec, TrainingSpec
+from api.parts import BrokerPart, JobIdPart, SessionsPart
+from spec.jobs import JobSpec, TrainingSpec
 from spec.states import Reason, State
+from spec.values import Text
 from store import jobs
 from store.jobs import Job
 
@@ -38,7 +40,10 @@ class JobOut(BaseModel):
     kind: str
     state: State
     name: str | None
-    spec: RangeTestSpec | TrainingSpec
+    spec: Annotated[
+        dict[str, JsonValue],
+        Field(description="as it was submitted, with every default filled in"),
+    ]
     resolved: Annotated[
         dict[str, JsonValue] | None,
         Field(description="the schedule in numbers: bounds from range tests, epochs in iterations"),
@@ -86,10 +91,10 @@ class JobsOut(BaseModel):
     ]
 
 
-def _key_and_value(tag: str) -> str:
-    if ":" not in tag:
-        raise ValueError("must be key:value")
-    return tag
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("text", "must be printable")
+    return text
 
 
 class Filters(BaseModel):
@@ -98,9 +103,9 @@ class Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: list[State] = Field(default=[], description="any of these")
-    kind: str | None = None
-    name: str | None = None
-    tag: list[Annotated[str, AfterValidator(_key_and_value)]] = Field(
+    kind: Literal["range_test", "training"] | None = None
+    name: Text | None = None
+    tag: list[Annotated[str, Field(pattern=":"), AfterValidator(_printable)]] = Field(
         default=[],
         description="key:value; all of these",
     )
@@ -139,7 +144,7 @@ def find(
             states=filters.state,
             kind=filters.kind,
             name=filters.name,
-            tags=dict(tag.split(":", 1) for tag in filters.tag),
+            tags=[(key, value) for key, _, value in (tag.partition(":") for tag in filters.tag)],
             before=filters.cursor,
             limit=filters.limit + 1,
         )
@@ -153,7 +158,7 @@ def find(
 
 @router.get("/{job_id}", responses={304: {"description": "not changed since the given ETag"}})
 def get(
-    job_id: str,
+    job_id: JobIdPart,
     response: Response,
     sessions: SessionsPart,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -162,21 +167,27 @@ def get(
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
     etag = f'W/"{job.version}"'
-    if if_none_match == etag:
+    if _matches(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})  # type: ignore[return-value]  # FastAPI passes a Response on as it is
     response.headers["ETag"] = etag
     return JobOut.of(job)
 
 
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """The weak comparison of RFC 9110: only what stands between the quotes counts."""
+    given = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    return "*" in given or etag.removeprefix("W/") in given
+
+
 @router.post("/{job_id}/cancel")
-def cancel(job_id: str, sessions: SessionsPart) -> JobOut:
+def cancel(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
     """Cancels a job: a waiting one at once, a running one within a heartbeat."""
     with sessions.begin() as tx:
         return JobOut.of(jobs.cancel(tx, job_id))
 
 
 @router.post("/{job_id}/retry")
-def retry(job_id: str, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
+def retry(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
     """Queues a failed or cancelled job again."""
     with sessions.begin() as tx:
         job = jobs.retry(tx, job_id)
@@ -185,7 +196,7 @@ def retry(job_id: str, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
 
 
 @router.delete("/{job_id}", status_code=204)
-def delete(job_id: str, sessions: SessionsPart) -> None:
+def delete(job_id: JobIdPart, sessions: SessionsPart) -> None:
     """Deletes a finished job with its series."""
     with sessions.begin() as tx:
         jobs.remove(tx, job_id)

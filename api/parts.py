@@ -1,5 +1,6 @@
 """What the routes are given: the parts the app was created with."""
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -7,6 +8,7 @@ from fastapi import Depends, Request
 from api.broker import Broker
 from spec.settings import Settings
 from store.database import Sessions
+from store.jobs import JobNotFoundError
 
 
 async def _sessions(request: Request) -> Sessions:
@@ -24,6 +26,14 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _job_id(job_id: str) -> str:
+    # whatever is no id is the id of no job; databases need not see it
+    if re.fullmatch(r"job_[0-9a-z]{1,60}", job_id) is None:
+        raise JobNotFoundError(ascii(job_id)[1:-1])
+    return job_id
+
+
+JobIdPart = Annotated[str, Depends(_job_id)]
 SessionsPart = Annotated[Sessions, Depends(_sessions)]
 BrokerPart = Annotated[Broker, Depends(_broker)]
 SettingsPart = Annotated[Settings, Depends(_settings)]

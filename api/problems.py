@@ -110,6 +110,8 @@ def _pointer(error: Any, body: Any) -> str:
     at = body
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for depth, part in enumerate(error["loc"]):
+        if depth == 0 and isinstance(body, dict) and part == body.get("kind"):
+            continue  # the branch of the union of jobs, even where a stray key has its name
         if isinstance(at, dict) and (part in at or depth == missing):
             path.append(part)
             at = at.get(part)

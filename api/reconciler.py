@@ -50,6 +50,9 @@ class Reconciler:
             except Unavailable as error:
                 log.warning("reconcile.failed %s", describe(error))
                 self._patience.restart()
+            except Exception:
+                log.exception("reconcile.failed")
+                self._patience.restart()
             self._stop.wait(self._settings.reconcile_seconds)
 
     def step(self) -> None:

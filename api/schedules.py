@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api import bounds
 from api.examples import PREVIEWS
 from api.parts import SessionsPart
-from api.problems import InvalidError
+from api.problems import InvalidError, field_errors
 from schedules import POLICIES, Policy
 from schedules.values import MAX_ITERATIONS, Epochs
 from store.database import ReadTx
@@ -111,4 +111,8 @@ def _in_numbers(tx: ReadTx, wanted: PreviewIn) -> Policy:
     epochs = any(isinstance(value, Epochs) for _, value in schedule)
     if epochs and wanted.iterations_per_epoch is None:
         raise InvalidError.at("/iterations_per_epoch", "must be given: the schedule has epochs")
-    return schedule.resolve(iterations_per_epoch=wanted.iterations_per_epoch or 1)
+    try:
+        return schedule.resolve(iterations_per_epoch=wanted.iterations_per_epoch or 1)
+    except ValidationError as error:
+        wrong = field_errors(error.errors(), schedule.model_dump(), under="/schedule")
+        raise InvalidError(wrong) from error

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.parts import SessionsPart
+from api.parts import JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
 from store import jobs, series
 from store.series import SERIES, Rows
@@ -35,7 +35,10 @@ class SeriesOut(BaseModel):
     returned: int
     reduced: Reduced | None
     next_start: Annotated[int, Field(description="the `start` that asks for what is new")]
-    complete: Annotated[bool, Field(description="nothing will ever follow these rows")]
+    complete: Annotated[
+        bool,
+        Field(description="the job has ended, and these are all its rows in the range"),
+    ]
     columns: dict[str, list[float | None]]
     nonfinite: Annotated[
         dict[str, list[int]],
@@ -64,7 +67,7 @@ class Wanted(BaseModel):
     responses={200: {"content": {"text/csv": {}}}, 406: {"description": "neither JSON nor CSV"}},
 )
 def read(
-    job_id: str,
+    job_id: JobIdPart,
     wanted: Annotated[Wanted, Query()],
     sessions: SessionsPart,
     accept: Annotated[str, Header()] = "*/*",
@@ -100,7 +103,7 @@ def read(
         "returned": len(rows.iteration),
         "reduced": None if rows.bucket is None else {"method": "minmax", "bucket": rows.bucket},
         "next_start": rows.next_start,
-        "complete": job.state.finished and not rows.cut and wanted.stop is None,
+        "complete": job.state.finished and not rows.cut,
         "columns": columns,
         "nonfinite": {name: where for name, where in bad.items() if len(where)},
     }
@@ -132,7 +135,7 @@ class SummaryOut(BaseModel):
 
 
 @router.get("/summary")
-def summary(job_id: str, sessions: SessionsPart) -> SummaryOut:
+def summary(job_id: JobIdPart, sessions: SessionsPart) -> SummaryOut:
     """Count, ends and extremes of every recorded quantity, and the iterations of the extremes."""
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
@@ -156,7 +159,7 @@ def _names(wanted: str) -> tuple[list[str], str]:
 
 def _media(accept: str) -> str:
     """The first type the client names that is served; weights are ignored."""
-    for each in accept.split(","):
+    for each in (accept or "*/*").split(","):
         media = each.split(";")[0].strip().lower()
         if media == "text/csv":
             return media

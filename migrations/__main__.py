@@ -5,7 +5,7 @@ import sys
 
 from migrations.run import upgrade
 from spec.settings import DatabaseSettings, SettingsError
-from store.database import Unavailable, connect, describe
+from store.database import BadUrlError, Unavailable, connect, describe
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
         settings = DatabaseSettings.read(os.environ)
         sessions = connect(settings.database_url)
         revision = upgrade(sessions)
-    except SettingsError as error:
+    except (SettingsError, BadUrlError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
         return 2
     except Unavailable as error:

@@ -13,7 +13,7 @@ from store.database import Sessions
 def config() -> Config:
     """Where the revisions lie."""
     found = Config()
-    found.set_main_option("script_location", str(files("migrations")))
+    found.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     return found
 
 

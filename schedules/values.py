@@ -35,7 +35,8 @@ class FromRangeTest(Value):
     range_test: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-z]{1,64}$")]
 
 
-def _number_or_object(value: object) -> Literal["number", "object"]:
+def number_or_object(value: object) -> Literal["number", "object"]:
+    """The branch of a union that a value in JSON belongs to."""
     return "object" if isinstance(value, dict | BaseModel) else "number"
 
 
@@ -53,13 +54,13 @@ Momentum = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 Count = Annotated[
     Annotated[Iterations, Tag("number")] | Annotated[Epochs, Tag("object")],
-    Discriminator(_number_or_object),
+    Discriminator(number_or_object),
 ]
 """Iterations, as a number or as `{"epochs": x}`."""
 
 Bound = Annotated[
     Annotated[Rate, Tag("number")] | Annotated[FromRangeTest, Tag("object")],
-    Discriminator(_number_or_object),
+    Discriminator(number_or_object),
 ]
 """A learning rate, as a number or as `{"range_test": "job_..."}`."""
 

@@ -5,7 +5,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from spec.values import Identifier
 
 PREFIX = "STEPSIZE_"
 
@@ -14,18 +26,24 @@ class SettingsError(Exception):
     """A variable of the environment is missing or wrong."""
 
 
+def _by_commas(value: object) -> object:
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class DatabaseSettings(BaseModel):
     """Each field is the variable of the same name in capitals, after STEPSIZE_."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, validate_default=True)
 
     database_url: Annotated[
         str,
         Field(
-            pattern=r"^(sqlite:///|postgres(ql)?(\+psycopg)?://)",
+            pattern=r"^(sqlite:///[^:]|postgres(ql)?(\+psycopg)?://.)",
             description="where SQL lives: sqlite:////path or postgresql://user:password@host/name",
         ),
     ]
@@ -68,7 +86,11 @@ class Settings(DatabaseSettings):
         str | None,
         Field(min_length=16, description="what clients must present; needed off the loopback"),
     ] = None
-    queues: Annotated[str, Field(description="queues a worker serves, by commas")] = "default"
+    queues: Annotated[
+        tuple[Identifier, ...],
+        BeforeValidator(_by_commas),
+        Field(min_length=1, description="queues a worker serves, by commas"),
+    ] = ("default",)
     device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
     lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
         60
@@ -81,6 +103,13 @@ class Settings(DatabaseSettings):
         int,
         Field(ge=1, le=1000, description="lost leases after which a job has failed"),
     ] = 3
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _often_enough(cls, value: float, info: ValidationInfo) -> float:
+        if value > info.data.get("lease_seconds", value) / 2:
+            raise PydanticCustomError("heartbeat", "must be at most half of STEPSIZE_LEASE_SECONDS")
+        return value
 
     @property
     def lease(self) -> timedelta:

@@ -57,6 +57,13 @@ MOVES = (
     Move("succeed", (State.RUNNING,), State.SUCCEEDED, "worker", "ends the job with its result"),
     Move("fail", (State.RUNNING,), State.FAILED, "worker", "ends the job with a reason"),
     Move("hand_back", (State.RUNNING,), State.QUEUED, "worker", "shuts down; not a crash"),
+    Move(
+        "hand_back",
+        (State.RUNNING,),
+        State.CANCELLED,
+        "worker",
+        "as above, with a cancel asked for",
+    ),
     Move("confirm_cancel", (State.RUNNING,), State.CANCELLED, "worker", "stops as it was asked to"),
     Move("expire", (State.RUNNING,), State.QUEUED, "reconciler", "the lease ran out; crashes + 1"),
     Move("expire", (State.RUNNING,), State.FAILED, "reconciler", "as above, once too often"),

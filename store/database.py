@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NewType
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - its name there
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 ReadTx = NewType("ReadTx", Connection)
@@ -14,8 +14,19 @@ ReadTx = NewType("ReadTx", Connection)
 WriteTx = NewType("WriteTx", ReadTx)
 """A transaction that may write; it can do whatever a reading one can."""
 
-Unavailable = (OperationalError, InterfaceError, TimeoutError)
-"""What a statement raises when the database is away, full or locked for too long."""
+Unavailable = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.ProgrammingError,
+    exc.TimeoutError,
+)
+"""What a statement raises when the database is away, full, read-only, not migrated, or locked."""
+
+
+class BadUrlError(Exception):
+    """The address of the database is not one."""
+
 
 _READ_ONLY = "stepsize_read_only"
 
@@ -34,7 +45,11 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._reading = engine.execution_options(**{_READ_ONLY: True})
+        options: dict[str, Any] = {_READ_ONLY: True}
+        if engine.dialect.name == "postgresql":
+            # two statements of one read see the same moment, as they do on SQLite
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = engine.execution_options(**options)
 
     @contextmanager
     def begin(self) -> Iterator[WriteTx]:
@@ -54,9 +69,16 @@ class Sessions:
 
 
 def connect(url: str) -> Sessions:
-    """Sessions on a `sqlite:///` or `postgresql://` URL; connects when first used."""
-    parsed = make_url(url)
-    if parsed.drivername in {"postgresql", "postgres"}:
+    """Sessions on a `sqlite:///` or `postgresql://` URL; connects when first used.
+
+    Raises:
+        BadUrlError: it cannot be understood.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise BadUrlError(f"STEPSIZE_DATABASE_URL cannot be understood: {error}") from error
+    if parsed.drivername in {"postgresql", "postgres", "postgres+psycopg"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, pool_size=20, max_overflow=20)

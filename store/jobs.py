@@ -37,7 +37,7 @@ class Job:
     kind: str
     name: str | None
     state: State
-    spec: RangeTestSpec | TrainingSpec
+    spec: dict[str, JsonValue]
     resolved: dict[str, JsonValue] | None
     queue: str
     priority: int
@@ -60,16 +60,26 @@ COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
 
 
 def from_row(row: Row[Any]) -> Job:
-    """A job from a row of `COLUMNS`; its spec is validated again."""
+    """A job from a row of `COLUMNS`."""
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     return Job(
         **{
             **values,
             "state": State(values["state"]),
-            "spec": JOB_SPEC.validate_python(values["spec"]),
             "reason": values["reason"] and Reason(values["reason"]),
         },
     )
+
+
+def spec_of(job: Job) -> RangeTestSpec | TrainingSpec:
+    """The job's spec, validated again by this version of the code.
+
+    Only who runs a job needs it: one that no longer validates must still be found and cancelled.
+
+    Raises:
+        pydantic.ValidationError: it was stored by another version.
+    """
+    return JOB_SPEC.validate_python(job.spec)
 
 
 def add(
@@ -120,7 +130,7 @@ def find(
     states: Sequence[State] = (),
     kind: str | None = None,
     name: str | None = None,
-    tags: Mapping[str, str] | None = None,
+    tags: Sequence[tuple[str, str]] = (),
     before: str | None = None,
     limit: int,
 ) -> list[Job]:
@@ -132,7 +142,7 @@ def find(
         query = query.where(jobs.c.kind == kind)
     if name is not None:
         query = query.where(jobs.c.name == name)
-    for key, value in (tags or {}).items():
+    for key, value in tags:
         tagged = select(job_tags.c.job_id).where(job_tags.c.key == key, job_tags.c.value == value)
         query = query.where(jobs.c.id.in_(tagged))
     if before is not None:

@@ -175,6 +175,7 @@ def hand_back(tx: WriteTx, lease: Lease) -> None:
         lease,
         state=case((asked, State.CANCELLED), else_=State.QUEUED),
         finished_at=case((asked, now()), else_=None),
+        started_at=case((asked, jobs.c.started_at), else_=None),
         lease_owner=None,
         lease_expires=None,
         version=jobs.c.version + 1,

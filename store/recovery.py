@@ -52,6 +52,7 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
                 else_=State.QUEUED,
             ),
             finished_at=case((asked | poison, now()), else_=None),
+            started_at=case((asked | poison, jobs.c.started_at), else_=None),
             reason=case((~asked & poison, Reason.WORKER_LOST), else_=None),
             detail=case((~asked & poison, _LOST.format(max_crashes)), else_=None),
             crashes=jobs.c.crashes + 1,

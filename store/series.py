@@ -79,7 +79,7 @@ def read(
     parts: list[Chunk] = []
     rows = 0
     for row in tx.execute(query):
-        parts.append(_chunk(row, frozenset(names)))
+        parts.append(_chunk(row, job_id, frozenset(names)))
         rows += parts[-1].points
         if points is None and rows > MAX_ROWS + parts[0].points:
             break  # enough, also after what lies before `start` in the first chunk is cut off
@@ -91,9 +91,10 @@ def read(
     cut = points is None and inside.stop - inside.start > MAX_ROWS
     if cut:
         inside = slice(inside.start, inside.start + MAX_ROWS)
+        total = _rows_within(tx, query, start, stop)
     iteration = iteration[inside]
     columns = {name: np.concatenate([p.columns[name] for p in parts])[inside] for name in names}
-    total = len(iteration)
+    total = total if cut else len(iteration)
     next_start = int(iteration[-1]) + 1 if total else start
     if points is None or total <= points:
         return Rows(iteration, columns, total, None, next_start, cut)
@@ -107,7 +108,7 @@ def summary(tx: ReadTx, job_id: str) -> list[Summary]:
     found: dict[tuple[str, int], list[Chunk]] = {}
     for series in SERIES:
         for row in tx.execute(_chunks(job_id, series)):
-            found.setdefault((series, row.repeat), []).append(_chunk(row, None))
+            found.setdefault((series, row.repeat), []).append(_chunk(row, job_id, None))
     return [
         _summary(parts, repeat, name)
         for (series, repeat), parts in found.items()
@@ -135,6 +136,12 @@ def _summary(parts: list[Chunk], repeat: int, name: str) -> Summary:
     )
 
 
+def _rows_within(tx: ReadTx, query: Select[Any], start: int, stop: int | None) -> int:
+    """Rows of a dense series in `[start, stop)`, without reading them."""
+    bounds = tx.execute(query.with_only_columns(chunks.c.start, chunks.c.stop))
+    return sum(min(b, b if stop is None else stop) - max(a, start) for a, b in bounds)
+
+
 def _chunks(job_id: str, series: str) -> Select[Any]:
     return (
         select(chunks.c.repeat, chunks.c.start, chunks.c.data)
@@ -143,11 +150,13 @@ def _chunks(job_id: str, series: str) -> Select[Any]:
     )
 
 
-def _chunk(row: Any, names: frozenset[str] | None) -> Chunk:
+def _chunk(row: Any, job_id: str, names: frozenset[str] | None) -> Chunk:
     try:
-        columns = decode(row.data)
+        columns = decode(row.data, names=names and names | {"iteration"})
+        if names is not None and (missing := names - columns.keys()):
+            recorded = decode(row.data).keys() - {"iteration"}
+            raise NotRecordedError(min(missing), sorted(recorded))
     except DamagedChunkError as error:
-        raise DamagedChunkError(f"chunk of repeat {row.repeat} at {row.start}: {error}") from error
-    if names is not None and (missing := names - columns.keys()):
-        raise NotRecordedError(min(missing), sorted(columns.keys() - {"iteration"}))
+        where = f"chunk of {job_id}, repeat {row.repeat}, at {row.start}"
+        raise DamagedChunkError(f"{where}: {error}") from error
     return Chunk("", row.repeat, row.start, columns)

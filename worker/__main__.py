@@ -34,7 +34,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def arguments(settings: Settings) -> list[str]:
     """The command line of the Celery node."""
     name = f"{settings.device.replace(':', '')}-{os.getpid()}@{socket.gethostname()}"
-    options = ["-n", name, "-Q", settings.queues, "--loglevel", "WARNING"]
+    options = ["-n", name, "-Q", ",".join(settings.queues), "--loglevel", "WARNING"]
     alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return [sys.executable, "-m", "celery", "-q", "-A", "worker.app", "worker", *options, *alone]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from spec.settings import Settings
 from store import leases, workers
 from store.database import Sessions, Unavailable, connect, describe
+from worker.drain import Drain, holding_signals
 from worker.parent import die_with_parent, offer_to_oom_killer
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ class Child:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._queues = [queue.strip() for queue in settings.queues.split(",")]
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._presence = threading.Thread(target=self._report, name="presence", daemon=True)
         self._job_id: str | None = None
-        self._draining = False
+        self._drain = Drain()
         self._started_at = datetime.now(UTC)
 
     def start(self) -> None:
@@ -69,32 +69,41 @@ class Child:
         log.info("worker.stopped name=%s", self.name)
 
     def work(self, hint: str) -> None:
-        """Runs ready jobs until there are none, or the node shuts down."""
-        while not self._draining:
-            try:
-                with self._sessions.begin() as tx:
-                    claimed = leases.claim(
-                        tx,
-                        worker=self.name,
-                        queues=self._queues,
-                        lease=self._settings.lease,
-                    )
-            except Unavailable as error:
-                log.warning("job.claim_failed hint=%s %s", hint, describe(error))
-                return  # the reconciler wakes a worker again
-            if claimed is None:
-                return
-            job, lease = claimed
-            log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
-            self._now(job.id)
-            self._draining = self._run(
+        """Runs ready jobs until there are none, or the process is asked to end."""
+        with holding_signals(self._drain):
+            while not self._drain.asked and self._claim_and_run(hint):
+                pass
+
+    def _claim_and_run(self, hint: str) -> bool:
+        """Runs the best ready job; False when there is none."""
+        try:
+            with self._sessions.begin() as tx:
+                claimed = leases.claim(
+                    tx,
+                    worker=self.name,
+                    queues=self._settings.queues,
+                    lease=self._settings.lease,
+                )
+        except Unavailable as error:
+            log.warning("job.claim_failed hint=%s %s", hint, describe(error))
+            return False  # the reconciler wakes a worker again
+        if claimed is None:
+            return False
+        job, lease = claimed
+        log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
+        self._now(job.id)
+        try:
+            self._run(
                 job,
                 lease,
                 sessions=self._sessions,
                 settings=self._settings,
                 device=self._device,
+                drain=self._drain,
             )
+        finally:
             self._now(None)
+        return True
 
     def _now(self, job_id: str | None) -> None:
         self._job_id = job_id
@@ -109,13 +118,15 @@ class Child:
                         tx,
                         name=self.name,
                         device=self._device_name,
-                        state="draining" if self._draining else "busy" if busy else "idle",
+                        state="draining" if self._drain.asked else "busy" if busy else "idle",
                         job_id=self._job_id,
-                        queues=self._queues,
+                        queues=self._settings.queues,
                         versions=self._versions,
                         started_at=self._started_at,
                     )
             except Unavailable as error:
                 log.warning("worker.report_failed %s", describe(error))
+            except Exception:
+                log.exception("worker.report_failed")
             self._changed.wait(self._settings.heartbeat_seconds)
             self._changed.clear()

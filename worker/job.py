@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.settings import Settings
 from spec.states import Reason
-from store import leases
+from store import jobs, leases
 from store.database import Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
 from worker import engine
+from worker.drain import Drain
 from worker.engine import Block, EngineError, Event, Finished, Plan
 from worker.pulse import Pulse, beating
 from worker.recorder import Recorder
@@ -38,6 +39,8 @@ class _Run:
     sessions: Sessions
     pulse: Pulse
     recorder: Recorder
+    settings: Settings
+    device: torch.device
 
 
 def run(
@@ -47,32 +50,40 @@ def run(
     sessions: Sessions,
     settings: Settings,
     device: torch.device,
-) -> bool:
-    """Runs a claimed job to one of its ends; True when the node is shutting down."""
-    with beating(sessions, lease, settings) as pulse:
-        this = _Run(job, lease, sessions, pulse, Recorder(sessions, lease, pulse, settings))
-        events = engine.run(specified(job), device=device, data_dir=settings.data_dir)
+    drain: Drain,
+) -> None:
+    """Runs a claimed job to one of its ends."""
+    with beating(sessions, lease, settings, drain) as pulse:
+        recorder = Recorder(sessions, lease, pulse, settings)
+        this = _Run(job, lease, sessions, pulse, recorder, settings, device)
         try:
-            this.recorder.finish(_outcome(this, events))
+            recorder.finish(_outcome(this))
         except LeaseLostError as error:
             log.warning("job.lost job=%s attempt=%s %s", job.id, lease.attempt, error)
-        return pulse.draining
 
 
 def specified(job: Job) -> RangeTestSpec | TrainingSpec:
     """The job's spec with the bounds that were taken from range tests as numbers."""
-    if not isinstance(job.spec, TrainingSpec) or job.resolved is None:
-        return job.spec
+    spec = jobs.spec_of(job)
+    if not isinstance(spec, TrainingSpec) or job.resolved is None:
+        return spec
     bounds = _BOUNDS.validate_python(job.resolved.get("bounds", {}))
-    return job.spec.model_copy(update={"schedule": job.spec.schedule.with_bounds(bounds)})
+    return spec.model_copy(update={"schedule": spec.schedule.with_bounds(bounds)})
 
 
-def _outcome(this: _Run, events: Iterator[Event]) -> End:
+def _outcome(this: _Run) -> End:
     """Follows the engine to its end, and says which move that asks for."""
     try:
-        return _follow(this, events)
+        spec = specified(this.job)
+        return _follow(
+            this,
+            engine.run(spec, device=this.device, data_dir=this.settings.data_dir),
+        )
     except LeaseLostError:
         raise
+    except ValidationError as error:
+        log.warning("job.failed job=%s reason=%s %s", this.job.id, Reason.INVALID, error)
+        return _failing(this.lease, Reason.INVALID, f"this version cannot read the spec: {error}")
     except EngineError as error:
         trace = error if error.reason is Reason.CODE else None
         log.warning(

@@ -13,7 +13,7 @@ from store.chunks import Chunk
 from store.database import Sessions, Unavailable, WriteTx, describe
 from store.leases import Lease, LeaseLostError
 from worker.engine import Block
-from worker.pulse import Pulse
+from worker.pulse import Pulse, clock
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Recorder:
     def _write(self, end: Callable[[WriteTx], None] | None) -> None:
         if self._pulse.lost:
             raise LeaseLostError(f"{self._lease.job_id}: the lease was not renewed in time")
+        asked_at = clock()
         with self._sessions.begin() as tx:
             asked = leases.record(
                 tx,
@@ -93,9 +94,16 @@ class Recorder:
             )
             if end is not None:
                 end(tx)
-        self._pulse.renewed(cancel_requested=asked)
+        self._pulse.renewed(asked_at=asked_at, cancel_requested=asked)
         self._blocks.clear()
         self._rows = 0
+
+
+def _follows(block: Block, before: Block) -> bool:
+    """Whether the two can be one chunk: same columns, and no gap where rows have no iteration."""
+    if block.columns.keys() != before.columns.keys():
+        return False
+    return "iteration" in block.columns or block.start == before.start + len(before)
 
 
 def chunks(blocks: list[Block]) -> list[Chunk]:
@@ -105,7 +113,7 @@ def chunks(blocks: list[Block]) -> list[Chunk]:
     for block in blocks:
         key = (block.series, block.repeat)
         run = open_runs.get(key)
-        if run is None or run[0].columns.keys() != block.columns.keys():
+        if run is None or not _follows(block, run[-1]):
             run = open_runs[key] = []
             runs.append(run)
         run.append(block)

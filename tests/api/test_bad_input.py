@@ -128,6 +128,43 @@ def test_missing_fields(client: TestClient, field: str) -> None:
     assert pointers(client, body) == [f"/{field}"]
 
 
+def test_a_stray_field_named_like_a_kind_moves_no_pointer(client: TestClient) -> None:
+    body = training_json(batch_size=0, training={"batch_size": 1})
+    assert sorted(pointers(client, body)) == ["/batch_size", "/training"]
+
+
+ODD = [
+    "%00",
+    "job_%00",
+    "%F0%9F%92%A9",
+    "job_A",
+    "job_" + "1" * 500,
+    "'--",
+    "..%2Fjobs",
+    "%E2%80%A8",
+]
+
+
+@pytest.mark.parametrize("job_id", ODD)
+def test_odd_ids_are_ids_of_no_job(client: TestClient, job_id: str) -> None:
+    for method, verb in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/series"),
+        ("GET", "/series/summary"),
+        ("POST", "/cancel"),
+        ("POST", "/retry"),
+    ):
+        answer = client.request(method, f"/v1/jobs/{job_id}{verb}")
+        assert answer.status_code in {404, 405}
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("query", ["name=%00", "kind=%00", "tag=a:%00", "tag=%00:a", "state=%00"])
+def test_odd_filters_are_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/v1/jobs?{query}").status_code == 422
+
+
 def test_all_errors_at_once(client: TestClient) -> None:
     body = training_json(batch_size=0, seed=-1, surprise=1)
     assert sorted(pointers(client, body)) == ["/batch_size", "/seed", "/surprise"]

@@ -56,6 +56,8 @@ def test_weak_etag(client: TestClient, sessions: Sessions) -> None:
     etag = client.get(url).headers["ETag"]
     same = client.get(url, headers={"If-None-Match": etag})
     assert (same.status_code, same.content) == (304, b"")
+    for other in (etag.removeprefix("W/"), f'"x", {etag}', "*"):
+        assert client.get(url, headers={"If-None-Match": other}).status_code == 304
     claimed(sessions)
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 200
 
@@ -86,6 +88,8 @@ def test_filters(client: TestClient, sessions: Sessions) -> None:
     assert ids("kind=range_test") == [tagged]
     assert ids("tag=project:demo&tag=run:a:b") == [tagged]
     assert ids("tag=project:demo&tag=run:b") == []
+    assert ids("tag=run:a:b&tag=run:other") == []
+    assert ids("tag=run:other&tag=run:a:b") == []
     assert ids("state=running") == []
     claimed(sessions)
     assert ids("state=running&state=failed") == [named]

@@ -1,6 +1,7 @@
 """Previews, catalogue, workers, health, documentation, and what surrounds every request."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def test_preview_shows_momentum_and_takes_epochs(client: TestClient) -> None:
     assert found["columns"]["lr"][10] == 0.1
     assert found["columns"]["momentum"][10] == pytest.approx(0.8)
     assert preview(client, schedule=given, iterations=21) == "/iterations_per_epoch"
+
+
+def test_epochs_that_make_too_many_iterations(client: TestClient) -> None:
+    schedule = training_json()["schedule"] | {"step_size": {"epochs": 2}}
+    found = preview(client, schedule=schedule, iterations=9, iterations_per_epoch=10**9)
+    assert found == "/schedule/step_size"
 
 
 def test_long_previews_need_points(client: TestClient) -> None:
@@ -113,8 +120,27 @@ def test_health(client: TestClient, broker: NotedBroker) -> None:
     assert answer.headers["Retry-After"]
 
 
-def test_a_database_that_is_not_migrated(settings: Settings, tmp_path: Path) -> None:
-    empty = connect(f"sqlite:///{tmp_path}/empty.db")
+def unmigrated(sessions: Sessions, folder: Path) -> Iterator[Sessions]:
+    if sessions.engine.dialect.name == "sqlite":
+        yield connect(f"sqlite:///{folder}/empty.db")
+        return
+    autocommit = sessions.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE unmigrated")
+    url = sessions.engine.url.set(database="unmigrated")
+    yield connect(url.render_as_string(hide_password=False))
+    with autocommit.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE unmigrated WITH (FORCE)")
+
+
+@pytest.fixture
+def empty(sessions: Sessions, tmp_path: Path) -> Iterator[Sessions]:
+    for opened in unmigrated(sessions, tmp_path):
+        yield opened
+        opened.close()
+
+
+def test_a_database_that_is_not_migrated(settings: Settings, empty: Sessions) -> None:
     client = TestClient(create_app(empty, NotedBroker(), settings), base_url="http://127.0.0.1")
     answer = client.get("/readyz")
     assert answer.status_code == 503
@@ -122,7 +148,6 @@ def test_a_database_that_is_not_migrated(settings: Settings, tmp_path: Path) -> 
     answer = client.get("/v1/jobs")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    empty.close()
 
 
 def test_a_full_disk_is_a_503_that_says_so(settings: Settings, tmp_path: Path) -> None:

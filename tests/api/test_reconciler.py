@@ -129,6 +129,24 @@ def test_wake_ups_have_a_limit(
     assert len(broker.woken) == TOP_UP
 
 
+def test_a_fault_does_not_end_the_thread(
+    reconciler: Reconciler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes = []
+
+    def step() -> None:
+        passes.append(len(passes))
+        if len(passes) == 1:
+            raise ZeroDivisionError
+        reconciler._stop.set()
+
+    monkeypatch.setattr(reconciler, "step", step)
+    monkeypatch.setattr(reconciler._stop, "wait", lambda _: None)
+    reconciler._run()
+    assert passes == [0, 1]
+
+
 def test_a_broker_that_is_down_is_no_reason_to_stop(
     sessions: Sessions,
     reconciler: Reconciler,

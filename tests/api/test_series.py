@@ -54,6 +54,7 @@ def test_polling_goes_on_where_it_stopped_until_complete(
     with sessions.begin() as tx:
         leases.succeed(tx, lease, {})
     assert client.get(url, params={"start": 500}).json()["complete"] is True
+    assert client.get(url, params={"stop": 10**6}).json()["complete"] is True
 
 
 def test_a_view_has_whole_rows_and_says_so(client: TestClient, sessions: Sessions) -> None:

@@ -114,8 +114,10 @@ class Service:
         before = {worker["name"] for worker in self.workers()}
         process = self.spawn("worker", sys.executable, "-m", "worker", **environment)
         eventually(
-            lambda: process.poll() is not None
-            or {w["name"] for w in self.workers() if w["state"] == "idle"} - before,
+            lambda: (
+                process.poll() is not None
+                or {w["name"] for w in self.workers() if w["state"] == "idle"} - before
+            ),
             within=90,
             what="a new worker",
         )

@@ -113,6 +113,22 @@ def test_sigterm_hands_the_job_back(service: Service, reference: dict[str, Any])
     assert_complete(service, job, reference)
 
 
+def test_a_child_that_is_told_to_end_is_replaced(
+    service: Service,
+    reference: dict[str, Any],
+) -> None:
+    with worker(service) as node:
+        job_id = service.submit(LONG)
+        service.running(job_id)
+        child = service.child_of(node)
+        child.terminate()
+        child.wait(timeout=10)
+        job = service.finished(job_id)
+        assert node.poll() is None
+    assert job["attempt"] == 2
+    assert_complete(service, job, reference)
+
+
 def test_a_job_that_kills_its_workers_fails(service: Service) -> None:
     with worker(service) as node:
         job_id = service.submit(LONG)

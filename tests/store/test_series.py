@@ -91,6 +91,7 @@ def test_a_long_answer_is_cut_and_says_where_to_go_on(
         page = read(sessions, job_id, start=start)
         seen += page.iteration.tolist()
         assert len(page.iteration) <= 100
+        assert page.total == 350 - start
         if not page.cut:
             break
         start = page.next_start
@@ -101,7 +102,7 @@ def test_damage_names_the_chunk(sessions: Sessions) -> None:
     job_id = write(sessions, training(np.zeros(10), [4]))
     with sessions.begin() as tx:
         tx.execute(update(chunks).where(chunks.c.start == 4).values(data=b"SSC\x01nonsense"))
-    with pytest.raises(DamagedChunkError, match="repeat 0 at 4"):
+    with pytest.raises(DamagedChunkError, match="repeat 0, at 4"):
         read(sessions, job_id)
 
 

@@ -212,6 +212,15 @@ def test_ramps_climb_from_start_to_end(start: float, factor: float, n: int) -> N
         assert (np.diff(found[:n]) >= 0).all()
 
 
+def test_a_ramp_in_epochs_is_resolved() -> None:
+    ramp = Ramp.model_validate({"iterations": {"epochs": 1.5}})
+    with pytest.raises(UnresolvedError):
+        ramp.lr_at(np.zeros(1))
+    assert ramp.resolve(iterations_per_epoch=44).iterations == 66
+    with pytest.raises(ValidationError):
+        ramp.resolve(iterations_per_epoch=1)
+
+
 def test_ramp_values() -> None:
     found = Ramp(start=1e-4, end=1.0, iterations=5).lr_at(np.arange(5.0))
     np.testing.assert_allclose(found, [1e-4, 1e-3, 1e-2, 1e-1, 1.0])

@@ -1,5 +1,6 @@
 """The recorder stores every block exactly once, and none after its lease is gone."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from store.leases import Lease, LeaseLostError
 from tests.factories import claimed, queued, stored
 from worker import pulse as pulses
 from worker import recorder as recorders
+from worker.drain import Drain
 from worker.engine import Block
 from worker.pulse import Pulse
 from worker.recorder import Recorder, chunks
@@ -63,7 +65,7 @@ def database(sessions: Sessions) -> FlakyDatabase:
 
 @pytest.fixture
 def recorder(database: FlakyDatabase, lease: Lease, settings: Settings) -> Recorder:
-    return Recorder(database, lease, Pulse(settings), settings)
+    return Recorder(database, lease, Pulse(settings, Drain()), settings)
 
 
 def recorded(sessions: Sessions, lease: Lease) -> list[float]:
@@ -147,8 +149,8 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(pulses, "_clock", lambda: now[0])
-    pulse = Pulse(settings)
+    monkeypatch.setattr(pulses, "clock", lambda: now[0])
+    pulse = Pulse(settings, Drain())
     recorder = Recorder(database, lease, pulse, settings)
     now[0] += settings.lease_seconds - settings.heartbeat_seconds - 1
     assert pulse.stop is None
@@ -163,15 +165,21 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(
 
 
 def test_a_pulse_knows_why_to_stop(settings: Settings) -> None:
-    pulse = Pulse(settings)
-    pulse.renewed(cancel_requested=False)
+    drain = Drain()
+    pulse = Pulse(settings, drain)
+    pulse.renewed(asked_at=0, cancel_requested=False)
     assert pulse.stop is None
-    pulse.drain()
-    assert (pulse.stop, pulse.draining) == ("draining", True)
-    pulse.renewed(cancel_requested=True)
+    drain.note(signal.SIGTERM)
+    assert pulse.stop == "draining"
+    pulse.renewed(asked_at=0, cancel_requested=True)
     assert pulse.stop == "cancelled"
     pulse.lose()
     assert pulse.stop == "lost"
+
+
+def test_a_gap_between_blocks_is_a_gap_between_chunks() -> None:
+    joined = chunks([block(0, 3), block(3, 2), block(9, 1)])
+    assert [(chunk.start, chunk.stop) for chunk in joined] == [(0, 5), (9, 10)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=20))

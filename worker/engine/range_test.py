@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from pydantic import ValidationError
 
 from schedules.analysis import analyse, divergence
+from schedules.ramp import Ramp
+from schedules.values import as_iterations
 from spec.jobs import RangeTestSpec
+from worker.engine.errors import invalid
 from worker.engine.events import Event, Finished, Plan
 from worker.engine.loop import Pace, Rates, updates
 from worker.engine.optimizers import family
@@ -15,7 +19,8 @@ from worker.engine.recipe import Recipe, start
 
 def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
     """Train a fresh model up the ramp `repeats` times, each from a seed of its own."""
-    ramp, planned = spec.range, spec.range.iterations
+    ramp = _resolved(spec.range, recipe.iterations_per_epoch)
+    planned = as_iterations(ramp.iterations)
     yield Plan(spec.repeats * planned, recipe.iterations_per_epoch, None, recipe.numerics.notes())
 
     rates = Rates(planned, ramp.lr_at, lambda _: None)
@@ -37,3 +42,10 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
         family=family(recipe.optimizer),
     )
     yield Finished({**analysis.result(), "iterations": sum(map(len, curves))})
+
+
+def _resolved(ramp: Ramp, per_epoch: int) -> Ramp:
+    try:
+        return ramp.resolve(iterations_per_epoch=per_epoch)
+    except ValidationError as error:
+        raise invalid(error, "range") from error

@@ -85,3 +85,9 @@ def test_the_analysis_gets_the_ramp_the_curves_and_the_family(
         ours.column("loss", repeat=repeat).tolist() for repeat in range(2)
     ]
     assert {"status", "suggestion", "iterations", "seconds"} <= ours.result.keys()
+
+
+def test_a_ramp_may_be_given_in_epochs(range_test: Record) -> None:
+    ours = range_test(range={"start": 1e-4, "end": 0.1, "iterations": {"epochs": 2}}, repeats=1)
+    assert ours.plan.iterations == len(ours.column("loss")) == 88
+    assert ours.column("lr")[-1] == pytest.approx(0.1)

@@ -1,0 +1,129 @@
+"""Every function of the store on a job in every state does what `spec.states.MOVES` says."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from spec.states import MOVES, Reason, State
+from store import jobs, leases, recovery
+from store.database import Sessions, WriteTx
+from store.instants import from_now
+from store.jobs import WrongStateError
+from store.leases import Lease, LeaseLostError
+from store.tables import jobs as table
+from tests.factories import LEASE, claimed, queued, stored
+
+
+def prepared(sessions: Sessions, state: State) -> Lease:
+    """A job in a state, and the lease it has or had."""
+    job = queued(sessions)
+    lease = Lease(job.id, 1, "w1")
+    if state == State.QUEUED:
+        return lease
+    lease = claimed(sessions)
+    with sessions.begin() as tx:
+        match state:
+            case State.SUCCEEDED:
+                leases.succeed(tx, lease, {})
+            case State.FAILED:
+                leases.fail(tx, lease, Reason.CODE, "")
+            case State.CANCELLED:
+                leases.confirm_cancel(tx, lease)
+    return lease
+
+
+def claim(tx: WriteTx, lease: Lease) -> None:
+    assert leases.claim(tx, worker="w", queues=["default"], lease=LEASE), lease
+
+
+def expire(tx: WriteTx, lease: Lease, *, max_crashes: int = 2) -> None:
+    past = from_now(timedelta(seconds=-1))
+    tx.execute(
+        update(table)
+        .where(table.c.id == lease.job_id, table.c.state == State.RUNNING)
+        .values(lease_expires=past),
+    )
+    assert recovery.expire(tx, max_crashes=max_crashes)
+
+
+def after_a_cancel(verb: Callable[[WriteTx, Lease], None]) -> Callable[[WriteTx, Lease], None]:
+    def both(tx: WriteTx, lease: Lease) -> None:
+        jobs.cancel(tx, lease.job_id)
+        verb(tx, lease)
+
+    return both
+
+
+VERBS: list[tuple[str, str, Callable[[WriteTx, Lease], object]]] = [
+    ("claim", "worker", claim),
+    ("renew", "worker", lambda tx, lease: leases.renew(tx, lease, extend=LEASE)),
+    ("succeed", "worker", lambda tx, lease: leases.succeed(tx, lease, {})),
+    ("fail", "worker", lambda tx, lease: leases.fail(tx, lease, Reason.CODE, "")),
+    ("hand_back", "worker", leases.hand_back),
+    ("hand_back", "worker", after_a_cancel(leases.hand_back)),
+    ("confirm_cancel", "worker", leases.confirm_cancel),
+    ("expire", "reconciler", expire),
+    ("expire", "reconciler", lambda tx, lease: expire(tx, lease, max_crashes=1)),
+    ("expire", "reconciler", after_a_cancel(expire)),
+    ("cancel", "client", lambda tx, lease: jobs.cancel(tx, lease.job_id)),
+    ("retry", "client", lambda tx, lease: jobs.retry(tx, lease.job_id)),
+]
+
+
+def test_the_moves_are_those_of_the_diagram(sessions: Sessions) -> None:
+    seen = set()
+    for verb, actor, action in VERBS:
+        for source in State:
+            lease = prepared(sessions, source)
+            before = stored(sessions, lease.job_id)
+            try:
+                with sessions.begin() as tx:
+                    action(tx, lease)
+            except (WrongStateError, LeaseLostError, AssertionError):
+                assert stored(sessions, lease.job_id) == before
+            after = stored(sessions, lease.job_id)
+            if after != before or (verb == "renew" and source == State.RUNNING):
+                seen.add((verb, source, after.state, actor))
+            with sessions.begin() as tx:
+                tx.execute(table.delete())
+    assert seen == {(m.verb, source, m.target, m.actor) for m in MOVES for source in m.sources}
+
+
+def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
+    for verb in (leases.hand_back, expire):
+        lease = prepared(sessions, State.RUNNING)
+        with sessions.begin() as tx:
+            leases.record(tx, lease, [], iteration=7, extend=LEASE)
+        with sessions.begin() as tx:
+            verb(tx, lease)
+        assert stored(sessions, lease.job_id).started_at is None
+        with sessions.begin() as tx:
+            jobs.cancel(tx, lease.job_id)
+
+
+def test_a_retry_forgets_crashes_and_progress(sessions: Sessions) -> None:
+    lease = prepared(sessions, State.RUNNING)
+    with sessions.begin() as tx:
+        leases.record(tx, lease, [], iteration=7, extend=LEASE)
+    with sessions.begin() as tx:
+        expire(tx, lease, max_crashes=1)
+    with sessions.begin() as tx:
+        again = jobs.retry(tx, lease.job_id)
+    assert (again.crashes, again.iteration, again.started_at) == (0, 0, None)
+
+
+def test_an_unreadable_spec_can_still_be_found_and_cancelled(sessions: Sessions) -> None:
+    job = queued(sessions)
+    with sessions.begin() as tx:
+        tx.execute(update(table).values(spec={"kind": "of another version"}))
+    assert stored(sessions, job.id).spec == {"kind": "of another version"}
+    lease = claimed(sessions)
+    with pytest.raises(ValueError, match="kind"):
+        jobs.spec_of(stored(sessions, lease.job_id))
+    with sessions.begin() as tx:
+        jobs.cancel(tx, job.id)
+    with sessions.begin() as tx:
+        expire(tx, lease)
+    assert stored(sessions, job.id).state == State.CANCELLED

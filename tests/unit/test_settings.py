@@ -1,0 +1,55 @@
+"""Settings from the environment: complete, sane, and explained where they are not."""
+
+from datetime import timedelta
+
+import pytest
+
+from spec.settings import Settings, SettingsError
+
+GOOD = {
+    "STEPSIZE_DATABASE_URL": "sqlite:////tmp/stepsize.db",
+    "STEPSIZE_BROKER_URL": "redis://localhost:6379/0",
+}
+
+
+def test_defaults() -> None:
+    settings = Settings.read(GOOD | {"PATH": "/bin"})
+    assert (settings.host, settings.port, settings.queues) == ("127.0.0.1", 8000, ("default",))
+    assert settings.lease == timedelta(seconds=60)
+    assert settings.data_dir.is_absolute()
+
+
+def test_queues_by_commas() -> None:
+    assert Settings.read(GOOD | {"STEPSIZE_QUEUES": "default, gpu"}).queues == ("default", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STEPSIZE_DATABASE_URL", "mysql://x"),
+        ("STEPSIZE_DATABASE_URL", "sqlite:///:memory:"),
+        ("STEPSIZE_DATABASE_URL", "sqlite:///"),
+        ("STEPSIZE_BROKER_URL", "amqp://x"),
+        ("STEPSIZE_PORT", "99999"),
+        ("STEPSIZE_API_KEY", "short"),
+        ("STEPSIZE_QUEUES", " , "),
+        ("STEPSIZE_QUEUES", "GPU!"),
+        ("STEPSIZE_LEASE_SECONDS", "0"),
+        ("STEPSIZE_LEASE_SECONDS", "nan"),
+        ("STEPSIZE_HEARTBEAT_SECONDS", "31"),
+        ("STEPSIZE_MAX_CRASHES", "0"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        Settings.read(GOOD | {variable: value})
+
+
+def test_a_lease_too_short_for_the_heartbeat() -> None:
+    with pytest.raises(SettingsError, match=r"HEARTBEAT_SECONDS.*half of STEPSIZE_LEASE_SECONDS"):
+        Settings.read(GOOD | {"STEPSIZE_LEASE_SECONDS": "5"})
+
+
+def test_everything_missing_is_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"DATABASE_URL[^$]*BROKER_URL"):
+        Settings.read({})
