@@ -73,6 +73,12 @@ class Child:
         with holding_signals(self._drain):
             while not self._drain.asked and self._claim_and_run(hint):
                 pass
+        if self._drain.asked:
+            # Celery swallows a SystemExit inside a task; its node starts another child, unless
+            # it ends itself
+            self.stop()
+            logging.shutdown()
+            os._exit(0)
 
     def _claim_and_run(self, hint: str) -> bool:
         """Runs the best ready job; False when there is none."""

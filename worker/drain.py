@@ -12,21 +12,16 @@ class Drain:
     """Whether this process was asked to end."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.asked = False
 
-    @property
-    def asked(self) -> bool:
-        """True from the first signal on."""
-        return self.signal is not None
-
-    def note(self, number: int, _: FrameType | None = None) -> None:
-        """Remembers the signal."""
-        self.signal = number
+    def note(self, _: int, __: FrameType | None = None) -> None:
+        """Remembers that a signal came."""
+        self.asked = True
 
 
 @contextmanager
 def holding_signals(drain: Drain) -> Iterator[None]:
-    """In the block a signal only sets the flag; at its end it does what it was sent to do.
+    """In the block a signal only sets the flag: whoever asked for the block acts on it after.
 
     Celery's own handler raises SystemExit wherever the process happens to be, a COMMIT included.
     To be entered from the main thread.
@@ -37,5 +32,3 @@ def holding_signals(drain: Drain) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if drain.signal is not None:
-            signal.raise_signal(drain.signal)

@@ -217,8 +217,9 @@ def test_a_ramp_in_epochs_is_resolved() -> None:
     with pytest.raises(UnresolvedError):
         ramp.lr_at(np.zeros(1))
     assert ramp.resolve(iterations_per_epoch=44).iterations == 66
+    short = Ramp.model_validate({"iterations": {"epochs": 0.5}})
     with pytest.raises(ValidationError):
-        ramp.resolve(iterations_per_epoch=1)
+        short.resolve(iterations_per_epoch=2)
 
 
 def test_ramp_values() -> None:
