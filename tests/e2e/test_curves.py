@@ -1,6 +1,11 @@
 """From a request to its curve through real processes: complete, exact, repeatable."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +95,25 @@ def test_momentum_is_cycled_against_the_rate(service: Service) -> None:
     found = service.series(job["id"], names="lr,momentum")["columns"]
     assert found["momentum"][0] == 0.95
     assert min(found["momentum"]) == found["momentum"][int(np.argmax(found["lr"]))]
+
+
+def test_the_readme_does_what_it_says(service: Service, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    url = str(service.http.base_url)
+    done = subprocess.run(
+        [sys.executable, "-c", code + "\nprint(len(losses))"],
+        check=False,
+        env=os.environ | {"STEPSIZE_URL": url},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "max_lr" in done.stdout
+    assert done.stdout.split()[-1] == str(2 * 2 * 2 * 44)
+    assert (tmp_path / "range-test.png").stat().st_size > 10_000
 
 
 def test_divergence_is_a_result(service: Service) -> None:
