@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 TOP_UP = 200
 """Wake-ups published per queue and pass at most."""
 
-FORGET_WORKERS = timedelta(days=1)
+FORGET_WORKERS = timedelta(minutes=10)
 
 
 class Reconciler:

@@ -29,7 +29,7 @@ class WorkerOut(BaseModel):
 
 
 class WorkersOut(BaseModel):
-    """Every worker that was seen within a day."""
+    """Every worker that was seen within ten minutes."""
 
     data: list[WorkerOut]
 

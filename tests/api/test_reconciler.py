@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from api import reconciler as reconcilers
 from api.reconciler import TOP_UP, Patience, Reconciler
@@ -75,6 +76,24 @@ def test_nothing_expires_during_the_first_lease(
     reconciler.step()
     assert stored(sessions, job_id).state == State.QUEUED
     assert ("default", job_id) in broker.woken
+
+
+def test_a_database_error_gives_workers_a_lease_of_time(
+    clock: Clock,
+    reconciler: Reconciler,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock.pass_by(settings.lease_seconds + 1)
+    assert reconciler._patience.over()
+
+    def away() -> None:
+        reconciler._stop.set()
+        raise OperationalError("", {}, Exception("away"))
+
+    monkeypatch.setattr(reconciler, "step", away)
+    reconciler._run()
+    assert not reconciler._patience.over()
 
 
 def test_a_clock_jump_gives_workers_a_lease_of_time(clock: Clock) -> None:

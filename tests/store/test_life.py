@@ -259,6 +259,17 @@ def test_a_repeated_write_of_a_chunk_replaces_it(sessions: Sessions) -> None:
         assert tx.execute(select(chunks.c.start, chunks.c.stop)).all() == [(0, 5)]
 
 
+def test_an_older_attempt_overwrites_no_chunk(sessions: Sessions) -> None:
+    queued(sessions)
+    lease = claimed(sessions)
+    record(sessions, lease, rows(0, 3))
+    with sessions.begin() as tx:
+        tx.execute(update(chunks).values(attempt=2))
+    record(sessions, lease, rows(0, 5))
+    with sessions.read() as tx:
+        assert tx.execute(select(chunks.c.stop, chunks.c.attempt)).all() == [(3, 2)]
+
+
 @pytest.mark.parametrize(
     "broken",
     [
