@@ -107,7 +107,8 @@ class Settings(DatabaseSettings):
     @field_validator("heartbeat_seconds")
     @classmethod
     def _often_enough(cls, value: float, info: ValidationInfo) -> float:
-        if value > info.data.get("lease_seconds", value) / 2:
+        lease = info.data.get("lease_seconds")
+        if lease is not None and value > lease / 2:
             raise PydanticCustomError("heartbeat", "must be at most half of STEPSIZE_LEASE_SECONDS")
         return value
 
