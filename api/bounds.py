@@ -10,12 +10,9 @@ from spec.states import State
 from store import jobs
 from store.database import ReadTx
 
-SUGGESTED = {"base_lr": "base_lr", "max_lr": "max_lr", "lr": "fixed_lr"}
-"""Field of a schedule -> which of a range test's suggestions it takes."""
-
 
 def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
-    """Field -> number for every bound of the schedule that names a range test.
+    """Pointer -> number for every bound of the schedule that names a range test.
 
     Raises:
         InvalidError: a job is no finished range test with a suggestion, or the numbers do not
@@ -23,11 +20,11 @@ def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     wrong: list[FieldError] = []
-    for field, job_id in schedule.range_tests().items():
+    for rate in schedule.references():
         try:
-            found[field] = _suggestion(tx, job_id, SUGGESTED[field])
+            found[rate.pointer] = _suggestion(tx, rate.range_test, rate.suggested)
         except LookupError as error:
-            pointer = f"/schedule/{field}/range_test"
+            pointer = f"/schedule{rate.pointer}/range_test"
             wrong.append(FieldError(pointer=pointer, detail=str(error)))
     if wrong:
         raise InvalidError(wrong)
@@ -38,10 +35,9 @@ def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
 def check(schedule: Policy, found: dict[str, float]) -> None:
     """Refuses numbers that do not make a schedule, such as a peak below the base."""
     try:
-        schedule.with_bounds(found)
+        schedule.with_rates(found)
     except ValidationError as error:
-        numbers = {**schedule.model_dump(), **found}
-        wrong = field_errors(error.errors(), numbers, under="/schedule")
+        wrong = field_errors(error.errors(), schedule.model_dump(), under="/schedule")
         raise InvalidError(wrong) from error
 
 

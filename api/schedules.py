@@ -12,7 +12,7 @@ from api.examples import PREVIEWS
 from api.parts import SessionsPart
 from api.problems import InvalidError, field_errors
 from schedules import POLICIES, Policy
-from schedules.values import MAX_ITERATIONS, Epochs
+from schedules.values import MAX_ITERATIONS
 from store.database import ReadTx
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
@@ -107,9 +107,8 @@ def preview(
 
 
 def _in_numbers(tx: ReadTx, wanted: PreviewIn) -> Policy:
-    schedule = wanted.schedule.with_bounds(bounds.taken(tx, wanted.schedule))
-    epochs = any(isinstance(value, Epochs) for _, value in schedule)
-    if epochs and wanted.iterations_per_epoch is None:
+    schedule = wanted.schedule.with_rates(bounds.taken(tx, wanted.schedule))
+    if schedule.in_epochs() and wanted.iterations_per_epoch is None:
         raise InvalidError.at("/iterations_per_epoch", "must be given: the schedule has epochs")
     try:
         return schedule.resolve(iterations_per_epoch=wanted.iterations_per_epoch or 1)

@@ -1,10 +1,11 @@
 """The constant learning rate."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from schedules.schedule import Schedule
+from schedules.schedule import Schedule, Suggested
 from schedules.values import F64, Bound, as_rate
 
 
@@ -14,6 +15,8 @@ class Constant(Schedule):
     title: ClassVar[str] = "Constant"
     formula: ClassVar[str] = "lr(t) = lr"
     source: ClassVar[str] = "the baseline of every comparison"
+
+    suggested: ClassVar[Mapping[str, Suggested]] = {"lr": "fixed_lr"}
 
     policy: Literal["constant"] = "constant"
     lr: Bound

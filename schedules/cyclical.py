@@ -49,7 +49,6 @@ class Cyclical(Schedule):
     """What the cyclical policies share: bounds, step size, window, and inverse momentum."""
 
     source: ClassVar[str] = "https://arxiv.org/abs/1506.01186"
-    cyclical: ClassVar[bool] = True
 
     base_lr: Annotated[Bound, Field(description="the learning rate a cycle begins and ends at")]
     max_lr: Annotated[Bound, Field(description="the learning rate at the peak of a cycle")]
@@ -88,9 +87,8 @@ class Cyclical(Schedule):
             )
         return self
 
-    def cycle_length(self) -> int:
-        """Twice the step size."""
-        return 2 * as_iterations(self.step_size)
+    def _cycle_end(self, n: int, iterations: int | None) -> int:  # noqa: ARG002 - as _lr_at
+        return 2 * n * as_iterations(self.step_size)
 
     @abstractmethod
     def gain(self, t: F64, cycle: F64) -> F64 | float:

@@ -1,44 +1,113 @@
 """What every learning-rate policy answers: its rate at any iteration, without hidden state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
-from schedules.values import F64, Epochs, FromRangeTest, Value
+from schedules.values import F64, Count, Epochs, FromRangeTest, Value, as_iterations
+
+Suggested = Literal["base_lr", "max_lr", "fixed_lr"]
+"""The learning rates that a range test suggests."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A rate that a schedule takes from a range test.
+
+    Attributes:
+        pointer: JSON pointer from the schedule to the rate, such as `/max_lr`.
+        range_test: the job id, or `auto`.
+        suggested: which of the suggested rates it takes.
+    """
+
+    pointer: str
+    range_test: str
+    suggested: Suggested
 
 
 class Schedule(Value, ABC):
     """One policy with its parameters.
 
     A subclass is a pydantic model with a literal `policy` and a pure, vectorised `_lr_at`.
-    Bounds may name a range test and counts may be in epochs until `resolve` has replaced them.
+    Rates may name a range test and counts may be in epochs until `with_rates` and `resolve` have
+    replaced them. A `stateful` policy reacts to what it sees; `lr_at` is then its rate as long as
+    it sees nothing.
     """
 
     title: ClassVar[str]
     formula: ClassVar[str]
     source: ClassVar[str]
-    cyclical: ClassVar[bool] = False
+    stateful: ClassVar[bool] = False
+    suggested: ClassVar[Mapping[str, Suggested]] = {
+        "base_lr": "base_lr",
+        "max_lr": "max_lr",
+        "lr": "max_lr",
+    }
+    """Field -> which suggestion of a range test it takes."""
 
     policy: str
+    warmup: Annotated[
+        Count | None,
+        Field(
+            description="so many iterations of linear warm-up before it, (t+1)/warmup of the rate"
+            " that it begins with"
+        ),
+    ] = None
 
     def lr_at(self, t: ArrayLike, *, iterations: int) -> F64:
         """Learning rate at iteration `t` (any shape, counted from 0) of a run of `iterations`.
 
         `t` beyond the last iteration is clamped to it.
         """
-        return self._lr_at(_clamped(t, iterations), iterations).reshape(np.shape(t))
+        t, shape, warmup = _clamped(t, iterations), np.shape(t), self._warmup()
+        lr = self._lr_at(np.maximum(t - warmup, 0), max(1, iterations - warmup))
+        return (lr * np.minimum(1, (t + 1) / warmup) if warmup else lr).reshape(shape)
 
     def momentum_at(self, t: ArrayLike, *, iterations: int) -> F64 | None:
         """Momentum at iteration `t`, or None when the policy leaves the optimizer's own."""
-        momentum = self._momentum_at(_clamped(t, iterations), iterations)
-        return None if momentum is None else momentum.reshape(np.shape(t))
+        t, shape, warmup = _clamped(t, iterations), np.shape(t), self._warmup()
+        momentum = self._momentum_at(np.maximum(t - warmup, 0), max(1, iterations - warmup))
+        return None if momentum is None else momentum.reshape(shape)
 
-    def cycle_length(self) -> int | None:
-        """Iterations in one cycle, or None for a policy without cycles."""
-        return None
+    def cycle_end(self, n: int, *, iterations: int | None = None) -> int | None:
+        """After how many iterations the n-th cycle (n >= 1) ends, or None when there is none.
+
+        A policy that divides its run into cycles has them only with the `iterations` of the run.
+        """
+        inner = None if iterations is None else max(1, iterations - self._warmup())
+        end = self._cycle_end(n, inner)
+        return None if end is None else end + self._warmup()
+
+    def whole_cycles(self, iterations: int) -> int:
+        """How many cycles end within a run of `iterations`."""
+
+        def within(n: int) -> bool:
+            end = self.cycle_end(n, iterations=iterations)
+            return end is not None and end <= iterations
+
+        high = 1
+        while within(high):
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if within(middle) else (low, middle)
+        return low
+
+    def warnings(self, iterations: int) -> list[str]:
+        """What is odd about a run of `iterations` under this schedule, in sentences."""
+        n = self.whole_cycles(iterations)
+        following = self.cycle_end(n + 1, iterations=iterations)
+        last = self.cycle_end(n, iterations=iterations) if n else self._warmup()
+        if following is None or last == iterations:
+            return []
+        cut = f"the run stops inside a cycle: {iterations} iterations, and cycle {n + 1} ends at"
+        return [f"{cut} {following}; give the length in cycles to end with one"]
 
     @abstractmethod
     def _lr_at(self, t: F64, iterations: int) -> F64: ...
@@ -46,33 +115,62 @@ class Schedule(Value, ABC):
     def _momentum_at(self, t: F64, iterations: int) -> F64 | None:  # noqa: ARG002 - cyclical ones use both
         return None
 
-    def range_tests(self) -> dict[str, str]:
-        """Field name -> job id of every bound that is to come from a range test."""
-        return {
-            name: value.range_test
-            for name, value in self._fields().items()
-            if isinstance(value, FromRangeTest)
-        }
+    def _cycle_end(self, n: int, iterations: int | None) -> int | None:  # noqa: ARG002 - as above
+        return None
 
-    def with_bounds(self, bounds: Mapping[str, float]) -> Self:
-        """The same schedule with the named fields replaced by numbers, validated again."""
-        return self._replace(bounds)
+    def references(self) -> list[Reference]:
+        """Every rate that is to come from a range test."""
+        return [
+            Reference(pointer, rate.range_test, owner.suggested[pointer.rpartition("/")[2]])
+            for pointer, owner, rate in _leaves(self, "", self)
+            if isinstance(rate, FromRangeTest)
+        ]
+
+    def with_rates(self, rates: Mapping[str, float]) -> Self:
+        """The same schedule with numbers at the given pointers, validated again."""
+        return self._replace(rates)
 
     def resolve(self, *, iterations_per_epoch: int) -> Self:
         """The same schedule with every count in iterations."""
         return self._replace(
             {
-                name: value.iterations(iterations_per_epoch)
-                for name, value in self._fields().items()
-                if isinstance(value, Epochs)
-            },
+                pointer: count.iterations(iterations_per_epoch)
+                for pointer, _, count in _leaves(self, "", self)
+                if isinstance(count, Epochs)
+            }
         )
 
-    def _fields(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in type(self).model_fields}
+    def in_epochs(self) -> bool:
+        """Whether a count is still in epochs."""
+        return any(isinstance(value, Epochs) for _, _, value in _leaves(self, "", self))
+
+    def _warmup(self) -> int:
+        return 0 if self.warmup is None else as_iterations(self.warmup)
 
     def _replace(self, changes: Mapping[str, float]) -> Self:
-        return self.model_validate({**self.model_dump(), **changes}) if changes else self
+        if not changes:
+            return self
+        fields: dict[str, Any] = self.model_dump(mode="json")
+        for pointer, number in changes.items():
+            *path, last = pointer.removeprefix("/").split("/")
+            place: Any = fields
+            for key in path:
+                place = place[int(key) if isinstance(place, list) else key]
+            place[int(last) if isinstance(place, list) else last] = number
+        return self.model_validate(fields)
+
+
+def _leaves(value: object, pointer: str, owner: Schedule) -> Iterator[tuple[str, Schedule, object]]:
+    """Pointer, schedule it belongs to, and value of everything inside, references left whole."""
+    if isinstance(value, Value) and not isinstance(value, Epochs | FromRangeTest):
+        owner = value if isinstance(value, Schedule) else owner
+        for name in type(value).model_fields:
+            yield from _leaves(getattr(value, name), f"{pointer}/{name}", owner)
+    elif isinstance(value, tuple):
+        for i, each in enumerate(value):
+            yield from _leaves(each, f"{pointer}/{i}", owner)
+    else:
+        yield pointer, owner, value
 
 
 def _clamped(t: ArrayLike, iterations: int) -> F64:

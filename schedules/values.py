@@ -29,10 +29,14 @@ class Epochs(Value):
         return max(1, round(self.epochs * iterations_per_epoch))
 
 
-class FromRangeTest(Value):
-    """The suggestion of a finished range test, by its job id."""
+AUTO = "auto"
+"""Names the range test that a job runs itself, under the policy `auto`."""
 
-    range_test: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-z]{1,64}$")]
+
+class FromRangeTest(Value):
+    """The suggestion of a range test: a finished one by its job id, or `auto` for the job's own."""
+
+    range_test: Annotated[str, Field(strict=True, pattern=r"^(job_[0-9a-z]{1,64}|auto)$")]
 
 
 def number_or_object(value: object) -> Literal["number", "object"]:

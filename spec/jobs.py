@@ -15,14 +15,17 @@ from pydantic_core import PydanticCustomError
 
 from schedules import Policy
 from schedules.ramp import Ramp
-from schedules.values import MAX_ITERATIONS, Epochs, Iterations, Value
+from schedules.values import MAX_ITERATIONS, Epochs, Iterations, UnresolvedError, Value
 from spec.values import Component, Identifier, Seed, Text
 
 SPEC_VERSION = 1
 """Stored beside each spec, so that an old one can be read by newer code."""
 
 Precision = Literal["fp32", "tf32", "bf16"]
-Measure = Literal["accuracy", "grad_norm"]
+Measure = Literal["accuracy", "grad_norm", "probe_loss"]
+Check = Literal["curvature", "line_search"]
+Pattern = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")]
+"""Names of parameters, with the wildcards of a shell."""
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 
 
@@ -73,6 +76,21 @@ class Evaluate(Value):
     every: Interval
 
 
+class LrGroups(Value):
+    """Learning rates that differ by parameter, in ratios that every schedule keeps.
+
+    The rate of a parameter is the schedule's times `1/layer_decay^depth`, where the layer next to
+    the output has depth 0 (Howard and Ruder, arXiv 1801.06146: 2.6), times the multiplier of the
+    first pattern that its name matches.
+    """
+
+    layer_decay: Annotated[float, Field(strict=True, ge=1, le=1000)] = 1.0
+    multipliers: Annotated[
+        dict[Pattern, Annotated[float, Field(strict=True, ge=0, le=1e6)]],
+        Field(max_length=64, description="name pattern, as `0.*`, -> factor; 0 freezes"),
+    ] = Field(default_factory=dict)
+
+
 class _Job(Value):
     """What both kinds of jobs have in common."""
 
@@ -81,6 +99,7 @@ class _Job(Value):
     data: Component
     batch_size: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
     optimizer: Component
+    lr_groups: LrGroups | None = None
     record: Annotated[
         tuple[Measure, ...],
         Field(max_length=8, description="series to record besides loss and lr"),
@@ -104,6 +123,44 @@ class RangeTestSpec(_Job):
         int,
         Field(strict=True, ge=1, le=64, description="runs over seeds derived from `seed`"),
     ] = 3
+    extensions: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=2,
+            description="how often the ramp may go on to ten times its end to find an edge",
+        ),
+    ] = 2
+    loss: Annotated[
+        Literal["batch", "probe", "validation"],
+        Field(
+            description="the loss that is read: of each batch before its update, or after it that"
+            " of one fixed batch, or of the validation split as often as `evaluate` says"
+        ),
+    ] = "batch"
+    evaluate: Evaluate | None = None
+    checks: Annotated[
+        tuple[Check, ...],
+        Field(max_length=2, description="second opinions on the edge, which make `agreement`"),
+    ] = ()
+
+
+class Snapshots(Value):
+    """The weights at the end of each cycle, evaluated, and averaged as an ensemble.
+
+    Source: Huang et al., arXiv 1704.00109.
+    """
+
+    at: Literal["cycle_end"] = "cycle_end"
+    average_last: Annotated[
+        int,
+        Field(strict=True, ge=1, le=64, description="snapshots whose softmax is averaged"),
+    ] = 5
+    curvature: Annotated[
+        bool,
+        Field(strict=True, description="measure each one's largest Hessian eigenvalue"),
+    ] = False
 
 
 class TrainingSpec(_Job):
@@ -113,6 +170,7 @@ class TrainingSpec(_Job):
     schedule: Policy
     length: Length
     evaluate: Evaluate | None = None
+    snapshots: Literal["cycle_end"] | Snapshots | None = None
 
     @field_validator("length")
     @classmethod
@@ -120,20 +178,22 @@ class TrainingSpec(_Job):
         schedule = info.data.get("schedule")
         if not isinstance(length, InCycles) or schedule is None:
             return length
-        if not schedule.cyclical:
+        try:
+            total = schedule.cycle_end(length.cycles)
+        except UnresolvedError:
+            return length
+        if total is None:
             raise PydanticCustomError(
                 "length",
-                "policy '{policy}' has no cycles; give iterations or epochs",
+                "policy '{policy}' has no cycles of its own; give iterations or epochs",
                 {"policy": schedule.policy, "field": "cycles"},
             )
-        if isinstance(schedule.step_size, int):
-            total = length.cycles * schedule.cycle_length()
-            if total > MAX_ITERATIONS:
-                raise PydanticCustomError(
-                    "length",
-                    "makes {total} iterations, more than the limit of {limit}",
-                    {"total": total, "limit": MAX_ITERATIONS, "field": "cycles"},
-                )
+        if total > MAX_ITERATIONS:
+            raise PydanticCustomError(
+                "length",
+                "makes {total} iterations, more than the limit of {limit}",
+                {"total": total, "limit": MAX_ITERATIONS, "field": "cycles"},
+            )
         return length
 
     def iterations(self, *, iterations_per_epoch: int) -> int:
@@ -144,7 +204,7 @@ class TrainingSpec(_Job):
             case Epochs() as epochs:
                 return epochs.iterations(iterations_per_epoch)
             case InCycles(cycles=n):
-                return n * (self.schedule.cycle_length() or 0)
+                return self.schedule.cycle_end(n) or 0
 
 
 JobSpec = Annotated[RangeTestSpec | TrainingSpec, Field(discriminator="kind")]

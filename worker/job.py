@@ -68,7 +68,7 @@ def specified(job: Job) -> RangeTestSpec | TrainingSpec:
     if not isinstance(spec, TrainingSpec) or job.resolved is None:
         return spec
     bounds = _BOUNDS.validate_python(job.resolved.get("bounds", {}))
-    return spec.model_copy(update={"schedule": spec.schedule.with_bounds(bounds)})
+    return spec.model_copy(update={"schedule": spec.schedule.with_rates(bounds)})
 
 
 def _outcome(this: _Run) -> End:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from schedules import POLICIES, Constant, ExpRange, Schedule, Triangular, Triangular2
 from schedules.ramp import Ramp
+from schedules.schedule import Reference
 from schedules.values import UnresolvedError
 
 BOUNDS = {"base_lr": 0.001, "max_lr": 0.006, "step_size": 2000}
@@ -153,7 +154,7 @@ def test_cycles_begin_at_the_base_and_peak_in_the_middle(step_size: int, number:
     begin = 2 * step_size * number
     found = schedule.lr_at([begin, begin + step_size, begin + 2 * step_size], iterations=10**12)
     np.testing.assert_allclose(found, [0.1, 0.9, 0.1], rtol=1e-9)
-    assert schedule.cycle_length() == 2 * step_size
+    assert schedule.cycle_end(1) == 2 * step_size
 
 
 def test_momentum_runs_against_the_rate() -> None:
@@ -190,14 +191,14 @@ def test_what_makes_no_cycle_is_refused(wrong: dict[str, Any]) -> None:
 def test_epochs_and_references_are_resolved_before_use() -> None:
     given_ = {"base_lr": {"range_test": "job_1"}, "max_lr": 0.1, "step_size": {"epochs": 1.5}}
     schedule = Triangular.model_validate(given_)
-    assert schedule.range_tests() == {"base_lr": "job_1"}
+    assert schedule.references() == [Reference("/base_lr", "job_1", "base_lr")]
     with pytest.raises(UnresolvedError):
         schedule.lr_at(0, iterations=1)
-    ready = schedule.with_bounds({"base_lr": 0.01}).resolve(iterations_per_epoch=45)
+    ready = schedule.with_rates({"/base_lr": 0.01}).resolve(iterations_per_epoch=45)
     assert (ready.base_lr, ready.step_size) == (0.01, 68)
-    assert ready.range_tests() == {}
+    assert ready.references() == []
     with pytest.raises(ValidationError, match="must be >= base_lr"):
-        schedule.with_bounds({"base_lr": 0.2})
+        schedule.with_rates({"/base_lr": 0.2})
 
 
 @given(st.floats(1e-9, 1), st.floats(1.5, 1e9), st.integers(2, 5000))

@@ -78,10 +78,9 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
 
 def resolved(spec: TrainingSpec, per_epoch: int) -> tuple[Schedule, int]:
     """The schedule with its counts in iterations, and how many of these the training has."""
-    references = spec.schedule.range_tests()
-    if references:
+    for rate in spec.schedule.references():
         raise EngineError(
-            Reason.INVALID, f"/schedule/{min(references)}: the range test is not resolved"
+            Reason.INVALID, f"/schedule{rate.pointer}: the range test is not resolved"
         )
     try:
         schedule = spec.schedule.resolve(iterations_per_epoch=per_epoch)
