@@ -19,54 +19,91 @@ const LANDMARKS = {
 const series = (job, names, repeat = 0) =>
   get(`v1/jobs/${job.id}/series?names=${names}&points=${POINTS}&repeat=${repeat}`);
 
-/** Loss against learning rate, every repeat. */
+/** What a job says of its range test: its own, or under the policy `auto` the one it begins with. */
+function rangeTestOf(job) {
+  const auto = job.kind === "training";
+  const { range, repeats } = auto ? job.spec.schedule : job.spec;
+  const result = (auto ? job.result?.range_test : job.result) ?? {};
+  const name = (quantity) => (auto ? `range_${quantity}` : quantity);
+  return { range, repeats, result, name, record: job.spec.record, over: Boolean(job.result) };
+}
+
+/** Loss against learning rate, every repeat; and accuracy, where it is recorded. */
 export function rangeTestCharts() {
-  const chart = createChart("Training loss against learning rate", 380);
+  const loss = createChart("Training loss against learning rate", 380);
+  const accuracy = createChart("Training accuracy against learning rate", 240);
+  const charts = [loss, accuracy];
   const repeats = [];
   let settled = 0; // repeats that were over before they were last read
-  return { element: chart.element, refresh };
+  link(charts);
+  return { element: el("div", {}, loss.element), refresh };
 
   async function refresh(job) {
+    const test = rangeTestOf(job);
+    const measured = test.record.includes("accuracy");
+    const names = ["loss", "lr", ...(measured ? ["accuracy"] : [])].map(test.name).join(",");
     const over = Math.max(repeats.length - 1, 0);
-    for (let index = settled; index < job.spec.repeats; index++) {
-      const rows = await series(job, "loss,lr", index);
+    for (let index = settled; index < test.repeats; index++) {
+      const rows = await series(job, names, index);
       if (!rows.returned) break;
       repeats[index] = rows;
     }
     settled = over;
-    chart.update(rangeTestModel(job, repeats));
+    loss.update(rangeTestModel(test, repeats));
+    if (!measured) return;
+    if (!accuracy.element.isConnected) loss.element.after(accuracy.element);
+    accuracy.update(accuracyModel(test, repeats));
   }
 }
 
-function rangeTestModel(job, repeats) {
-  const { start, end, iterations, ramp } = job.spec.range;
-  const together = job.spec.repeats > APART;
-  const curves = repeats.map((rows, index) => ({
+function repeatCurves(test, repeats, quantity) {
+  const together = test.repeats > APART;
+  return repeats.map((rows, index) => ({
     label: together ? `${repeats.length} repeats` : `repeat ${index + 1}`,
-    name: `loss of repeat ${index + 1}`,
+    name: `${quantity} of repeat ${index + 1}`,
     tone: together ? 1 : 1 + (index % TONES),
-    x: rows.columns.lr,
-    y: rows.columns.loss,
-    stopped: rows.next_start < iterations && (index < repeats.length - 1 || job.result),
+    x: rows.columns[test.name("lr")],
+    y: rows.columns[test.name(quantity)],
   }));
-  const { suggestion, landmarks } = job.result ?? {};
+}
+
+function rateAxis({ range }, curves) {
   const lr = curves.flatMap((curve) => curve.x);
+  const limits = extent([range.start, range.end, ...lr]);
+  return { label: "learning rate", log: range.ramp === "exponential", limits };
+}
+
+function bandOf({ suggestion }) {
+  if (!suggestion) return null;
+  const { base_lr: from, max_lr: to } = suggestion;
+  return { from, to, label: `suggested: ${short(from)} to ${short(to)}` };
+}
+
+function rangeTestModel(test, repeats) {
+  const { range, result, over } = test;
+  const ends = [range.iterations, result.range?.iterations]; // of the ramp as asked for, as it ran
+  const curves = repeatCurves(test, repeats, "loss");
+  for (const [index, curve] of curves.entries()) {
+    const last = repeats[index].next_start;
+    curve.stopped = !ends.includes(last) && (index < repeats.length - 1 || over);
+  }
   const loss = lossLimits(curves, (length) => length / 10);
   return {
-    x: { label: "learning rate", log: ramp === "exponential", limits: extent([start, end, ...lr]) },
+    x: rateAxis(test, curves),
     y: { limits: loss.limits },
     curves,
-    band: suggestion && {
-      from: suggestion.base_lr,
-      to: suggestion.max_lr,
-      label: `suggested: ${short(suggestion.base_lr)} to ${short(suggestion.max_lr)}`,
-    },
+    band: bandOf(result),
     marks: Object.entries(LANDMARKS)
-      .map(([name, mark]) => ({ x: landmarks?.[name], ...mark }))
+      .map(([name, mark]) => ({ x: result.landmarks?.[name], ...mark }))
       .filter((mark) => mark.x)
       .sort((a, b) => a.x - b.x),
     note: notes(loss, repeats, curves.some((curve) => curve.stopped) && "× stopped: it diverges"),
   };
+}
+
+function accuracyModel(test, repeats) {
+  const curves = repeatCurves(test, repeats, "accuracy");
+  return { x: rateAxis(test, curves), y: { limits: padded(curves) }, curves, marks: [], note: "" };
 }
 
 /** Loss, validation accuracy and learning rate against iteration. */
@@ -79,7 +116,8 @@ export function trainingCharts() {
   let seen = null;
   link(charts);
   loss.element.querySelector("figcaption").append(el("label", {}, log, " logarithmic"));
-  return { element: el("div", {}, ...charts.map((chart) => chart.element)), refresh };
+  const element = el("div", {}, ...charts.map((chart) => chart.element));
+  return { element, refresh };
 
   async function refresh(job) {
     // each on its own, since a view keeps the extremes of the first name only
@@ -87,6 +125,7 @@ export function trainingCharts() {
     if (job.spec.record.includes("accuracy")) names.push("accuracy");
     seen = [job, ...(await Promise.all(names.map((each) => series(job, each))))];
     draw(...seen);
+    element.hidden = seen[1].returned === 0; // under `auto`, the range test comes first
   }
 
   function draw(job, train, rates, validation, measured) {

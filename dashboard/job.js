@@ -27,6 +27,7 @@ export function createPage(id, wake) {
   const problem = el("p", { class: "problem", role: "alert" });
   const refusal = el("p", { class: "problem", role: "alert" });
   const outcome = el("p", { class: "outcome", role: "status" });
+  const warnings = el("p", { class: "warning" });
   const bar = el("progress", { "aria-label": "progress" });
   const cancel = el("button", { type: "button", onclick: () => act("cancel") }, "Cancel");
   const retry = el("button", { type: "button", onclick: () => act("retry") }, "Retry");
@@ -39,7 +40,7 @@ export function createPage(id, wake) {
   const element = el("article", {},
     el("a", { class: "back", href: "#" }, "← all jobs"),
     el("div", { class: "head" }, heading, state, cancel, retry),
-    facts, problem, refusal, bar, outcome, pictures, results, uses,
+    facts, problem, refusal, bar, outcome, warnings, pictures, results, uses,
     el("details", {}, el("summary", {}, "Specification"), spec));
   for (const part of [cancel, retry, bar, results, uses]) part.hidden = true;
 
@@ -65,11 +66,13 @@ export function createPage(id, wake) {
     if (job.attempt !== attempt) charts = null; // each attempt starts over
     attempt = job.attempt;
     if (job.progress.iteration > 0 || job.result) {
-      charts ??= job.kind === "range_test" ? rangeTestCharts() : trainingCharts();
-      await charts.refresh(job);
+      charts ??= chartsOf(job);
+      for (const each of charts) await each.refresh(job);
     }
-    const picture = charts?.element ?? null;
-    if (picture !== pictures.firstChild) pictures.replaceChildren(...(picture ? [picture] : []));
+    const drawn = (charts ?? []).map((each) => each.element);
+    if (drawn.some((each, index) => each !== pictures.children[index])) {
+      pictures.replaceChildren(...drawn);
+    }
     shown = job;
   }
 
@@ -83,6 +86,7 @@ export function createPage(id, wake) {
     const { reason, detail } = job.error ?? {};
     setText(problem, job.state === "failed" ? `Failed (${reason}): ${detail}` : "");
     setText(outcome, outcomeOf(job));
+    setText(warnings, job.warnings.map((each) => `Note: ${each}.`).join(" "));
     bar.hidden = job.state !== "running" || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });
     cancel.hidden = finished(job);
@@ -111,6 +115,12 @@ export function createPage(id, wake) {
   }
 }
 
+function chartsOf(job) {
+  if (job.kind === "range_test") return [rangeTestCharts()];
+  const first = job.spec.schedule.policy === "auto" ? [rangeTestCharts()] : [];
+  return [...first, trainingCharts()];
+}
+
 function factsOf(job) {
   const { optimizer, batch_size: batch, model, data } = job.spec;
   const parts = [kindOf(job), model.name, data.name, optimizer.name, `batch ${batch}`];
@@ -137,7 +147,11 @@ function outcomeOf(job) {
   if (accuracy !== null) parts.push(`validation accuracy ${percent(accuracy)}`);
   if (loss !== null) parts.push(`training loss ${short(loss)}`);
   const end = parts.length ? `At the end: ${parts.join(", ")}.` : "No finite loss at the end.";
-  return diverged === null ? end : `Diverged at iteration ${count(diverged)}. ${end}`;
+  if (diverged !== null) return `Diverged at iteration ${count(diverged)}. ${end}`;
+  const { ensemble } = result;
+  if (!ensemble) return end;
+  const { members, val_accuracy: together } = ensemble;
+  return `${end} The average of the last ${members} snapshots: ${percent(together)}.`;
 }
 
 function rangeTestOutcome({ status, suggestion, agreement }) {
@@ -151,10 +165,13 @@ function rangeTestOutcome({ status, suggestion, agreement }) {
   return `Suggestion: ${cycle}${single}.${sure}${but}`;
 }
 
+const isObject = (value) => value !== null && typeof value === "object";
+
 /** Every number of a result under the path to it, as the API names it. */
 function rowsOf(value, path = "") {
   const under = (key) => (path ? `${path}.${key}` : key);
-  if (value !== null && typeof value === "object" && !Array.isArray(value))
+  const nested = Array.isArray(value) ? value.some(isObject) : isObject(value);
+  if (nested)
     return Object.entries(value).flatMap(([key, each]) => rowsOf(each, under(key)));
   const values = Array.isArray(value) ? value : [value];
   const said = (each) => (typeof each === "number" || each === null ? short(each) : String(each));

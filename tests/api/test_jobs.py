@@ -166,10 +166,10 @@ def test_bounds_from_a_range_test(client: TestClient, sessions: Sessions) -> Non
     schedule = {"policy": "triangular", "base_lr": ref, "max_lr": ref, "step_size": 10}
     job = client.post("/v1/jobs", json=training_json(schedule=schedule)).json()
     assert job["spec"]["schedule"]["max_lr"] == ref
-    assert job["resolved"]["bounds"] == {"base_lr": 0.01, "max_lr": 0.04}
+    assert job["resolved"]["bounds"] == {"/base_lr": 0.01, "/max_lr": 0.04}
     constant = {"policy": "constant", "lr": ref}
     job = client.post("/v1/jobs", json=training_json(schedule=constant)).json()
-    assert job["resolved"]["bounds"] == {"lr": 0.02}
+    assert job["resolved"]["bounds"] == {"/lr": 0.02}
 
 
 def test_bounds_that_cannot_be_taken(client: TestClient, sessions: Sessions) -> None:
