@@ -71,6 +71,17 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     iterations: Annotated[int, typer.Option(help="Updates in each repeat.")] = 300,
     ramp: Annotated[Literal["exponential", "linear"], typer.Option()] = "exponential",
     repeats: Annotated[int, typer.Option(help="Runs, each from another seed.")] = 3,
+    extensions: Annotated[
+        int, typer.Option(help="How often the ramp may go on to ten times its end.")
+    ] = 2,
+    loss: Annotated[
+        Literal["batch", "probe", "validation"],
+        typer.Option(help="Which loss is read; probe: of one fixed batch after each update."),
+    ] = "batch",
+    check: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A second opinion: curvature or line_search."),
+    ] = None,
     record: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Also record accuracy or grad_norm.")
     ] = None,
@@ -97,6 +108,9 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
         batch_size=batch_size,
         range={"start": start, "end": end_, "iterations": iterations, "ramp": ramp},
         repeats=repeats,
+        extensions=extensions,
+        loss=loss,
+        checks=check or [],
         record=record or [],
         seed=seed,
         precision=precision,

@@ -165,10 +165,14 @@ def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:
         *("--start", "1e-5", "--end", "1", "--iterations", "200", "--ramp", "linear"),
         *("--repeats", "5", "--record", "accuracy", "--seed", "7", "--precision", "bf16"),
         *("--name", "trial", "--tag", "project:demo", "--no-watch"),
+        *("--extensions", "1", "--loss", "probe", "--check", "curvature", "--check", "line_search"),
     )
     assert (done.exit_code, done.stdout) == (0, "job_1\n")
     assert fake.asked[0][3] == {
         "kind": "range_test",
+        "extensions": 1,
+        "loss": "probe",
+        "checks": ["curvature", "line_search"],
         "name": "trial",
         "model": {"name": "mlp", "params": {"hidden": [64, 32], "activation": "tanh"}},
         "data": {"name": "digits", "params": {}},
