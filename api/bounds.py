@@ -6,13 +6,16 @@ from pydantic import ValidationError
 
 from api.problems import FieldError, InvalidError, field_errors
 from schedules import Policy
+from schedules.values import AUTO
 from spec.states import State
 from store import jobs
 from store.database import ReadTx
 
 
 def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
-    """Pointer -> number for every bound of the schedule that names a range test.
+    """Pointer -> number for every bound of the schedule that names a finished range test.
+
+    Those of the job's own range test, under policy `auto`, are left to its worker.
 
     Raises:
         InvalidError: a job is no finished range test with a suggestion, or the numbers do not
@@ -21,6 +24,8 @@ def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
     found: dict[str, float] = {}
     wrong: list[FieldError] = []
     for rate in schedule.references():
+        if rate.range_test == AUTO:
+            continue
         try:
             found[rate.pointer] = _suggestion(tx, rate.range_test, rate.suggested)
         except LookupError as error:

@@ -1,15 +1,16 @@
-"""Checks the models, datasets and optimizers a job names against the catalogue."""
+"""Checks what a job names against the catalogue, and that its parts go together."""
 
 from pydantic import ValidationError
 
 from api.problems import FieldError, InvalidError, field_errors
 from spec.components import BUILT_INS
+from spec.conflicts import conflicts
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.values import Component
 
 
 def check(spec: RangeTestSpec | TrainingSpec) -> None:
-    """Refuses a component that is not in the catalogue, or parameters it does not take."""
+    """Refuses what is not in the catalogue, parameters it does not take, and parts at odds."""
     chosen: dict[str, Component] = {
         "model": spec.model,
         "data": spec.data,
@@ -28,5 +29,6 @@ def check(spec: RangeTestSpec | TrainingSpec) -> None:
         except ValidationError as error:
             under = f"/{field}/params"
             wrong += field_errors(error.errors(), component.params, under=under)
+    wrong += [FieldError(pointer=each.pointer, detail=each.detail) for each in conflicts(spec)]
     if wrong:
         raise InvalidError(wrong)

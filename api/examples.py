@@ -35,6 +35,19 @@ JOBS: dict[str, Example] = {
             "evaluate": {"every": {"epochs": 1}},
         },
     },
+    "automatic": {
+        "summary": "a range test and the training under what it suggests, in one job",
+        "value": {
+            "kind": "training",
+            **_COMMON,
+            "schedule": {
+                "policy": "auto",
+                "schedule": {"policy": "one_cycle", "max_lr": {"range_test": "auto"}},
+            },
+            "length": {"epochs": 10},
+            "evaluate": {"every": {"epochs": 1}},
+        },
+    },
     "training on digits": {
         "summary": "a few seconds, on data that is always there",
         "value": {
@@ -61,6 +74,14 @@ PREVIEWS: dict[str, Example] = {
                 "step_size": 2000,
             },
             "iterations": 12000,
+            "points": 500,
+        },
+    },
+    "one cycle": {
+        "summary": "up and down once, with momentum the other way round",
+        "value": {
+            "schedule": {"policy": "one_cycle", "max_lr": 0.1, "warmup": 100},
+            "iterations": 5000,
             "points": 500,
         },
     },

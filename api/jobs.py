@@ -1,5 +1,7 @@
 """Submit, find and control jobs."""
 
+import logging
+import shutil
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -9,12 +11,14 @@ from pydantic_core import PydanticCustomError
 
 from api import bounds, components
 from api.examples import JOBS
-from api.parts import BrokerPart, JobIdPart, SessionsPart
+from api.parts import BrokerPart, JobIdPart, SessionsPart, SettingsPart
 from spec.jobs import JobSpec, TrainingSpec
 from spec.states import Reason, State
-from spec.values import Text
+from spec.values import JobId, Text
 from store import jobs
 from store.jobs import Job
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -48,6 +52,10 @@ class JobOut(BaseModel):
         dict[str, JsonValue] | None,
         Field(description="the schedule in numbers: bounds from range tests, epochs in iterations"),
     ]
+    warnings: Annotated[
+        list[str],
+        Field(description="what is odd about the job; complete once it has been planned"),
+    ]
     progress: Progress
     result: dict[str, JsonValue] | None
     error: Failure | None
@@ -69,6 +77,7 @@ class JobOut(BaseModel):
             name=job.name,
             spec=job.spec,
             resolved=job.resolved,
+            warnings=(job.resolved or {}).get("warnings", []),
             progress=Progress(iteration=job.iteration, iterations=job.iterations),
             result=job.result,
             error=job.reason and Failure(reason=job.reason, detail=job.detail or ""),
@@ -123,8 +132,11 @@ def submit(
     """Submits a range test or a training."""
     components.check(spec)
     with sessions.begin() as tx:
-        numbers = bounds.taken(tx, spec.schedule) if isinstance(spec, TrainingSpec) else {}
-        job = jobs.add(tx, spec, bounds=numbers)
+        if isinstance(spec, TrainingSpec):
+            numbers = bounds.taken(tx, spec.schedule)
+            job = jobs.add(tx, spec, bounds=numbers, warnings=spec.warnings())
+        else:
+            job = jobs.add(tx, spec)
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobOut.of(job)
@@ -196,7 +208,13 @@ def retry(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobO
 
 
 @router.delete("/{job_id}", status_code=204)
-def delete(job_id: JobIdPart, sessions: SessionsPart) -> None:
-    """Deletes a finished job with its series."""
+def delete(job_id: JobIdPart, sessions: SessionsPart, settings: SettingsPart) -> None:
+    """Deletes a finished job with its series, and its snapshots where the API sees them."""
     with sessions.begin() as tx:
         jobs.remove(tx, job_id)
+    folder = settings.snapshots(JobId(job_id))
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:  # the job is gone all the same
+        log.warning("job.snapshots_left job=%s %s", job_id, error)

@@ -118,8 +118,9 @@ def _pointer(error: Any, body: Any) -> str:
         elif isinstance(at, list | tuple) and isinstance(part, int) and part < len(at):
             path.append(part)
             at = at[part]
-    if "field" in error.get("ctx", {}):
-        path.append(error["ctx"]["field"])
+    if "field" in error.get("ctx", {}):  # the field within, or the path of keys to it
+        field = error["ctx"]["field"]
+        path += field if isinstance(field, list | tuple) else [field]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 

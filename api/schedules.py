@@ -11,7 +11,7 @@ from api import bounds
 from api.examples import PREVIEWS
 from api.parts import SessionsPart
 from api.problems import InvalidError, field_errors
-from schedules import POLICIES, Policy
+from schedules import POLICIES, Auto, Policy
 from schedules.values import MAX_ITERATIONS
 from store.database import ReadTx
 
@@ -51,8 +51,22 @@ class PolicyOut(BaseModel):
     name: str
     title: str
     description: str
-    formula: str
+    formula: Annotated[
+        str,
+        Field(
+            description="lines of text; t counts the N iterations of the run from 0, both without"
+            " those of the warm-up"
+        ),
+    ]
     source: str
+    stateful: Annotated[
+        bool,
+        Field(description="its rates depend on what the run sees; a preview shows the first one"),
+    ]
+    cyclical: Annotated[
+        bool,
+        Field(description="it may have cycles, for a length in cycles and for snapshots"),
+    ]
     parameters: Annotated[dict[str, Any], Field(description="JSON Schema")]
 
 
@@ -73,6 +87,8 @@ async def catalogue() -> PoliciesOut:
                 description=policy.__doc__ or "",
                 formula=policy.formula,
                 source=policy.source,
+                stateful=policy.stateful,
+                cyclical=policy.cyclical,
                 parameters=policy.model_json_schema(),
             )
             for policy in POLICIES
@@ -87,6 +103,11 @@ def preview(
 ) -> Response:
     """What a schedule would do, without a job."""
     n = wanted.iterations
+    if isinstance(wanted.schedule, Auto):
+        raise InvalidError.at(
+            "/schedule",
+            "has no rates before its range test; preview the schedule inside, with numbers",
+        )
     if wanted.points is None and n > MAX_ROWS:
         raise InvalidError.at("/points", f"must be given for more than {MAX_ROWS} iterations")
     with sessions.read() as tx:

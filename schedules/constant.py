@@ -1,11 +1,12 @@
 """The constant learning rate."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from schedules.schedule import Schedule, Suggested
+from schedules.schedule import HELD, Schedule, Suggested
 from schedules.values import F64, Bound, as_rate
 
 
@@ -14,12 +15,11 @@ class Constant(Schedule):
 
     title: ClassVar[str] = "Constant"
     formula: ClassVar[str] = "lr(t) = lr"
-    source: ClassVar[str] = "the baseline of every comparison"
-
-    suggested: ClassVar[Mapping[str, Suggested]] = {"lr": "fixed_lr"}
+    source: ClassVar[str] = "https://arxiv.org/abs/1606.04838"
+    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["constant"] = "constant"
-    lr: Bound
+    lr: Annotated[Bound, Field(description="the learning rate")]
 
     def _lr_at(self, t: F64, iterations: int) -> F64:  # noqa: ARG002 - the same at every iteration
         return np.full(t.shape, as_rate(self.lr))

@@ -13,7 +13,16 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schedules.schedule import Schedule
-from schedules.values import F64, Bound, Count, Momentum, as_iterations, as_rate
+from schedules.values import (
+    F64,
+    Bound,
+    Count,
+    Gamma,
+    Momentum,
+    as_iterations,
+    as_rate,
+    check_momenta,
+)
 
 Window = Literal["triangular", "welch", "hann"]
 
@@ -45,10 +54,21 @@ def window(name: Window, x: F64) -> F64:
             return (1 + np.cos(np.pi * x)) / 2
 
 
+def _formula(gain: str, lr: str = "base_lr + (max_lr-base_lr)*w(x)*g") -> str:
+    return (
+        "cycle = floor(1 + t/(2*step_size)), x = |t/step_size - 2*cycle + 1|\n"
+        "w(x): triangular max(0, 1-x), welch 1-x^2, hann (1+cos(pi*x))/2\n"
+        f"g = {gain}\n"
+        f"lr(t) = {lr}\n"
+        "momentum(t) = max_momentum - (max_momentum-base_momentum)*w(x)*g"
+    )
+
+
 class Cyclical(Schedule):
     """What the cyclical policies share: bounds, step size, window, and inverse momentum."""
 
     source: ClassVar[str] = "https://arxiv.org/abs/1506.01186"
+    cyclical: ClassVar[bool] = True
 
     base_lr: Annotated[Bound, Field(description="the learning rate a cycle begins and ends at")]
     max_lr: Annotated[Bound, Field(description="the learning rate at the peak of a cycle")]
@@ -73,18 +93,7 @@ class Cyclical(Schedule):
 
     @model_validator(mode="after")
     def _both_momenta(self) -> Self:
-        low, high = self.base_momentum, self.max_momentum
-        if (low is None) != (high is None):
-            missing = "base_momentum" if low is None else "max_momentum"
-            raise PydanticCustomError(
-                "momenta",
-                "must be given together with the other momentum bound",
-                {"field": missing},
-            )
-        if low is not None and high is not None and high < low:
-            raise PydanticCustomError(
-                "momenta", "must be >= base_momentum", {"field": "max_momentum"}
-            )
+        check_momenta(self.base_momentum, self.max_momentum)
         return self
 
     def _cycle_end(self, n: int, iterations: int | None) -> int:  # noqa: ARG002 - as _lr_at
@@ -112,7 +121,7 @@ class Triangular(Cyclical):
     """Every cycle climbs to the same peak."""
 
     title: ClassVar[str] = "Triangular"
-    formula: ClassVar[str] = "g = 1"
+    formula: ClassVar[str] = _formula("1")
 
     policy: Literal["triangular"] = "triangular"
 
@@ -125,7 +134,7 @@ class Triangular2(Cyclical):
     """The amplitude is halved after every cycle."""
 
     title: ClassVar[str] = "Triangular2"
-    formula: ClassVar[str] = "g = 1/2^(cycle-1)"
+    formula: ClassVar[str] = _formula("1/2^(cycle-1)")
 
     policy: Literal["triangular2"] = "triangular2"
 
@@ -142,12 +151,14 @@ class ExpRange(Cyclical):
     """
 
     title: ClassVar[str] = "Exponential range"
-    formula: ClassVar[str] = (
-        "g = gamma^t; with decay 'both', lr = gamma^t * (base_lr + (max_lr-base_lr)*w(x))"
+    formula: ClassVar[str] = _formula(
+        "gamma^t",
+        "base_lr + (max_lr-base_lr)*w(x)*g, "
+        "or with decay 'both': (base_lr + (max_lr-base_lr)*w(x))*g",
     )
 
     policy: Literal["exp_range"] = "exp_range"
-    gamma: Annotated[float, Field(strict=True, gt=0, le=1, description="decay per iteration")]
+    gamma: Annotated[Gamma, Field(description="the factor of each iteration")]
     decay: Annotated[
         Literal["amplitude", "both"],
         Field(description="what decays: the amplitude, or both bounds"),

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 from schedules.values import F64, MAX_RATE, Epochs, Value, as_iterations, number_or_object
 
 MAX_RAMP = 1_000_000
+ROUNDED_UP = 1 + 1e-9
+"""What a rate may be above its limit for rounding alone."""
 
 
 class Ramp(Value):
@@ -45,7 +47,29 @@ class Ramp(Value):
     def lr_at(self, t: F64) -> F64:
         """Learning rate at iteration `t`, counted from 0 and clamped to the last."""
         last = as_iterations(self.iterations) - 1
-        progress = np.clip(t, 0, last) / last
+        return self._lr_at(np.clip(t, 0, last))
+
+    def rates(self, *, extended: int = 0) -> F64:
+        """Every rate of the ramp, which has gone on `extended` times to ten times its end.
+
+        An exponential ramp goes on at the same ratio from one iteration to the next, a linear one
+        evenly in as many iterations again; neither takes more than these, or climbs beyond the
+        highest rate there may be. What was there before stays the same to the last bit.
+        """
+        planned = as_iterations(self.iterations)
+        rates = self.lr_at(np.arange(planned, dtype=np.float64))
+        for _ in range(extended):
+            end, more = min(10 * rates[-1], MAX_RATE), np.arange(1, planned + 1, dtype=np.float64)
+            if self.ramp == "linear":
+                further = rates[-1] + (end - rates[-1]) * more / planned
+            else:
+                with np.errstate(over="ignore"):
+                    further = self._lr_at(rates.size - 1 + more)
+            rates = np.append(rates, further[(further > rates[-1]) & (further <= end * ROUNDED_UP)])
+        return rates
+
+    def _lr_at(self, t: F64) -> F64:
+        progress = t / (as_iterations(self.iterations) - 1)
         if self.ramp == "linear":
             return self.start + (self.end - self.start) * progress
         return self.start * (self.end / self.start) ** progress

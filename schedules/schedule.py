@@ -14,6 +14,9 @@ from schedules.values import F64, Count, Epochs, FromRangeTest, Value, as_iterat
 Suggested = Literal["base_lr", "max_lr", "fixed_lr"]
 """The learning rates that a range test suggests."""
 
+HELD: Mapping[str, Suggested] = {"lr": "fixed_lr"}
+"""For a policy that stays at its `lr`: what is fine at a peak may be too high for long."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -41,8 +44,11 @@ class Schedule(Value, ABC):
 
     title: ClassVar[str]
     formula: ClassVar[str]
+    """In lines; t counts the iterations of a run of N from 0, both without the warm-up."""
     source: ClassVar[str]
     stateful: ClassVar[bool] = False
+    cyclical: ClassVar[bool] = False
+    """Whether it may have cycles."""
     suggested: ClassVar[Mapping[str, Suggested]] = {
         "base_lr": "base_lr",
         "max_lr": "max_lr",
@@ -66,7 +72,11 @@ class Schedule(Value, ABC):
         """
         t, shape, warmup = _clamped(t, iterations), np.shape(t), self._warmup()
         lr = self._lr_at(np.maximum(t - warmup, 0), max(1, iterations - warmup))
-        return (lr * np.minimum(1, (t + 1) / warmup) if warmup else lr).reshape(shape)
+        return (lr * self.warmup_at(t)).reshape(shape)
+
+    def warmup_at(self, t: F64) -> F64:
+        """What warm-up leaves of the rate at iteration `t`: (t+1)/warmup, then 1."""
+        return np.minimum(1, (t + 1) / max(1, self._warmup()))
 
     def momentum_at(self, t: ArrayLike, *, iterations: int) -> F64 | None:
         """Momentum at iteration `t`, or None when the policy leaves the optimizer's own."""
@@ -101,6 +111,10 @@ class Schedule(Value, ABC):
 
     def warnings(self, iterations: int) -> list[str]:
         """What is odd about a run of `iterations` under this schedule, in sentences."""
+        if self._warmup() >= iterations:
+            return [
+                f"the run ends within its warm-up: {iterations} iterations, warmup {self._warmup()}"
+            ]
         n = self.whole_cycles(iterations)
         following = self.cycle_end(n + 1, iterations=iterations)
         last = self.cycle_end(n, iterations=iterations) if n else self._warmup()
@@ -108,6 +122,11 @@ class Schedule(Value, ABC):
             return []
         cut = f"the run stops inside a cycle: {iterations} iterations, and cycle {n + 1} ends at"
         return [f"{cut} {following}; give the length in cycles to end with one"]
+
+    @property
+    def has_cycles(self) -> bool:
+        """Whether a run under it may end, or be saved, at the ends of cycles."""
+        return self.cyclical
 
     @abstractmethod
     def _lr_at(self, t: F64, iterations: int) -> F64: ...

@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
 
 F64 = NDArray[np.float64]
 """A float64 array with one value per iteration."""
@@ -69,6 +78,31 @@ Bound = Annotated[
 """A learning rate, as a number or as `{"range_test": "job_..."}`."""
 
 
+Gamma = Annotated[float, Field(strict=True, gt=0, le=1)]
+"""A factor by which a rate decays."""
+
+
+def _at_most_lr(value: float, info: ValidationInfo) -> float:
+    lr = info.data.get("lr")
+    if isinstance(lr, float) and value > lr:
+        raise PydanticCustomError("bounds", "must be <= lr")
+    return value
+
+
+Floor = Annotated[Rate, AfterValidator(_at_most_lr)]
+"""The learning rate that a schedule falls to from its `lr`."""
+
+
+def _some(values: tuple[object, ...]) -> tuple[object, ...]:
+    if not values:
+        raise PydanticCustomError("too_short", "must not be empty")
+    return values
+
+
+SOME = (AfterValidator(_some), Field(json_schema_extra={"minItems": 1}))
+"""For a tuple of at least one; `min_length` would also count out what is there and wrong."""
+
+
 class UnresolvedError(ValueError):
     """The schedule still names epochs or a range test; resolve it before evaluating it."""
 
@@ -85,3 +119,14 @@ def as_rate(bound: float | FromRangeTest) -> float:
     if isinstance(bound, FromRangeTest):
         raise UnresolvedError(UnresolvedError.__doc__)
     return bound
+
+
+def check_momenta(base: float | None, highest: float | None) -> None:
+    """Refuses `base_momentum` and `max_momentum` that are no pair, or the wrong way round."""
+    if (base is None) != (highest is None):
+        missing = "base_momentum" if base is None else "max_momentum"
+        raise PydanticCustomError(
+            "momenta", "must be given together with the other momentum bound", {"field": missing}
+        )
+    if base is not None and highest is not None and highest < base:
+        raise PydanticCustomError("momenta", "must be >= base_momentum", {"field": "max_momentum"})

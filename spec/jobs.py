@@ -185,16 +185,36 @@ class TrainingSpec(_Job):
         if total is None:
             raise PydanticCustomError(
                 "length",
-                "policy '{policy}' has no cycles of its own; give iterations or epochs",
-                {"policy": schedule.policy, "field": "cycles"},
+                "policy '{policy}' has no {cycles} cycles of its own; give iterations or epochs",
+                {"policy": schedule.policy, "cycles": length.cycles, "field": "cycles"},
             )
         if total > MAX_ITERATIONS:
             raise PydanticCustomError(
                 "length",
-                "makes {total} iterations, more than the limit of {limit}",
-                {"total": total, "limit": MAX_ITERATIONS, "field": "cycles"},
+                "makes more iterations than the limit of {limit}",
+                {"limit": MAX_ITERATIONS, "field": "cycles"},
             )
         return length
+
+    @field_validator("snapshots")
+    @classmethod
+    def _at_cycle_ends(
+        cls, snapshots: Literal["cycle_end"] | Snapshots | None, info: ValidationInfo
+    ) -> Literal["cycle_end"] | Snapshots | None:
+        schedule = info.data.get("schedule")
+        if snapshots is not None and schedule is not None and not schedule.has_cycles:
+            raise PydanticCustomError(
+                "snapshots",
+                "are taken at the ends of cycles, and policy '{policy}' has none",
+                {"policy": schedule.policy},
+            )
+        return snapshots
+
+    def warnings(self) -> list[str]:
+        """What is odd about the schedule; nothing while a count or the length is in epochs."""
+        if self.schedule.in_epochs() or isinstance(self.length, Epochs):
+            return []
+        return self.schedule.warnings(self.iterations(iterations_per_epoch=1))
 
     def iterations(self, *, iterations_per_epoch: int) -> int:
         """The number of updates; the schedule must be resolved when the length is in cycles."""

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from spec.values import Identifier
+from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
 
@@ -116,6 +116,10 @@ class Settings(DatabaseSettings):
     def lease(self) -> timedelta:
         """How long a job stays with a worker that is not heard of."""
         return timedelta(seconds=self.lease_seconds)
+
+    def snapshots(self, job_id: JobId) -> Path:
+        """Where the files of a job's snapshots are."""
+        return self.data_dir / "snapshots" / job_id
 
 
 def _explained(settings: type[BaseModel], field: str, message: str) -> str:

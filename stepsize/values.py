@@ -56,6 +56,7 @@ class Job(Answer):
     state: str
     name: str | None = None
     spec: dict[str, Any] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
     progress: Progress = Progress()
     result: dict[str, Any] | None = None
     error: Failure | None = None

@@ -87,8 +87,14 @@ def add(
     spec: RangeTestSpec | TrainingSpec,
     *,
     bounds: Mapping[str, float] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Job:
     """Queues a job; `bounds` are the numbers its schedule takes from range tests."""
+    known: dict[str, JsonValue] = {}
+    if bounds:
+        known["bounds"] = dict(bounds)
+    if warnings:
+        known["warnings"] = list(warnings)
     row = tx.execute(
         insert(jobs)
         .values(
@@ -98,7 +104,7 @@ def add(
             state=State.QUEUED,
             spec=spec.model_dump(mode="json"),
             spec_version=SPEC_VERSION,
-            resolved={"bounds": dict(bounds)} if bounds else None,
+            resolved=known or None,
             queue=spec.queue,
             priority=spec.priority,
             run_after=now(),

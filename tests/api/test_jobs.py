@@ -1,11 +1,14 @@
 """Submitting, finding and controlling jobs over HTTP."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api.examples import JOBS
+from spec.settings import Settings
 from spec.states import Reason
 from store import leases
 from store.database import Sessions
@@ -141,6 +144,33 @@ def test_wrong_state_is_409(client: TestClient, sessions: Sessions) -> None:
     assert client.post(f"{url}/retry").status_code == 409
     assert client.delete(url).status_code == 204
     assert client.get(url).status_code == 404
+
+
+def test_the_files_of_a_job_go_with_it(
+    client: TestClient, sessions: Sessions, settings: Settings
+) -> None:
+    job, other = queued(sessions), queued(sessions)
+    for each in (job, other):
+        settings.snapshots(each.id).mkdir(parents=True)
+        (settings.snapshots(each.id) / "20.pt").write_bytes(b"weights")
+        client.post(f"/v1/jobs/{each.id}/cancel")
+    assert client.delete(f"/v1/jobs/{job.id}").status_code == 204
+    assert not settings.snapshots(job.id).exists()
+    assert settings.snapshots(other.id).exists()
+
+
+def test_files_that_cannot_be_deleted_do_not_bring_the_job_back(
+    client: TestClient, sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(f"not allowed: {folder}")
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    job = queued(sessions)
+    settings.snapshots(job.id).mkdir(parents=True)
+    client.post(f"/v1/jobs/{job.id}/cancel")
+    assert client.delete(f"/v1/jobs/{job.id}").status_code == 204
+    assert client.get(f"/v1/jobs/{job.id}").status_code == 404
 
 
 def test_a_failure_shows_its_reason(client: TestClient, sessions: Sessions) -> None:

@@ -1,4 +1,4 @@
-"""Previews, catalogue, workers, health, documentation, and what surrounds every request."""
+"""Catalogue, workers, health, documentation, and what surrounds every request."""
 
 import re
 from collections.abc import Iterator
@@ -10,72 +10,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.examples import PREVIEWS
 from migrations.run import upgrade
-from schedules import POLICIES, Triangular2
 from spec.settings import Settings
 from store import workers
 from store.database import Sessions, connect
 from tests.api.conftest import NotedBroker
 from tests.factories import training_json
-
-
-def preview(client: TestClient, **body: object) -> object:
-    answer = client.post("/v1/schedules/preview", json=body)
-    return answer.json() if answer.status_code == 200 else answer.json()["errors"][0]["pointer"]
-
-
-def test_preview_is_the_schedule_itself(client: TestClient) -> None:
-    given = {"policy": "triangular2", "base_lr": 0.001, "max_lr": 0.006, "step_size": 7}
-    expected = Triangular2(base_lr=0.001, max_lr=0.006, step_size=7).lr_at(range(50), iterations=50)
-    found = preview(client, schedule=given, iterations=50)
-    assert found["columns"] == {"iteration": list(range(50)), "lr": expected.tolist()}
-    some = preview(client, schedule=given, iterations=50, points=5)
-    assert some["columns"]["iteration"] == [0, 12, 24, 37, 49]
-    assert some["columns"]["lr"] == expected[[0, 12, 24, 37, 49]].tolist()
-
-
-def test_preview_shows_momentum_and_takes_epochs(client: TestClient) -> None:
-    given = training_json()["schedule"] | {
-        "step_size": {"epochs": 0.5},
-        "base_momentum": 0.8,
-        "max_momentum": 0.9,
-    }
-    found = preview(client, schedule=given, iterations=21, iterations_per_epoch=20)
-    assert found["columns"]["lr"][10] == 0.1
-    assert found["columns"]["momentum"][10] == pytest.approx(0.8)
-    assert preview(client, schedule=given, iterations=21) == "/iterations_per_epoch"
-
-
-def test_epochs_that_make_too_many_iterations(client: TestClient) -> None:
-    schedule = training_json()["schedule"] | {"step_size": {"epochs": 2}}
-    found = preview(client, schedule=schedule, iterations=9, iterations_per_epoch=10**9)
-    assert found == "/schedule/step_size"
-
-
-def test_long_previews_need_points(client: TestClient) -> None:
-    schedule = training_json()["schedule"]
-    assert preview(client, schedule=schedule, iterations=10**9) == "/points"
-    found = preview(client, schedule=schedule, iterations=10**9, points=3)
-    assert found["columns"]["iteration"] == [0, 500_000_000, 999_999_999]
-    assert preview(client, schedule=schedule, iterations=0) == "/iterations"
-    assert preview(client, schedule={"policy": "x"}, iterations=1) == "/schedule"
-
-
-@pytest.mark.parametrize("name", PREVIEWS)
-def test_every_example_preview(client: TestClient, name: str) -> None:
-    assert client.post("/v1/schedules/preview", json=PREVIEWS[name]["value"]).status_code == 200
-
-
-def test_every_policy_is_in_the_catalogue(client: TestClient) -> None:
-    entries = client.get("/v1/schedules").json()["data"]
-    assert {each["name"] for each in entries} == {
-        policy.model_fields["policy"].default for policy in POLICIES
-    }
-    for entry in entries:
-        assert entry["formula"]
-        assert entry["description"]
-        assert entry["parameters"]["properties"]["policy"]["const"] == entry["name"]
 
 
 @pytest.mark.parametrize(

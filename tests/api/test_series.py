@@ -41,6 +41,32 @@ def test_every_row_to_the_last_bit(client: TestClient, sessions: Sessions) -> No
     assert (body["reduced"], body["nonfinite"]) == (None, {})
 
 
+def test_the_range_test_of_a_training_has_a_series_of_its_own(
+    client: TestClient, sessions: Sessions
+) -> None:
+    lease = recorded(sessions)
+    parts = [
+        Chunk("range_test", repeat, 0, {"range_loss": LOSSES[:n], "range_lr": LR[:n]})
+        for repeat, n in enumerate((100, 60))
+    ]
+    with sessions.begin() as tx:
+        leases.record(tx, lease, parts, iteration=500, extend=LEASE)
+    url = f"/v1/jobs/{lease.job_id}/series"
+    for repeat, n in enumerate((100, 60)):
+        wanted = {"names": "range_loss,range_lr", "repeat": repeat}
+        columns = client.get(url, params=wanted).json()["columns"]
+        assert columns["range_loss"] == LOSSES[:n].tolist()
+        assert columns["range_lr"] == LR[:n].tolist()
+    assert client.get(url).json()["total_points"] == 500
+    mixed = client.get(url, params={"names": "loss,range_loss"})
+    assert mixed.status_code == 422
+    unknown = client.get(url, params={"names": "range_accuracy"})
+    assert "records range_loss, range_lr" in unknown.json()["errors"][0]["detail"]
+    figures = client.get(f"{url}/summary").json()["data"]
+    found = [(e["name"], e["repeat"], e["count"]) for e in figures if e["name"] == "range_loss"]
+    assert found == [("range_loss", 0, 100), ("range_loss", 1, 60)]
+
+
 def test_polling_goes_on_where_it_stopped_until_complete(
     client: TestClient,
     sessions: Sessions,
