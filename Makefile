@@ -5,7 +5,7 @@ DATA ?= digits
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check format test test-fast bench clean
+.PHONY: help setup demo up check format test test-fast pictures bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: check ## every check and every test, on both databases
 
 test-fast: $(VENV)/.dev ## the tiers that need no processes
 	$(VENV)/bin/pytest tests/unit tests/store tests/api tests/worker
+
+pictures: $(VENV)/.dev ## docs/schedules.md and its pictures, from the policies
+	$(VENV)/bin/python docs/make_schedules.py
 
 bench: $(VENV)/.dev ## the tables of the README, measured on this machine
 	@$(PIP_INSTALL) -e '.[bench]'

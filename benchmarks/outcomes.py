@@ -78,11 +78,12 @@ def train(spec: Record, data_dir: Path) -> Record:
     training that diverged counts as one that guesses: log(classes) and 1 - 1/classes.
     """
     losses: list[F64] = []
+    result: Record = {}
     for event in run(JOB_SPEC.validate_python(spec), device=CPU, data_dir=data_dir):
         if isinstance(event, Block) and event.series == "train":
             losses.append(event.columns["loss"].astype(np.float64))
         if isinstance(event, Finished):
-            result = event.result
+            result = dict(event.result)
     curve = np.concatenate(losses)
     tail = float(curve[-max(1, round(TAIL * curve.size)) :].mean())
     diverged = result["diverged_at"] is not None
@@ -94,7 +95,9 @@ def train(spec: Record, data_dir: Path) -> Record:
         "diverged_at": result["diverged_at"],
         "iterations": result["iterations"],
         "seconds": round(float(result["seconds"]), 3),
-        "curve": [number(float(part.mean())) for part in np.array_split(curve, BINS)],
+        "curve": [
+            number(float(part.mean())) for part in np.array_split(curve, min(BINS, curve.size))
+        ],
     }
 
 

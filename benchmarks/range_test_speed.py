@@ -43,6 +43,7 @@ def stepsize(data_dir: Path) -> float:
             "batch_size": BATCH,
             "optimizer": {"name": "adam"},
             "range": RAMP,
+            "extensions": 0,
             "repeats": 1,
         }
     )

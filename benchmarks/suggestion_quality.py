@@ -1,11 +1,14 @@
 """Are the suggested learning rates good? Trains at a grid of rates, and scores every rule on it."""
 
 import argparse
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from outcomes import Record, Results, ramp_up, run_all, train
+from suggestion_report import Case, report, tests_of, tuning
 
 DIGITS = {"name": "digits"}
 FASHION = {"name": "fashion-mnist"}
@@ -16,7 +19,7 @@ REPEATS = 3
 FIRST_SEED = 1000
 """Of the range tests: apart from the seeds of the trainings."""
 
-SCHEDULES = ("one_cycle", "triangular", "constant")
+SCHEDULES = ("one_cycle", "triangular", "constant", "cosine")
 COARSE = 3
 """Rates are 10^(k/6); the coarse grid has every third, two a decade."""
 
@@ -38,8 +41,8 @@ class Workload:
 
     model: Record
     data: Record
-    batch_size: int
     optimizer: Record
+    batch_size: int
     iterations: int
     seeds: int
     seconds: float
@@ -60,78 +63,25 @@ class Workload:
         }
 
 
-def _both(
-    model: Record,
-    data: Record,
-    *,
-    batch_size: int,
-    iterations: int,
-    seeds: int,
-    seconds: float,
-    held_out: bool = False,
-) -> Iterator[Workload]:
-    for optimizer in (SGD, ADAM):
-        yield Workload(
-            model, data, batch_size, optimizer, iterations, seeds, seconds, held_out=held_out
-        )
+def _workloads() -> Iterator[Workload]:
+    # what is held out was chosen before any result was seen: a third, one model of each dataset
+    for model, data, batch_size, iterations, seeds, seconds, held_out in (
+        (_model("mlp", hidden=[32]), DIGITS, 32, 704, 5, 0.15, False),
+        (_model("lenet", channels=[8, 16], hidden=64), DIGITS, 32, 440, 5, 0.6, False),
+        (_model("mlp", hidden=[256]), FASHION, 200, 900, 3, 1.5, False),
+        (_model("resnet", depth=8, width=4), FASHION, 64, 360, 3, 10.0, False),
+        (_model("resnet", depth=8, width=4), DIGITS, 32, 600, 5, 1.5, True),
+        (_model("lenet", channels=[6, 16], hidden=120), FASHION, 128, 480, 3, 5.5, True),
+    ):
+        for optimizer in (SGD, ADAM):
+            yield Workload(model, data, optimizer, batch_size, iterations, seeds, seconds, held_out)
 
 
 def _model(name: str, **params: object) -> Record:
     return {"name": name, "params": params}
 
 
-# Held out were chosen before any result was seen: a third, one of each dataset.
-WORKLOADS = {
-    workload.name: workload
-    for pair in (
-        _both(
-            _model("mlp", hidden=[32]), DIGITS, batch_size=32, iterations=704, seeds=5, seconds=0.15
-        ),
-        _both(
-            _model("lenet", channels=[8, 16], hidden=64),
-            DIGITS,
-            batch_size=32,
-            iterations=440,
-            seeds=5,
-            seconds=0.6,
-        ),
-        _both(
-            _model("mlp", hidden=[256]),
-            FASHION,
-            batch_size=200,
-            iterations=900,
-            seeds=3,
-            seconds=1.5,
-        ),
-        _both(
-            _model("resnet", depth=8, width=4),
-            FASHION,
-            batch_size=64,
-            iterations=360,
-            seeds=3,
-            seconds=10,
-        ),
-        _both(
-            _model("resnet", depth=8, width=4),
-            DIGITS,
-            batch_size=32,
-            iterations=600,
-            seeds=5,
-            seconds=1.5,
-            held_out=True,
-        ),
-        _both(
-            _model("lenet", channels=[6, 16], hidden=120),
-            FASHION,
-            batch_size=128,
-            iterations=480,
-            seeds=3,
-            seconds=5.5,
-            held_out=True,
-        ),
-    )
-    for workload in pair
-}
+WORKLOADS = {workload.name: workload for workload in _workloads()}
 
 
 @dataclass(frozen=True)
@@ -200,6 +150,8 @@ def schedule(policy: str, lr: float, iterations: int) -> Record:
         case "triangular":
             step_size = iterations // 4
             return {"policy": policy, "base_lr": lr / 4, "max_lr": lr, "step_size": step_size}
+        case "cosine":
+            return {"policy": policy, "lr": lr, "min_lr": 0.0}
         case _:
             return {"policy": policy, "lr": lr}
 
@@ -211,9 +163,7 @@ def key_of(record: Record) -> Hashable:
 
 def range_tests(_: list[Record]) -> Iterable[RangeTest]:
     """A few of every workload."""
-    return [
-        RangeTest(name, FIRST_SEED + i) for i in range(RANGE_TESTS) for name in WORKLOADS
-    ]
+    return [RangeTest(name, FIRST_SEED + i) for i in range(RANGE_TESTS) for name in WORKLOADS]
 
 
 def coarse(_: list[Record]) -> Iterable[Training]:
@@ -267,27 +217,56 @@ def _wide(workload: Workload) -> range:
     return range(low, high + 1, COARSE)
 
 
+def cases(records: list[Record]) -> Iterator[Case]:
+    """What training came to, wherever the coarse grid is complete."""
+    for name, workload in WORKLOADS.items():
+        for policy in SCHEDULES:
+            grid: dict[int, list[tuple[float, float]]] = defaultdict(list)
+            for record in records:
+                if (record["workload"], record.get("schedule")) == (name, policy):
+                    grid[record["sixth"]].append((record["loss"], record["error"]))
+            if not grid.keys() >= set(_wide(workload)):
+                continue
+            means = np.array([np.mean(grid[sixth], axis=0) for sixth in sorted(grid)])
+            yield Case(
+                name,
+                policy,
+                workload.optimizer["name"],
+                workload.held_out,
+                10 ** (np.array(sorted(grid)) / 6),
+                *means.T,
+            )
+
+
 def main() -> None:
     """Parse the command line; measure or report."""
     parser = argparse.ArgumentParser(
         description=f"{__doc__} `measure` trains (about 100 minutes of one core, resumable: "
         "what the results file holds is not run again); `report` reads the file, applies the "
-        "rules as they are now to the stored losses of the range tests, and prints Markdown.",
+        "rules as they are now to the stored losses of the range tests, and prints Markdown; "
+        "`tuning` prints what other divisors of the landmarks would have led to.",
     )
-    parser.add_argument("step", choices=("measure", "report"))
+    parser.add_argument("step", choices=("measure", "report", "tuning"))
     parser.add_argument("--results", type=Path, default=Path("suggestion_quality.jsonl"))
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time (default 2)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     options = parser.parse_args()
     stages = [(s.__name__.replace("_", " "), s) for s in (range_tests, coarse, fine, seeds, rest)]
+    results = Results(options.results)
     if options.step == "measure":
         run_all(
             stages,
-            Results(options.results),
+            results,
             key=key_of,
             data_dir=options.data_dir,
             processes=options.processes,
         )
+        return
+    records = list(results.read())
+    for part in (report if options.step == "report" else tuning)(
+        list(cases(records)), tests_of(records)
+    ):
+        print(part)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,9 @@ function rangeTestOf(job) {
 /** Loss against learning rate, every repeat; and accuracy, where it is recorded. */
 export function rangeTestCharts() {
   const loss = createChart("Training loss against learning rate", 380);
-  const accuracy = createChart("Training accuracy against learning rate", 240);
-  const charts = [loss, accuracy];
   const repeats = [];
+  let accuracy = null;
   let settled = 0; // repeats that were over before they were last read
-  link(charts);
   return { element: el("div", {}, loss.element), refresh };
 
   async function refresh(job) {
@@ -51,9 +49,16 @@ export function rangeTestCharts() {
     settled = over;
     loss.update(rangeTestModel(test, repeats));
     if (!measured) return;
-    if (!accuracy.element.isConnected) loss.element.after(accuracy.element);
+    accuracy ??= below(loss, "Training accuracy against learning rate");
     accuracy.update(accuracyModel(test, repeats));
   }
+}
+
+function below(chart, title) {
+  const other = createChart(title, 240);
+  chart.element.after(other.element);
+  link([chart, other]);
+  return other;
 }
 
 function repeatCurves(test, repeats, quantity) {

@@ -5,16 +5,6 @@ import { rangeTestCharts, trainingCharts } from "./curves.js";
 import { el, setText } from "./dom.js";
 import { count, duration, percent, secondsBetween, short } from "./numbers.js";
 
-const STATUSES = {
-  ok: "a suggestion was found",
-  no_descent: "the loss never fell",
-  no_edge_in_range: "no upper limit was found in the range: test to a higher learning rate",
-  diverged_at_start: "it diverged from the start: test from a lower learning rate",
-  too_noisy: "too noisy to say: use more repeats, more iterations or a larger batch",
-  insufficient_points: "too few iterations to say",
-  nonfinite: "the loss was not finite",
-};
-
 export const finished = (job) => ["succeeded", "failed", "cancelled"].includes(job.state);
 export const titleOf = (job) => job.name || `${job.spec.model.name} on ${job.spec.data.name}`;
 export const kindOf = (job) => job.kind.replace("_", " ");
@@ -70,7 +60,8 @@ export function createPage(id, wake) {
       for (const each of charts) await each.refresh(job);
     }
     const drawn = (charts ?? []).map((each) => each.element);
-    if (drawn.some((each, index) => each !== pictures.children[index])) {
+    const there = [...pictures.children];
+    if (there.length !== drawn.length || drawn.some((each, index) => each !== there[index])) {
       pictures.replaceChildren(...drawn);
     }
     shown = job;
@@ -154,15 +145,13 @@ function outcomeOf(job) {
   return `${end} The average of the last ${members} snapshots: ${percent(together)}.`;
 }
 
-function rangeTestOutcome({ status, suggestion, agreement }) {
-  const words = STATUSES[status] ?? status;
-  if (!suggestion) return `No suggestion: ${words}.`;
+function rangeTestOutcome({ status, advice, suggestion, agreement }) {
+  if (!suggestion) return `No suggestion: ${status.replaceAll("_", " ")}. ${advice ?? ""}`;
   const { base_lr: base, max_lr: max, fixed_lr: fixed } = suggestion;
   const cycle = `cycle the learning rate between ${short(base)} and ${short(max)}`;
   const single = fixed ? `, or keep it at ${short(fixed)}` : "";
-  const sure = agreement ? ` Agreement: ${agreement}.` : "";
-  const but = status === "ok" ? "" : ` But ${words}.`;
-  return `Suggestion: ${cycle}${single}.${sure}${but}`;
+  const sure = agreement ? ` Agreement with the other checks: ${agreement}.` : "";
+  return `Suggestion: ${cycle}${single}.${sure}`;
 }
 
 const isObject = (value) => value !== null && typeof value === "object";

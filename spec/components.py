@@ -151,12 +151,89 @@ class RmspropParams(ComponentParams):
     weight_decay: Decay = 0.0
 
 
+PositiveMomentum = Annotated[float, Field(strict=True, gt=0, lt=1)]
+Power = Annotated[float, Field(strict=True, ge=0, le=100)]
+
+
+class _ScheduleFreeParams(ComponentParams):
+    """What the schedule-free optimizers share: how the average of the iterates is weighted."""
+
+    weight_decay: Decay = 0.0
+    r: Annotated[Power, Field(description="weighs the iterate of step k by k^r")] = 0.0
+    weight_lr_power: Annotated[
+        Power, Field(description="and by this power of the largest learning rate so far")
+    ] = 2.0
+
+
+class SgdScheduleFreeParams(_ScheduleFreeParams):
+    """Schedule-free SGD (arXiv 2405.15682): an average of iterates in place of a schedule.
+
+    Made for a constant learning rate, larger than SGD's, perhaps after a warm-up.
+    """
+
+    component: ClassVar[str] = "sgd_schedulefree"
+
+    momentum: Annotated[
+        PositiveMomentum, Field(description="from the iterate, 0, to their average, 1")
+    ] = 0.9
+
+
+class AdamwScheduleFreeParams(_ScheduleFreeParams):
+    """Schedule-free AdamW (arXiv 2405.15682): an average of iterates in place of a schedule.
+
+    Made for a constant learning rate, up to ten times AdamW's, perhaps after a warm-up.
+    """
+
+    component: ClassVar[str] = "adamw_schedulefree"
+
+    betas: tuple[PositiveMomentum, Momentum] = (0.9, 0.999)
+    eps: Epsilon = 1e-8
+
+
+class ProdigyParams(ComponentParams):
+    """Prodigy (arXiv 2306.06101): Adam that estimates its own step size.
+
+    The learning rate multiplies the estimate: leave it at 1, or let it fall from 1.
+    """
+
+    component: ClassVar[str] = "prodigy"
+
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    beta3: Annotated[
+        Momentum | None, Field(description="of the estimate; unset: the root of the second beta")
+    ] = None
+    eps: Epsilon = 1e-8
+    weight_decay: Annotated[Decay, Field(description="decoupled, as AdamW's")] = 0.0
+    use_bias_correction: Annotated[bool, Field(strict=True)] = False
+    safeguard_warmup: Annotated[
+        bool, Field(strict=True, description="set it with a warm-up of the learning rate")
+    ] = False
+    d0: Annotated[
+        float, Field(strict=True, gt=0, le=1e6, description="the estimate to begin with")
+    ] = 1e-6
+    d_coef: Annotated[
+        float, Field(strict=True, gt=0, le=1e6, description="multiplies the estimate")
+    ] = 1.0
+    growth_rate: Annotated[
+        float | None,
+        Field(strict=True, ge=1, le=1e6, description="how fast it may grow; unset: at once"),
+    ] = None
+
+
 def _named(*params: type[ComponentParams]) -> dict[str, type[ComponentParams]]:
     return {each.component: each for each in params}
 
 
 MODELS = _named(MlpParams, LenetParams, ResnetParams)
 DATASETS = _named(DigitsParams, FashionMnistParams, MnistParams, Cifar10Params, SyntheticParams)
-OPTIMIZERS = _named(SgdParams, AdamParams, AdamwParams, RmspropParams)
+OPTIMIZERS = _named(
+    SgdParams,
+    AdamParams,
+    AdamwParams,
+    RmspropParams,
+    SgdScheduleFreeParams,
+    AdamwScheduleFreeParams,
+    ProdigyParams,
+)
 BUILT_INS = {"model": MODELS, "data": DATASETS, "optimizer": OPTIMIZERS}
 """Job field -> name -> parameters."""

@@ -225,6 +225,8 @@ def series(
 def _submitted(
     client: Client, job: Job, *, watch: bool, as_json: bool, plot: Path | None = None
 ) -> None:
+    for warning in job.warnings:
+        notes.print(f"note: {escape(warning)}", soft_wrap=True)
     if watch:
         notes.print(f"submitted {job.id}")
         _watched(client, job.id, as_json=as_json, plot=plot)

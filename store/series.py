@@ -13,8 +13,15 @@ from store.tables import chunks
 from store.views import minmax
 
 SERIES = {
-    "train": ("loss", "lr", "momentum", "accuracy", "grad_norm"),
+    "train": ("loss", "lr", "momentum", "accuracy", "grad_norm", "probe_loss"),
     "validation": ("val_loss", "val_accuracy"),
+    "range_test": (
+        "range_loss",
+        "range_lr",
+        "range_accuracy",
+        "range_grad_norm",
+        "range_probe_loss",
+    ),
 }
 """Quantities by the series whose iterations they share."""
 

@@ -1,9 +1,10 @@
 """One job from its claim to its end."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -15,9 +16,9 @@ from store import jobs, leases
 from store.database import Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
-from worker import engine
+from worker import engine, snapshots
 from worker.drain import Drain
-from worker.engine import Block, EngineError, Event, Finished, Plan
+from worker.engine import Block, EngineError, Event, Finished, Plan, Snapshot
 from worker.pulse import Pulse, beating
 from worker.recorder import Recorder
 
@@ -41,6 +42,8 @@ class _Run:
     recorder: Recorder
     settings: Settings
     device: torch.device
+    files: dict[int, str | None] = field(default_factory=dict)
+    """Iteration -> where its snapshot is, from the data directory; None where it was not kept."""
 
 
 def run(
@@ -107,9 +110,12 @@ def _follow(this: _Run, events: Iterator[Event]) -> End:
                 _store_plan(this, event)
             case Block():
                 this.recorder.add(event)
+            case Snapshot():
+                this.files[event.iteration] = _kept(this, event)
             case Finished(result=result):
                 log.info("job.succeeded job=%s", job.id)
-                return partial(leases.succeed, lease=lease, result=result)
+                with_files = _with_files(result, this.files)
+                return partial(leases.succeed, lease=lease, result=with_files)
         match this.pulse.stop:
             case "lost":
                 raise LeaseLostError(f"{job.id}: the lease was not renewed in time")
@@ -132,11 +138,43 @@ def _store_plan(this: _Run, plan: Plan) -> None:
         "iterations_per_epoch": plan.iterations_per_epoch,
         **plan.notes,
     }
+    if plan.schedule is not None:
+        resolved["warnings"] = list(plan.warnings)
     try:
         with this.sessions.begin() as tx:
             leases.plan(tx, this.lease, iterations=plan.iterations, resolved=resolved)
     except Unavailable as error:  # the job can do without; its rows will be tried again
         log.warning("job.plan_failed job=%s %s", this.job.id, describe(error))
+
+
+def _kept(this: _Run, snapshot: Snapshot) -> str | None:
+    """Where the snapshot is now, or None: a training is worth more than its copies."""
+    try:
+        path = snapshots.save(
+            this.settings.snapshots(this.job.id), snapshot.iteration, snapshot.weights
+        )
+    except OSError as error:
+        log.warning("job.snapshot_failed job=%s %s", this.job.id, error)
+        return None
+    return path.relative_to(this.settings.data_dir).as_posix()
+
+
+def _with_files(
+    result: dict[str, JsonValue], files: Mapping[int, str | None]
+) -> dict[str, JsonValue]:
+    """The result with the file of each snapshot, and a warning where one has none."""
+    if not files:
+        return result
+    taken = cast("list[dict[str, JsonValue]]", result["snapshots"])
+    filled: list[JsonValue] = [
+        {**each, "file": files[cast("int", each["iteration"])]} for each in taken
+    ]
+    result = {**result, "snapshots": filled}
+    if lost := [str(iteration) for iteration, file in files.items() if file is None]:
+        which = ", ".join(lost)
+        warning = f"the snapshots at {which} could not be written; the worker's log says why"
+        result["warnings"] = [warning]
+    return result
 
 
 def _failing(lease: Lease, reason: Reason, detail: str) -> End:

@@ -47,10 +47,9 @@ class Recorder:
             LeaseLostError: the job is no longer this worker's.
         """
         self._blocks.append(block)
-        if block.series == "train":
-            rows = len(block.columns["loss"])
-            self._rows += rows
-            self._iteration += rows
+        if block.series != "validation":  # which has no iterations of its own
+            self._rows += len(block)
+            self._iteration += len(block)
         if time.monotonic() < self._due and self._rows < ENOUGH_ROWS:
             return
         try:

@@ -7,16 +7,34 @@ below it; see `curve.py` for how the repeats become one curve, and
 >>> import numpy as np
 >>> lr = np.geomspace(1e-5, 10, 301)
 >>> loss = 0.3 + 2 / (1 + (lr / 0.01) ** 2) + (lr / 2) ** 4  # falls at .01, back up at 1.7
->>> found = analyse(lr, [loss], family="sgd")
+>>> found = analyse(lr, [loss], family="sgd", loss="probe")
 >>> found.status.value, found.interval
 ('ok', None)
 >>> round(found.landmarks.lr_start, 4), round(found.landmarks.lr_edge, 2)
 (0.0023, 1.74)
->>> {name: round(rate, 2) for name, rate in found.result()["suggestion"].items()}
-{'base_lr': 0.22, 'max_lr': 0.87, 'fixed_lr': 0.43}
+>>> round(found.suggestion.base_lr, 2), round(found.suggestion.max_lr, 2)
+(0.11, 0.43)
 """
 
-from schedules.analysis.divergence import divergence
-from schedules.analysis.reading import Analysis, Family, Status, Suggestion, analyse
+from schedules.analysis.accuracy import Accuracy
+from schedules.analysis.agreement import Agreement, agreement
+from schedules.analysis.divergence import divergence, head_length
+from schedules.analysis.reading import Analysis, Loss, analyse
+from schedules.analysis.status import ADVICE, Status
+from schedules.analysis.suggestion import DIVISORS, Family, Suggestion
 
-__all__ = ["Analysis", "Family", "Status", "Suggestion", "analyse", "divergence"]
+__all__ = [
+    "ADVICE",
+    "DIVISORS",
+    "Accuracy",
+    "Agreement",
+    "Analysis",
+    "Family",
+    "Loss",
+    "Status",
+    "Suggestion",
+    "agreement",
+    "analyse",
+    "divergence",
+    "head_length",
+]

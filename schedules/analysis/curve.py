@@ -70,25 +70,33 @@ def persistence(planned: int) -> int:
     return max(3, round(0.03 * planned))
 
 
-def cells(lr: F64, losses: Sequence[ArrayLike]) -> tuple[F64, F64]:
-    """The ramp in at most 1000 cells: the rate of each, and each repeat's median loss in it.
+def gone_from(loss: ArrayLike, lr: F64, *, diverged: bool) -> int | None:
+    """From which point of the ramp on a repeat counts as gone; None where it just ends.
 
-    Losses are infinite where they were not finite, and after a repeat has diverged or ended in
-    one that is not; they are NaN where a repeat just ended. Shapes (planned,) and
-    (repeats, planned).
+    That is where it has diverged, or its end where it was stopped for that (`diverged`) or its
+    last loss was not finite.
     """
-    table = np.full((len(losses), lr.size), np.nan)
-    for row, loss in zip(table, losses, strict=True):
-        y = finite_or_nan(loss)[: lr.size]
+    y = finite_or_nan(loss)[: lr.size]
+    stop = divergence(y, planned=lr.size, head=head_length(lr))
+    ended = diverged or bool(np.isnan(y[-1:]).any())
+    return y.size if stop is None and ended else stop
+
+
+def cells(lr: F64, series: Sequence[ArrayLike], gone: Sequence[int | None]) -> tuple[F64, F64]:
+    """The ramp in at most 1000 cells: the rate of each, and each repeat's median in it.
+
+    Values are infinite where they were not finite, and from where a repeat is gone; they are NaN
+    where a repeat just ended. Shapes (planned,) and (repeats, planned).
+    """
+    table = np.full((len(series), lr.size), np.nan)
+    for row, values, stop in zip(table, series, gone, strict=True):
+        y = finite_or_nan(values)[: lr.size]
         row[: y.size] = np.where(np.isnan(y), np.inf, y)
-        stop = divergence(y, planned=lr.size)
-        if stop is None and np.isnan(y[-1:]).any():
-            stop = y.size
         if stop is not None:
             row[stop:] = np.inf
     size = max(1, -(-lr.size // CELLS))
     whole = lr.size // size * size
-    grouped = table[:, :whole].reshape(len(losses), whole // size, size)
+    grouped = table[:, :whole].reshape(len(series), whole // size, size)
     return lr[size // 2 : whole : size], np.median(grouped, axis=2)
 
 
@@ -109,9 +117,9 @@ def pooled(losses: F64) -> F64:
     return middle
 
 
-def started_at(loss: F64, planned: int) -> float:
-    """L0: the median of the first 8 % of a pooled curve; NaN where none of that is finite."""
-    head = loss[: head_length(planned)]
+def started_at(loss: F64, lr: F64) -> float:
+    """L0: the median of the first losses of a pooled curve; NaN where none of them is finite."""
+    head = loss[: head_length(lr)]
     finite = head[np.isfinite(head)]
     return float(np.median(finite)) if finite.size else float("nan")
 
@@ -124,13 +132,13 @@ def trend(loss: F64, planned: int) -> F64:
 def curve_of(lr: F64, loss: F64, half_width: float | None = None) -> Curve | None:
     """A pooled curve normalised as `(L - Lmin) / (L0 - Lmin)`, or None where it never falls.
 
-    L0 is the median of the first 8 %; Lmin is the minimum of running medians at first, so that
+    L0 is the median of the first losses; Lmin is the minimum of running medians at first, so that
     the losses can be capped, and of the smooth curve in the end.
     """
     planned, end = lr.size, reaches(loss)
     if end < FEWEST:
         return None
-    start, lowest = started_at(loss, planned), float(np.min(trend(loss[:end], planned)))
+    start, lowest = started_at(loss, lr), float(np.min(trend(loss[:end], planned)))
     if not start - lowest > rounding(start, lowest):
         return None
     with np.errstate(over="ignore"):  # what overflows is capped
@@ -140,7 +148,7 @@ def curve_of(lr: F64, loss: F64, half_width: float | None = None) -> Curve | Non
     half_width = bandwidth(calm, planned, error=NOISY) if half_width is None else half_width
     smooth, _ = local_linear(calm, half_width)
     bottom, low = float(smooth.min()), int(smooth.argmin())
-    if low < head_length(planned) or bottom >= 1 or not falls(calm, planned):
+    if low < head_length(lr) or bottom >= 1 or not falls(calm, lr):
         return None
     y, smooth = (y - bottom) / (1 - bottom), (smooth - bottom) / (1 - bottom)
     sigma = noise(y)
@@ -150,14 +158,14 @@ def curve_of(lr: F64, loss: F64, half_width: float | None = None) -> Curve | Non
 
 def cap_of(y: F64, planned: int) -> float:
     """1.5, or more where the noise of the beginning needs it: cut off, it would seem a descent."""
-    head = y[: usual_length(planned)]
-    return max(CAP, 1 + OUTLIER * noise(head[np.isfinite(head)]))
+    usual = y[: usual_length(planned)]
+    return max(CAP, 1 + OUTLIER * noise(usual[np.isfinite(usual)]))
 
 
-def falls(y: F64, planned: int) -> bool:
+def falls(y: F64, lr: F64) -> bool:
     """Whether a curve that begins at 1 gets five standard errors lower, at the widest smoothing."""
-    half_width = widest(planned)
-    of_start = MEDIAN_TO_MEAN / np.sqrt(head_length(planned))
+    half_width = widest(lr.size)
+    of_start = MEDIAN_TO_MEAN / np.sqrt(head_length(lr))
     error = noise(y) * np.hypot(averaging(half_width), of_start)
     return bool(1 - local_linear(y, half_width)[0].min() > CLEAR * error)
 

@@ -20,7 +20,7 @@ class Landmarks:
 
     Attributes:
         lr_start: from here on the loss falls.
-        lr_steep: it falls fastest, per decade.
+        lr_steep: it falls fastest, per iteration.
         lr_min: it is lowest.
         lr_edge: it has regained a quarter of its drop.
         lr_ragged: it scatters three times as much as on its way down.
@@ -53,12 +53,17 @@ def landmarks(curve: Curve) -> Landmarks:
 
 def first_descent(curve: Curve, low: int) -> int:
     """Where the curve falls below `1 - max(.05, 3*error)`, to stay there until its minimum."""
-    above = np.flatnonzero(curve.smooth[:low] >= 1 - max(FALLEN, 3 * curve.error))
+    return below_for_good(curve, low, 1 - max(FALLEN, 3 * curve.error))
+
+
+def below_for_good(curve: Curve, low: int, level: float) -> int:
+    """First point from which on the curve is below `level` until its minimum."""
+    above = np.flatnonzero(curve.smooth[:low] >= level)
     return int(above[-1]) + 1 if above.size else 0
 
 
 def steepest(curve: Curve, start: int, low: int) -> int:
-    """Where the curve falls fastest in log lr between `start` and its minimum.
+    """Where the curve falls fastest, per iteration, between `start` and its minimum.
 
     Slopes are noisier than levels: they are taken at the widest smoothing.
     """
@@ -66,8 +71,7 @@ def steepest(curve: Curve, start: int, low: int) -> int:
         return start
     fit, _ = local_linear(curve.y, widest(curve.lr.size))
     way = slice(start, low + 1)
-    slope = np.gradient(fit[way]) / np.gradient(np.log(curve.lr[way]))
-    return start + int(slope.argmin())
+    return start + int(np.gradient(fit[way]).argmin())
 
 
 def edge(curve: Curve) -> int | None:

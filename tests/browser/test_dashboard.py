@@ -12,7 +12,7 @@ from store import jobs, leases
 from store.chunks import Chunk
 from store.database import Sessions
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
-from tests.factories import LEASE, claimed, queued, range_test_json, stored
+from tests.factories import LEASE, claimed, queued, range_test_json, stored, training_json
 
 expect = pytest.importorskip(
     "playwright.sync_api",
@@ -151,6 +151,47 @@ def test_a_training_shows_loss_accuracy_and_rate_as_they_grow(site: Site, watche
     expect(page.locator("output b").last).to_have_text(re.compile(r"^0\.0"))  # linked
     page.get_by_label("logarithmic").check()
     expect(page.get_by_role("figure", name="Loss").get_by_text("0.1", exact=True)).to_be_visible()
+
+
+def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Watch) -> None:
+    schedule = {"policy": "auto", "range": {"start": 1e-5, "end": 10.0, "iterations": 100}}
+    spec = training_json(schedule=schedule, length={"iterations": 300}, record=["accuracy"])
+    with site.sessions.begin() as tx:
+        jobs.add(tx, JOB_SPEC.validate_python(spec))
+    lease = claimed(site.sessions)
+    lr = np.geomspace(1e-5, 10, 100)
+    loss = (0.6 + 1.7 / (1 + (lr / 0.01) ** 2)).astype("f4")
+    up = {"range_loss": loss, "range_lr": lr, "range_accuracy": 1 - loss / 3}
+    with site.sessions.begin() as tx:
+        leases.plan(tx, lease, iterations=600, resolved={})
+        for repeat in range(3):
+            chunk = Chunk("range_test", repeat, 0, up)
+            leases.record(tx, lease, [chunk], iteration=100 * repeat, extend=LEASE)
+    page = watched(site)
+    page.goto(f"{site.url}/#{lease.job_id}")
+    by_rate = page.get_by_role("figure", name="Training loss against learning rate")
+    expect(by_rate.locator("path.curve")).to_have_count(3)
+    accuracies = page.get_by_role("figure", name="Training accuracy against learning rate")
+    expect(accuracies.locator("path.curve")).to_have_count(3)
+    expect(page.get_by_role("figure", name="Loss", exact=True)).to_be_hidden()
+
+    t = np.arange(300)
+    curve = {"loss": np.full(300, 0.2, "f4"), "lr": 0.1 - 1e-4 * t, "accuracy": np.ones(300, "f4")}
+    at = {"iteration": np.array([300]), "val_loss": np.array([0.2]), "val_accuracy": np.ones(1)}
+    final = {"train_loss": 0.2, "val_loss": 0.2, "val_accuracy": 0.9, "diverged_at": None}
+    final |= {"ensemble": {"members": 3, "val_loss": 0.1, "val_accuracy": 0.95}}
+    final |= {"snapshots": [{"iteration": 300, "val_accuracy": 0.9, "curvature": None}]}
+    found = {"status": "ok", "suggestion": SUGGESTION, "landmarks": {"lr_edge": 0.34}}
+    with site.sessions.begin() as tx:
+        leases.plan(tx, lease, iterations=600, resolved={"warnings": ["it stops <early>"]})
+        rows = [Chunk("train", 0, 0, curve), Chunk("validation", 0, 300, at)]
+        leases.record(tx, lease, rows, iteration=600, extend=LEASE)
+        leases.succeed(tx, lease, final | {"range_test": found})
+    expect(by_rate.locator("text.band")).to_have_text("suggested: 0.0421 to 0.1684")
+    expect(page.get_by_role("figure", name="Learning rate", exact=True)).to_be_visible()
+    expect(page.get_by_text("Note: it stops <early>.")).to_be_visible()
+    expect(page.get_by_text("The average of the last 3 snapshots: 95 %.")).to_be_visible()
+    expect(page.get_by_text("snapshots.0.val_accuracy")).to_be_visible()
 
 
 def test_a_failed_job_says_why_and_can_be_retried_and_cancelled(site: Site, watched: Watch) -> None:

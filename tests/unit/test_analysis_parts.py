@@ -1,12 +1,9 @@
-"""Smoothing without lag, curves of several repeats, and fastai's rules as fastai writes them."""
+"""Smoothing without lag, and curves of several repeats."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from schedules.analysis.compat import Compat, compat, longest_decrease, moving_average
-from schedules.analysis.curve import cells, curve_of, pooled
+from schedules.analysis.curve import cells, curve_of, gone_from, pooled
 from schedules.analysis.smoothing import (
     averaging,
     bandwidth,
@@ -15,7 +12,6 @@ from schedules.analysis.smoothing import (
     widest,
     without_spikes,
 )
-from schedules.values import F64
 
 # Smoothing
 
@@ -77,7 +73,7 @@ FALL = np.linspace(5, 1, 100)
 
 def test_a_long_ramp_becomes_at_most_a_thousand_cells() -> None:
     lr = np.geomspace(1e-7, 10, 12_345)
-    rates, losses = cells(lr, [np.linspace(5, 1, lr.size)] * 2)
+    rates, losses = cells(lr, [np.linspace(5, 1, lr.size)] * 2, [None, None])
     assert rates.size <= 1000
     assert losses.shape == (2, rates.size)
     assert np.isin(rates, lr).all()
@@ -87,13 +83,20 @@ def test_a_long_ramp_becomes_at_most_a_thousand_cells() -> None:
 
 
 def test_repeats_that_are_gone_count_and_repeats_that_end_do_not() -> None:
-    gone = np.concatenate([FALL[:50], np.full(50, np.nan)])
-    _, losses = cells(LR, [FALL, FALL, gone])
+    _, losses = cells(LR, [FALL, FALL, FALL[:50]], [None, None, 50])
     np.testing.assert_array_equal(pooled(losses), FALL)
-    _, losses = cells(LR, [FALL, gone, gone])
+    _, losses = cells(LR, [FALL, FALL[:50], FALL[:50]], [None, 50, 50])
     assert np.isinf(pooled(losses)[50:]).all()
-    _, losses = cells(LR, [FALL, FALL[:50], FALL[:60]])
+    _, losses = cells(LR, [FALL, FALL[:50], FALL[:60]], [None, None, None])
     np.testing.assert_array_equal(pooled(losses), FALL[:60])
+
+
+def test_a_repeat_is_gone_where_it_diverged_or_was_stopped_or_was_not_finite() -> None:
+    assert gone_from(FALL, LR, diverged=False) is None
+    assert gone_from(FALL[:50], LR, diverged=False) is None
+    assert gone_from(FALL[:50], LR, diverged=True) == 50
+    assert gone_from([*FALL[:50], np.nan], LR, diverged=False) == 51
+    assert gone_from([*FALL[:50], *[99.0] * 20], LR, diverged=True) == 55
 
 
 def test_a_curve_runs_from_one_to_zero() -> None:
@@ -104,91 +107,3 @@ def test_a_curve_runs_from_one_to_zero() -> None:
     assert curve.smooth.min() == 0
     assert curve.y.max() <= 1.51
     assert not curve.gone
-
-
-# Other finders' rules
-
-
-def valley(lr: F64, losses: F64) -> float:
-    """fastai's `valley`, line by line."""
-    n = len(losses)
-    max_start, max_end = 0, 0
-    lds = [1] * n
-    for i in range(1, n):
-        for j in range(i):
-            if (losses[i] < losses[j]) and (lds[i] < lds[j] + 1):
-                lds[i] = lds[j] + 1
-            if lds[max_end] < lds[i]:
-                max_end = i
-                max_start = max_end - lds[max_end]
-    sections = (max_end - max_start) / 3
-    return float(lr[max_start + int(sections) + int(sections / 2)])
-
-
-def slide(lr: F64, losses: F64) -> float:
-    """fastai's `slide`, line by line."""
-    loss_grad = np.gradient(losses)
-    r_idx = -1
-    l_idx = r_idx - 15
-    local_min_lr = lr[l_idx]
-    while (l_idx >= -len(losses)) and (abs(loss_grad[r_idx] - loss_grad[l_idx]) > 0.005):
-        local_min_lr = lr[l_idx]
-        r_idx -= 1
-        l_idx -= 1
-    return float(local_min_lr)
-
-
-def peers(lr: F64, losses: F64) -> Compat:
-    """fastai's smoothing, stop, cut and rules, line by line."""
-    average, best, recorded = 0.0, np.inf, []
-    for count, loss in enumerate(losses, 1):
-        average = 0.98 * average + 0.02 * loss
-        smooth = average / (1 - 0.98**count)
-        recorded.append(smooth)
-        best = min(best, smooth)
-        if smooth > 4 * best:
-            break
-    s, rates = np.array(recorded)[len(lr) // 10 : -5], lr[: len(recorded)][len(lr) // 10 : -5]
-    slopes = (s[1:] - s[:-1]) / (np.log(rates[1:]) - np.log(rates[:-1]))
-    steep, minimum = float(rates[slopes.argmin()]), float(rates[s.argmin()]) / 10
-    return Compat(valley(rates, s), slide(rates, s), minimum, steep)
-
-
-@given(st.integers(0, 1000), st.floats(0, 0.5), st.floats(0.01, 100))
-def test_the_peers_rules_are_theirs(seed: int, sd: float, edge: float) -> None:
-    loss = 0.5 + 2 / (1 + (LR / 0.001) ** 1.5) + (LR / edge) ** 3
-    loss += sd * np.random.default_rng(seed).uniform(0, 1, 100)
-    found, expected = compat(LR, loss), peers(LR, loss)
-    assert (found.valley, found.slide) == (expected.valley, expected.slide)
-    assert (found.minimum, found.steep) == (expected.minimum, expected.steep)
-
-
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=40))
-def test_the_longest_decrease_of_any_series(series: list[int]) -> None:
-    lengths: list[int] = []
-    for i, value in enumerate(series):
-        before = [lengths[j] for j in range(i) if series[j] > value]
-        lengths.append(1 + max(before, default=0))
-    longest = max(lengths)
-    assert longest_decrease(np.array(series, dtype=float)) == (lengths.index(longest), longest)
-
-
-def test_the_average_is_right_from_the_first_loss_on() -> None:
-    weights = 0.98 ** np.array([2, 1, 0])
-    found = moving_average(np.array([3.0, 3.0, 1.0]))
-    assert found[0] == pytest.approx(3)
-    assert found[2] == pytest.approx(weights @ [3, 3, 1] / weights.sum())
-
-
-def test_rules_without_an_answer_say_so() -> None:
-    nothing = Compat()
-    assert compat(LR, []) == compat(LR, [1.0] * 15) == compat(LR, [np.nan] * 100) == nothing
-    assert compat(LR, np.linspace(1, 2, 100)).valley is None
-    assert compat(LR, FALL[:30]).slide is None
-    assert compat(LR, FALL[:30]).minimum == pytest.approx(LR[24] / 10)
-
-
-def test_losses_after_the_first_that_is_not_finite_are_not_seen() -> None:
-    broken = np.concatenate([FALL[:60], [np.nan], np.full(39, -50.0)])
-    assert compat(LR, broken).minimum == LR[59] / 10
-    assert compat(LR, FALL - 100).minimum == LR[94] / 10

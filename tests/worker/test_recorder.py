@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,20 @@ def test_the_first_block_is_stored_at_once(
     recorder.add(block(0, 3))
     assert recorded(sessions, lease) == [0, 1, 2]
     assert stored(sessions, lease.job_id).iteration == 3
+
+
+def test_progress_counts_the_range_test_and_the_training(
+    sessions: Sessions, recorder: Recorder, lease: Lease
+) -> None:
+    for repeat in (0, 1):
+        ramp = replace(block(0, 3, repeat), series="range_test")
+        recorder.add(replace(ramp, columns={f"range_{n}": c for n, c in ramp.columns.items()}))
+    recorder.add(block(0, 5))
+    columns = {"iteration": np.array([5]), "val_loss": np.array([1.0])}
+    recorder.add(Block("validation", 0, 5, columns))
+    recorder.finish(succeed(lease))
+    assert stored(sessions, lease.job_id).iteration == 11
+    assert recorded(sessions, lease) == list(range(5))
 
 
 def test_the_end_is_stored_with_the_last_rows(

@@ -1,12 +1,13 @@
 """Measuring a model on a whole split, without leaving a trace in its training."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from pydantic import JsonValue
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.engine.device import Numerics
@@ -48,18 +49,30 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split, numerics: Numerics, iteration: int) -> Evaluation:
     """Measure the model, and put it back into training mode."""
-    model.eval()
     losses, hits = [], []
+    for scores, labels in _scored(model, split, numerics):
+        losses.append(functional.cross_entropy(scores, labels, reduction="sum"))
+        hits.append((scores.argmax(1) == labels).sum())
+    loss, hit = (torch.stack(each).cpu().double().sum().item() for each in (losses, hits))
+    return Evaluation(iteration, loss / len(split), hit / len(split))
+
+
+@torch.no_grad()
+def log_probabilities(model: nn.Module, split: Split, numerics: Numerics) -> Tensor:
+    """What the model says of each example and class, of shape (examples, classes)."""
+    return torch.cat([scores.log_softmax(1) for scores, _ in _scored(model, split, numerics)])
+
+
+def _scored(model: nn.Module, split: Split, numerics: Numerics) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores in float32 and labels, some examples at a time, of a model in eval mode meanwhile."""
+    model.eval()
     for inputs, labels in zip(
         torch.split(split.inputs, BATCH), torch.split(split.labels, BATCH), strict=True
     ):
         with numerics.autocast():
             scores = model(inputs)
-        losses.append(functional.cross_entropy(scores.float(), labels, reduction="sum"))
-        hits.append((scores.argmax(1) == labels).sum())
+        yield scores.float(), labels
     model.train()
-    loss, hit = (torch.stack(each).cpu().double().sum().item() for each in (losses, hits))
-    return Evaluation(iteration, loss / len(split), hit / len(split))
 
 
 def number(value: float) -> float | None:

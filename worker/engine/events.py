@@ -6,6 +6,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from torch import Tensor
 
 from schedules import Schedule
 
@@ -17,14 +18,16 @@ Columns = dict[str, NDArray[np.generic]]
 class Plan:
     """The first event: how much there is to do, and how it will be done.
 
-    `iterations` counts the updates of all repeats; `schedule` has every count in iterations, and
-    is None for a range test.
+    It is sent again when more becomes known. `iterations` counts all updates of the job, those of
+    all repeats of a range test; `schedule` has every count in iterations, and is None for a range
+    test; `warnings` say what is odd about it, in sentences.
     """
 
     iterations: int
     iterations_per_epoch: int
     schedule: Schedule | None
     notes: dict[str, JsonValue]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Block:
     """Rows of recorded numbers.
 
     A train block holds consecutive iterations from `start`: loss, lr, and what else the job
-    records. A validation block names its iterations (updates done) in a column, and `start` is
-    the first of them.
+    records. So does a range_test block, of the range test that a training begins with. A
+    validation block names its iterations (updates done) in a column, and `start` is the first of
+    them.
     """
 
-    series: Literal["train", "validation"]
+    series: Literal["train", "validation", "range_test"]
     repeat: int
     start: int
     columns: Columns
@@ -45,9 +49,20 @@ class Block:
         return len(next(iter(self.columns.values())))
 
     def until(self, stop: int) -> Self:
-        """The rows of a train block before iteration `stop`."""
+        """The rows of a block of consecutive iterations before iteration `stop`."""
         kept = {name: column[: stop - self.start] for name, column in self.columns.items()}
         return replace(self, columns=kept)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The model's state after so many updates, copied to the CPU.
+
+    The result lists it with `file` None: only who keeps the state knows where it is.
+    """
+
+    iteration: int
+    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,4 +72,4 @@ class Finished:
     result: dict[str, JsonValue]
 
 
-Event = Plan | Block | Finished
+Event = Plan | Block | Snapshot | Finished

@@ -7,8 +7,10 @@ from time import perf_counter
 
 import torch
 
+from schedules import Auto
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
+from worker.engine.auto import automatic
 from worker.engine.data import load
 from worker.engine.errors import EngineError, explained
 from worker.engine.events import Event, Finished, Plan
@@ -27,7 +29,7 @@ def run(
     data_dir: Path,
     pace: Pace = DEFAULT_PACE,
 ) -> Iterator[Event]:
-    """Run a job: a Plan, then Blocks, then Finished; or raise EngineError.
+    """Run a job: a Plan, then Blocks and Snapshots, then Finished; or raise EngineError.
 
     Everything happens as the events are asked for, the loading of data included. Closing the
     generator stops the job at once. One job at a time per process: it sets torch's global state.
@@ -38,6 +40,8 @@ def run(
             match spec:
                 case RangeTestSpec():
                     yield from _timed(range_test(spec, recipe, pace=pace))
+                case TrainingSpec(schedule=Auto() as schedule):
+                    yield from _timed(automatic(spec, schedule, recipe, pace=pace))
                 case TrainingSpec():
                     yield from _timed(training(spec, recipe, pace=pace))
 
@@ -54,12 +58,13 @@ def _prepared(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir
 
 def _timed(events: Iterator[Event]) -> Iterator[Event]:
     """Put into the result how long the events took to make, without what their taker does."""
-    seconds, since = 0.0, perf_counter()
+    seconds, since, planned = 0.0, perf_counter(), False
     for event in events:
         seconds += perf_counter() - since
         match event:
             case Plan():
-                seconds = 0.0
+                seconds = seconds if planned else 0.0
+                planned = True
                 yield event
             case Finished():
                 yield replace(event, result={**event.result, "seconds": seconds})

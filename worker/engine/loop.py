@@ -1,6 +1,7 @@
 """The training loop: one update after another, handed over in blocks of recorded numbers."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -10,19 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from schedules.values import F64
-from spec.jobs import Measure
 from worker.engine.events import Block, Columns
-from worker.engine.optimizers import set_momentum
+from worker.engine.optimizers import set_lr, set_momentum
+from worker.engine.probe import probe_loss
 from worker.engine.recipe import Learner, Recipe
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The learning rate of each of a run's iterations, and the momentum where it is cycled."""
+    """The learning rate of each of a run's iterations, and the momentum where it is cycled.
+
+    They are asked for anew after each block that ends at a stop. With `adapt`, which is given the
+    rate of the schedule once the gradients are there, it writes the rate of that very update into
+    the optimizer and returns it as a number on the device.
+    """
 
     iterations: int
     lr_at: Callable[[F64], F64]
     momentum_at: Callable[[F64], F64 | None]
+    adapt: Callable[[float], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,61 +45,84 @@ class Pace:
 
 
 def updates(
-    learner: Learner, recipe: Recipe, rates: Rates, *, pace: Pace, every: int | None = None
+    learner: Learner,
+    recipe: Recipe,
+    rates: Rates,
+    *,
+    pace: Pace,
+    every: int | None = None,
+    stops: Sequence[int] = (),
+    start: int = 0,
 ) -> Iterator[Block]:
-    """Train, and yield blocks, one of which ends at each multiple of `every`.
+    """Train, and yield blocks, one of which ends at each multiple of `every` and each of `stops`.
 
     Row i holds the loss of batch i *before* the update with lr i. An iteration never waits for
-    the device; only handing over a block does. Between blocks the model may be evaluated.
+    the device; only handing over a block does. Between blocks the model may be evaluated. A
+    learner that has made `start` updates goes on with the next.
     """
-    model, optimizer = learner.model, learner.optimizer
-    group = optimizer.param_groups[0]
+    model, optimizer, adapt = learner.model, learner.optimizer, rates.adapt
     inputs, labels = recipe.dataset.train.inputs, recipe.dataset.train.labels
-    batch_size, per_epoch = recipe.batch_size, recipe.iterations_per_epoch
-    buffers = Buffers(recipe.record, pace.points, labels.device)
+    buffers = Buffers(recipe, pace.points, adapted=adapt is not None)
+    probed = "probe_loss" in recipe.record
     model.train()
-    start, seconds, since = 0, pace.first, perf_counter()
+    seconds, since = pace.first, perf_counter()
 
-    for i in range(rates.iterations):
-        row = i % pace.points
-        if row == 0:
-            t = np.arange(i, min(i + pace.points, rates.iterations), dtype=np.float64)
-            lr, momentum = rates.lr_at(t), rates.momentum_at(t)
-        if i % per_epoch == 0:
-            order = torch.randperm(len(labels), generator=learner.order)
-            batches = order[: per_epoch * batch_size].view(per_epoch, batch_size).to(labels.device)
-
-        group["lr"] = float(lr[row])
-        if momentum is not None:
-            set_momentum(group, float(momentum[row]))
-
-        batch = batches[i % per_epoch]
-        targets = labels.index_select(0, batch)
-        with recipe.numerics.autocast():
-            scores = model(inputs.index_select(0, batch))
-        loss = functional.cross_entropy(scores.float(), targets)
-        torch.autograd.backward(loss)
-        buffers.write(row, loss, scores, targets, model)
-        optimizer.step()
-        optimizer.zero_grad()
-
-        done = i + 1
-        due = every is not None and done % every == 0
-        if due or row + 1 == len(lr) or perf_counter() - since >= seconds:
-            rows = slice(start % pace.points, row + 1)
-            columns = buffers.read(rows)
-            columns["lr"] = lr[rows]
+    while start < rates.iterations:
+        stop = _stop(start, min(start + pace.points, rates.iterations), every, stops)
+        t = np.arange(start, stop, dtype=np.float64)
+        lr, momentum = rates.lr_at(t), rates.momentum_at(t)
+        taken = 0
+        for row in range(stop - start):
+            if adapt is None:
+                set_lr(optimizer, float(lr[row]))
             if momentum is not None:
-                columns["momentum"] = momentum[rows]
-            yield Block("train", 0, start, columns)
-            start, seconds, since = done, min(2 * seconds, pace.longest), perf_counter()
+                set_momentum(optimizer, float(momentum[row]))
+
+            batch = learner.batches.next()
+            targets = labels.index_select(0, batch)
+            with recipe.numerics.autocast():
+                scores = model(inputs.index_select(0, batch))
+            loss = functional.cross_entropy(scores.float(), targets)
+            torch.autograd.backward(loss)
+            buffers.write(row, loss, scores, targets, model)
+            if adapt is not None:
+                buffers.write_lr(row, adapt(float(lr[row])))
+            optimizer.step()
+            optimizer.zero_grad()
+            if probed:
+                buffers.write_probe(row, model)
+
+            if start + row + 1 == stop or perf_counter() - since >= seconds:
+                rows = slice(taken, row + 1)
+                columns = buffers.read(rows)
+                columns.setdefault("lr", lr[rows])
+                if momentum is not None:
+                    columns["momentum"] = momentum[rows]
+                yield Block("train", 0, start + taken, columns)
+                taken, seconds, since = row + 1, min(2 * seconds, pace.longest), perf_counter()
+        start = stop
+
+
+def _stop(done: int, limit: int, every: int | None, stops: Sequence[int]) -> int:
+    """The first of the limit and the stops after `done` updates; `stops` are sorted."""
+    following = bisect_right(stops, done)
+    ends = [limit, *stops[following : following + 1]]
+    if every is not None:
+        ends.append((done // every + 1) * every)
+    return min(ends)
 
 
 class Buffers:
     """What is recorded of each iteration, kept on the device until a block takes it."""
 
-    def __init__(self, record: tuple[Measure, ...], points: int, device: torch.device) -> None:
-        self._columns = {name: torch.empty(points, device=device) for name in ("loss", *record)}
+    def __init__(self, recipe: Recipe, points: int, *, adapted: bool) -> None:
+        device = recipe.dataset.train.labels.device
+        self._recipe = recipe
+        self._columns = {
+            name: torch.empty(points, device=device) for name in ("loss", *recipe.record)
+        }
+        if adapted:
+            self._columns["lr"] = torch.empty(points, dtype=torch.float64, device=device)
 
     def write(
         self, row: int, loss: Tensor, scores: Tensor, targets: Tensor, model: nn.Module
@@ -109,6 +139,16 @@ class Buffers:
                     column[row] = nn.utils.get_total_norm(
                         each for each in gradients if each is not None
                     )
+
+    def write_lr(self, row: int, lr: Tensor) -> None:
+        """Record a rate that only the device knows."""
+        self._columns["lr"][row] = lr
+
+    def write_probe(self, row: int, model: nn.Module) -> None:
+        """Record the loss of the probe batch once the model has been updated."""
+        probe = self._recipe.probe
+        loss = probe_loss(model, probe.inputs, probe.labels, self._recipe.numerics)
+        self._columns["probe_loss"][row] = loss
 
     def read(self, rows: slice) -> Columns:
         """Copies of the recorded rows; this waits for the device."""

@@ -1,5 +1,6 @@
-"""The built-in optimizers, and how a schedule's momentum reaches each."""
+"""The built-in optimizers, and how a schedule's rate and momentum reach each."""
 
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -7,15 +8,36 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from spec.components import AdamParams, AdamwParams, ComponentParams, RmspropParams, SgdParams
+from spec.components import (
+    AdamParams,
+    AdamwParams,
+    AdamwScheduleFreeParams,
+    ComponentParams,
+    ProdigyParams,
+    RmspropParams,
+    SgdParams,
+    SgdScheduleFreeParams,
+)
 
 # SGD and RMSprop stop updating the velocity while momentum is exactly 0, as it may be at the peak
 # of a cycle, and go on later from a stale one. This is 0 in single precision, and yet not False.
 ZERO = sys.float_info.min
 
 
-def build(params: ComponentParams, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer with its own momentum; its learning rate is for the loop to set."""
+def build(
+    params: ComponentParams, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+) -> torch.optim.Optimizer:
+    """The optimizer with its own momentum; its learning rate is for the loop to set.
+
+    `parameters`, or groups of them, each with the `factor` of its learning rate.
+    """
+    optimizer = _built(params, parameters)
+    for group in optimizer.param_groups:
+        group.setdefault("factor", 1.0)
+    return optimizer
+
+
+def _built(params: ComponentParams, parameters: Iterable[Any]) -> torch.optim.Optimizer:
     match params:
         case SgdParams():
             return torch.optim.SGD(parameters, lr=0.0, fused=True, **params.model_dump())
@@ -25,15 +47,50 @@ def build(params: ComponentParams, parameters: Iterable[nn.Parameter]) -> torch.
             return torch.optim.Adam(parameters, lr=0.0, fused=True, **params.model_dump())
         case RmspropParams():
             return torch.optim.RMSprop(parameters, lr=0.0, **params.model_dump())
+        case SgdScheduleFreeParams() | AdamwScheduleFreeParams():
+            return _schedule_free(params, parameters)
+        case ProdigyParams():
+            return _prodigy(params, parameters)
     raise TypeError(f"no optimizer is built from {type(params).__name__}")
 
 
-def set_momentum(group: dict[str, Any], momentum: float) -> None:
-    """Write a cycled momentum into a parameter group; in the Adam family it is beta1."""
-    if "betas" in group:
-        group["betas"] = (momentum, group["betas"][1])
-    else:
-        group["momentum"] = momentum or ZERO
+def _schedule_free(
+    params: SgdScheduleFreeParams | AdamwScheduleFreeParams, parameters: Iterable[Any]
+) -> torch.optim.Optimizer:
+    import schedulefree  # noqa: PLC0415 - only these optimizers need it
+
+    sgd = isinstance(params, SgdScheduleFreeParams)
+    kind = schedulefree.SGDScheduleFree if sgd else schedulefree.AdamWScheduleFree
+    optimizer: torch.optim.Optimizer = kind(parameters, lr=0.0, **params.model_dump())
+    optimizer.train()  # type: ignore[attr-defined]  # torch's own optimizers have no modes
+    return optimizer
+
+
+def _prodigy(params: ProdigyParams, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    from prodigyopt import Prodigy  # noqa: PLC0415 - only this optimizer needs it
+
+    values = params.model_dump()
+    values["growth_rate"] = params.growth_rate or math.inf
+    decay = values.pop("weight_decay")  # given at once, it would be announced on the console
+    optimizer: torch.optim.Optimizer = Prodigy(parameters, lr=1.0, **values)
+    for group in optimizer.param_groups:
+        group["weight_decay"] = decay
+    return optimizer
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Write the schedule's rate into every parameter group, times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["factor"]
+
+
+def set_momentum(optimizer: torch.optim.Optimizer, momentum: float) -> None:
+    """Write a cycled momentum into every parameter group; in the Adam family it is beta1."""
+    for group in optimizer.param_groups:
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        else:
+            group["momentum"] = momentum or ZERO
 
 
 def state_copies(params: ComponentParams) -> int:
@@ -45,9 +102,15 @@ def state_copies(params: ComponentParams) -> int:
             return 1 + params.centered + (params.momentum > 0)
         case SgdParams():
             return int(params.momentum > 0)
+        case SgdScheduleFreeParams():
+            return 1
+        case AdamwScheduleFreeParams():
+            return 2
+        case ProdigyParams():
+            return 3 + (params.betas[0] > 0)
     raise TypeError(f"no optimizer is built from {type(params).__name__}")
 
 
 def family(params: ComponentParams) -> Literal["sgd", "adam"]:
     """Which rule of thumb turns a range test of this optimizer into a suggestion."""
-    return "sgd" if isinstance(params, SgdParams) else "adam"
+    return "sgd" if isinstance(params, SgdParams | SgdScheduleFreeParams) else "adam"

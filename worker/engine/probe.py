@@ -22,17 +22,26 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     draws random numbers, is off.
     """
     norms = [each for each in model.modules() if isinstance(each, BATCH_NORM)]
-    dropouts = [each for each in model.modules() if isinstance(each, Dropout)]
     tracked = [each.track_running_stats for each in norms]
     try:
         for norm in norms:
             norm.track_running_stats = False
+        with without_dropout(model):
+            yield
+    finally:
+        for norm, was in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Let every input through, and leave the stream that the masks are drawn from."""
+    dropouts = [each for each in model.modules() if isinstance(each, Dropout)]
+    try:
         for dropout in dropouts:
             dropout.training = False
         yield
     finally:
-        for norm, was in zip(norms, tracked, strict=True):
-            norm.track_running_stats = was
         for dropout in dropouts:
             dropout.training = model.training
 

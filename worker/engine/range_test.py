@@ -1,47 +1,107 @@
 """A range test from plan to result: repeats up the ramp, each until it diverges, then analysis."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from pydantic import ValidationError
 
-from schedules.analysis import analyse, divergence
+from schedules.analysis import Analysis, Status, analyse
 from schedules.ramp import Ramp
-from schedules.values import as_iterations
-from spec.jobs import RangeTestSpec
+from schedules.values import F64
+from spec.jobs import InIterations, RangeTestSpec
+from worker.engine.checks import Checks
 from worker.engine.errors import invalid
 from worker.engine.events import Event, Finished, Plan
-from worker.engine.loop import Pace, Rates, updates
+from worker.engine.loop import Pace
 from worker.engine.optimizers import family
 from worker.engine.recipe import Recipe, start
+from worker.engine.repeat import Repeat
+
+EVALUATIONS = 100
+"""Up the ramp where the validation loss is read, unless the spec says how often."""
 
 
 def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
-    """Train a fresh model up the ramp `repeats` times, each from a seed of its own."""
+    """Train a fresh model up the ramp `repeats` times, each from a seed of its own.
+
+    A repeat that comes to the end of the ramp without an edge goes on at once, up a longer one,
+    which the repeats after it have from their start; the plan is then sent again.
+    """
     ramp = _resolved(spec.range, recipe.iterations_per_epoch)
-    planned = as_iterations(ramp.iterations)
-    yield Plan(spec.repeats * planned, recipe.iterations_per_epoch, None, recipe.numerics.notes())
-
-    rates = Rates(planned, ramp.lr_at, lambda _: None)
-    curves = []
-    for repeat, seeds in enumerate(np.random.SeedSequence(spec.seed).spawn(spec.repeats)):
-        losses = np.empty(0, np.float32)
-        for block in updates(start(recipe, seeds), recipe, rates, pace=pace):
-            losses = np.concatenate([losses, block.columns["loss"]])
-            stop = divergence(losses, planned=planned)
-            losses = losses[:stop]
-            yield replace(block, repeat=repeat).until(len(losses))
-            if stop is not None:
-                break
-        curves.append(losses)
-
-    analysis = analyse(
-        ramp.lr_at(np.arange(planned, dtype=np.float64)),
-        curves,
-        family=family(recipe.optimizer),
+    if spec.loss == "probe" and "probe_loss" not in recipe.record:
+        recipe = replace(recipe, record=(*recipe.record, "probe_loss"))
+    rates, extended = ramp.rates(), 0
+    every = _interval(spec, rates.size, recipe.iterations_per_epoch)
+    checks = Checks(spec.checks, recipe, seed=spec.seed) if spec.checks else None
+    plan = Plan(
+        spec.repeats * rates.size, recipe.iterations_per_epoch, None, recipe.numerics.notes()
     )
-    yield Finished({**analysis.result(), "iterations": sum(map(len, curves))})
+    yield plan
+
+    repeats: list[Repeat] = []
+    for index, seeds in enumerate(np.random.SeedSequence(spec.seed).spawn(spec.repeats)):
+        learner, repeat = start(recipe, seeds), Repeat(index, recipe, every)
+        repeats.append(repeat)
+        checking = None if index else checks
+        yield from repeat.climb(learner, rates, pace=pace, checks=checking)
+        while extended < spec.extensions and _is_open(repeat, rates, spec):
+            longer = ramp.rates(extended=extended + 1)
+            if longer.size == rates.size:  # no rate may be higher
+                break
+            more = (spec.repeats - index) * (longer.size - rates.size)
+            rates, extended = longer, extended + 1
+            plan = replace(plan, iterations=plan.iterations + more)
+            yield plan
+            yield from repeat.climb(learner, rates, pace=pace, checks=checking)
+        del learner  # two of them need not fit
+
+    analysis = _read(repeats, rates, spec, recipe)
+    edge = analysis.landmarks.lr_edge
+    yield Finished(
+        {
+            **analysis.result(),
+            "agreement": checks.agreement(edge) if checks else None,
+            "checks": checks.result() if checks else None,
+            "range": {
+                "start": float(rates[0]),
+                "end": float(rates[-1]),
+                "iterations": rates.size,
+                "extended": extended,
+            },
+            "iterations": sum(repeat.done for repeat in repeats),
+        }
+    )
+
+
+def _is_open(repeat: Repeat, rates: F64, spec: RangeTestSpec) -> bool:
+    """Whether the curve of this repeat alone has fallen, and has no edge up to where it is."""
+    if repeat.diverged:
+        return False
+    return _read([repeat], rates, spec, repeat.recipe).status is Status.NO_EDGE_IN_RANGE
+
+
+def _read(repeats: Sequence[Repeat], rates: F64, spec: RangeTestSpec, recipe: Recipe) -> Analysis:
+    """The analysis of the loss that the spec names, at the rates of when it was measured."""
+    every = repeats[0].every
+    if spec.loss == "validation" and every is not None:
+        rates = rates[every - 1 :: every]
+    accuracies = [repeat.accuracy(spec.loss) for repeat in repeats]
+    return analyse(
+        rates,
+        [repeat.loss(spec.loss) for repeat in repeats],
+        family=family(recipe.optimizer),
+        loss=spec.loss,
+        accuracies=[each for each in accuracies if each is not None],
+        diverged=[repeat.diverged for repeat in repeats],
+    )
+
+
+def _interval(spec: RangeTestSpec, planned: int, per_epoch: int) -> int | None:
+    if spec.evaluate is None:
+        return max(1, planned // EVALUATIONS) if spec.loss == "validation" else None
+    every = spec.evaluate.every
+    return every.iterations if isinstance(every, InIterations) else every.iterations(per_epoch)
 
 
 def _resolved(ramp: Ramp, per_epoch: int) -> Ramp:

@@ -9,14 +9,18 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from schedules import Auto, Hypergradient
 from spec.components import DATASETS, MODELS, OPTIMIZERS, ComponentParams
-from spec.jobs import Measure, RangeTestSpec, TrainingSpec
+from spec.conflicts import conflicts
+from spec.jobs import LrGroups, Measure, RangeTestSpec, TrainingSpec
 from spec.states import Reason
 from spec.values import Component
 from worker.engine import data, memory, models, optimizers
+from worker.engine.batches import Batches
 from worker.engine.device import Numerics
 from worker.engine.errors import EngineError, invalid
-from worker.engine.splits import Dataset
+from worker.engine.groups import groups
+from worker.engine.splits import Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Recipe:
 
     model: ComponentParams
     optimizer: ComponentParams
+    lr_groups: LrGroups | None
     dataset: Dataset
     batch_size: int
     record: tuple[Measure, ...]
@@ -35,6 +40,12 @@ class Recipe:
         """Whole batches in the training split; what is left over sits out, a new part each time."""
         return len(self.dataset.train) // self.batch_size
 
+    @property
+    def probe(self) -> Split:
+        """The batch that is the same at every iteration: the first of the training split."""
+        train = self.dataset.train
+        return Split(train.inputs[: self.batch_size], train.labels[: self.batch_size])
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -42,11 +53,13 @@ class Learner:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    order: torch.Generator
+    batches: Batches
 
 
 def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
     """Check the spec's components, load its data and see that it fits, or raise EngineError."""
+    for conflict in conflicts(spec):
+        raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
     model = _params(MODELS, "model", spec.model)
     optimizer = _params(OPTIMIZERS, "optimizer", spec.optimizer)
     dataset = data.load(_params(DATASETS, "data", spec.data), device=device, data_dir=data_dir)
@@ -59,7 +72,10 @@ def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: 
         )
     with torch.device("meta"):  # sizes without memory: neither step below allocates any
         blueprint = models.build(model, dataset.shape, dataset.classes)
-        needed = memory.weights(blueprint) * (2 + optimizers.state_copies(optimizer))
+        if spec.lr_groups is not None:
+            groups(blueprint, spec.lr_groups)  # only to see that every pattern names something
+        copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
+        needed = copies * memory.weights(blueprint)
         memory.require(needed, f"model {spec.model.name} with its optimizer", device)
         needed += memory.activations(blueprint, torch.empty(spec.batch_size, *dataset.shape))
         memory.require(needed, f"model {spec.model.name} at batch size {spec.batch_size}", device)
@@ -67,7 +83,15 @@ def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: 
         layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
     )
     numerics = Numerics.choose(device, spec.precision, products=spec.batch_size * largest)
-    return Recipe(model, optimizer, dataset, spec.batch_size, spec.record, numerics)
+    return Recipe(model, optimizer, spec.lr_groups, dataset, spec.batch_size, spec.record, numerics)
+
+
+def _kept_gradients(spec: RangeTestSpec | TrainingSpec) -> int:
+    """Gradients in memory besides the one at hand: what a learned rate takes."""
+    if isinstance(spec, RangeTestSpec):
+        return 0
+    schedule = spec.schedule.schedule if isinstance(spec.schedule, Auto) else spec.schedule
+    return 2 if isinstance(schedule, Hypergradient) else 0
 
 
 def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
@@ -82,8 +106,11 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     for layer in model.modules():
         if isinstance(layer, models.Dropout):
             layer.generator = masks
-    optimizer = optimizers.build(recipe.optimizer, model.parameters())
-    return Learner(model, optimizer, torch.Generator().manual_seed(order))
+    parameters = groups(model, recipe.lr_groups) if recipe.lr_groups else model.parameters()
+    optimizer = optimizers.build(recipe.optimizer, parameters)
+    shuffle = torch.Generator().manual_seed(order)
+    batches = Batches(len(recipe.dataset.train), recipe.batch_size, shuffle, device)
+    return Learner(model, optimizer, batches)
 
 
 def _params(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from spec.jobs import JOB_SPEC
-from worker.engine import Block, Event, Finished, Pace, Plan, run
+from worker.engine import Block, Event, Finished, Pace, Plan, Snapshot, run
 from worker.engine.job import DEFAULT_PACE
 
 CPU = torch.device("cpu")
@@ -39,14 +39,20 @@ RANGE_TEST = JOB | {
 class Recorded:
     """What a job handed over."""
 
-    plan: Plan
+    plans: list[Plan]
     blocks: list[Block]
+    snapshots: list[Snapshot]
     result: dict[str, JsonValue]
+
+    @property
+    def plan(self) -> Plan:
+        """What it came to in the end."""
+        return self.plans[-1]
 
     def column(self, name: str, *, repeat: int = 0) -> NDArray[np.generic]:
         """A whole series; its blocks must follow each other without a gap."""
         rows = [block for block in self.blocks if block.repeat == repeat and name in block.columns]
-        if rows and rows[0].series == "train":
+        if rows and rows[0].series != "validation":
             ends = [block.start + len(block) for block in rows]
             assert [block.start for block in rows] == [0, *ends[:-1]]
         return np.concatenate([block.columns[name] for block in rows])
@@ -54,14 +60,6 @@ class Recorded:
 
 Start = Callable[..., Iterator[Event]]
 Record = Callable[..., Recorded]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -94,7 +92,12 @@ def range_test(start: Start) -> Record:
 
 
 def _recorded(events: Iterator[Event]) -> Recorded:
-    plan, *blocks, finished = events
-    assert isinstance(plan, Plan)
+    first, *others, finished = events
+    assert isinstance(first, Plan)
     assert isinstance(finished, Finished)
-    return Recorded(plan, blocks, finished.result)
+    return Recorded(
+        [first, *(each for each in others if isinstance(each, Plan))],
+        [each for each in others if isinstance(each, Block)],
+        [each for each in others if isinstance(each, Snapshot)],
+        finished.result,
+    )

@@ -11,8 +11,14 @@ from tests.worker.engine.conftest import RANGE_TEST, TRAINING, Record, Start
 from worker.engine import EngineError, Finished, Pace, job, memory
 from worker.engine.data import load
 
+AUTO = TRAINING | {
+    "schedule": {"policy": "auto", "range": {"start": 1e-4, "end": 100.0, "iterations": 100}}
+}
 
-@pytest.mark.parametrize("spec", [TRAINING, RANGE_TEST], ids=["training", "range test"])
+
+@pytest.mark.parametrize(
+    "spec", [TRAINING, RANGE_TEST, AUTO], ids=["training", "range test", "auto"]
+)
 def test_the_seconds_are_the_engines_own(
     start: Start, monkeypatch: pytest.MonkeyPatch, spec: dict[str, object]
 ) -> None:

@@ -45,6 +45,17 @@ def test_the_estimate_counts_weights_and_what_the_backward_pass_needs() -> None:
     assert kept == 4 * 5 * (64 + 32 + 10)
 
 
+def test_a_learned_rate_is_counted_with_the_gradients_it_keeps(
+    train: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "require", lambda needed, *_: asked.append(needed))
+    train()
+    train(schedule={"policy": "hypergradient"})
+    numbers = 64 * 32 + 32 + 32 * 10 + 10
+    assert asked[2] - asked[0] == asked[3] - asked[1] == 2 * 4 * numbers
+
+
 def test_the_machine_has_something_free() -> None:
     assert 0 < available(torch.device("cpu")) < 1 << 50
 

@@ -1,0 +1,77 @@
+"""Parts of a spec that are each fine and do not go together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schedules import Auto, Hypergradient, Piecewise, Plateau, Schedule
+from spec.components import (
+    AdamParams,
+    AdamwParams,
+    AdamwScheduleFreeParams,
+    ProdigyParams,
+    SgdParams,
+    SgdScheduleFreeParams,
+)
+from spec.jobs import LrGroups, RangeTestSpec, TrainingSpec
+
+LEARNS_ITS_RATE = tuple(each.component for each in (SgdParams, AdamParams, AdamwParams))
+OWN_MOMENTUM = tuple(
+    each.component for each in (SgdScheduleFreeParams, AdamwScheduleFreeParams, ProdigyParams)
+)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What is wrong, and the JSON pointer to the part that should change."""
+
+    pointer: str
+    detail: str
+
+
+def conflicts(spec: RangeTestSpec | TrainingSpec) -> list[Conflict]:
+    """Every conflict of the spec."""
+    return [*_of_groups(spec), *(_of_schedule(spec) if isinstance(spec, TrainingSpec) else ())]
+
+
+def _of_groups(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
+    if spec.lr_groups is None or spec.optimizer.name != ProdigyParams.component:
+        return
+    if _graded(spec.lr_groups):
+        yield Conflict(
+            "/lr_groups", "prodigy has one learning rate: it takes no factors but 0 and 1"
+        )
+
+
+def _graded(groups: LrGroups) -> bool:
+    return groups.layer_decay != 1 or not set(groups.multipliers.values()) <= {0, 1}
+
+
+def _of_schedule(spec: TrainingSpec) -> Iterator[Conflict]:
+    name, known = spec.optimizer.name, ", ".join(LEARNS_ITS_RATE)
+    for pointer, schedule in _within("/schedule", spec.schedule):
+        if isinstance(schedule, Hypergradient) and name not in LEARNS_ITS_RATE:
+            yield Conflict(
+                "/optimizer/name",
+                f"policy 'hypergradient' has a rule for each of {known}, none for {name}",
+            )
+        watched = schedule.metric if isinstance(schedule, Plateau) else "train_loss"
+        if watched != "train_loss" and spec.evaluate is None:
+            yield Conflict(
+                "/evaluate", f"is needed: policy 'plateau' looks at {watched} at each evaluation"
+            )
+        if name in OWN_MOMENTUM and getattr(schedule, "max_momentum", None) is not None:
+            yield Conflict(
+                f"{pointer}/max_momentum",
+                f"{name} does not take a momentum that changes; set both momenta to null",
+            )
+
+
+def _within(pointer: str, schedule: Schedule) -> Iterator[tuple[str, Schedule]]:
+    """The schedule and those inside it."""
+    yield pointer, schedule
+    match schedule:
+        case Auto():
+            yield from _within(f"{pointer}/schedule", schedule.schedule)
+        case Piecewise():
+            for i, piece in enumerate(schedule.pieces):
+                yield from _within(f"{pointer}/pieces/{i}/schedule", piece.schedule)

@@ -1,0 +1,74 @@
+"""Limits of stability follow from the curvature, the optimizer and the factors of rates."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spec.components import AdamParams, AdamwParams, ComponentParams, RmspropParams, SgdParams
+from worker.engine import optimizers
+from worker.engine.batches import Batches
+from worker.engine.recipe import Learner
+from worker.engine.splits import Split
+from worker.engine.stability import stability_limit
+
+INPUTS = torch.tensor([[2.0, 1.0], [0.5, -1.0], [1.0, 3.0], [-2.0, 0.3]])
+BATCH = Split(INPUTS, torch.tensor([0, 1, 1, 0]))
+
+
+def learner(optimizer: ComponentParams, *, factor: float = 1.0) -> Learner:
+    """Logistic regression, of which the curvature at zero is known."""
+    model = nn.Linear(2, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    made = optimizers.build(optimizer, [{"params": [model.weight], "factor": factor}])
+    return Learner(model, made, Batches(4, 4, torch.Generator(), torch.device("cpu")))
+
+
+def curvature() -> float:
+    """Of `mean(log(1 + exp(..)))` at zero weights: p(1-p) = 1/4, twice for two rows of weights."""
+    x = INPUTS.numpy().astype(np.float64)
+    return float(0.5 * np.linalg.eigvalsh(x.T @ x / 4).max())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numerator"),
+    [
+        (SgdParams(), 2),
+        (SgdParams(momentum=0.9), 3.8),
+        (SgdParams(momentum=0.9, nesterov=True), 3.8 / 2.8),
+    ],
+)
+def test_plain_heavy_ball_and_nesterov(optimizer: ComponentParams, numerator: float) -> None:
+    found = stability_limit(learner(optimizer), optimizer, BATCH, seed=0)
+    assert found == pytest.approx(numerator / curvature(), rel=0.01)
+
+
+def test_a_factor_of_the_rate_counts() -> None:
+    optimizer = SgdParams()
+    found = stability_limit(learner(optimizer, factor=0.1), optimizer, BATCH, seed=0)
+    assert found == pytest.approx(20 / curvature(), rel=0.01)
+
+
+@pytest.mark.parametrize("optimizer", [AdamParams(eps=1e-3), AdamwParams(eps=1e-3, amsgrad=True)])
+def test_adam_preconditions(optimizer: AdamParams) -> None:
+    one = learner(optimizer)
+    assert stability_limit(one, optimizer, BATCH, seed=0) is None  # it has no averages yet
+    for square in (0.25, 0.25):
+        assert isinstance(one.model, nn.Linear)
+        one.model.weight.grad = torch.full_like(one.model.weight, square**0.5)
+        one.optimizer.step()  # the rate is 0
+    found = stability_limit(one, optimizer, BATCH, seed=0)
+    assert found == pytest.approx(38 * (0.5 + 1e-3) / curvature(), rel=0.02)
+
+
+def test_some_optimizers_have_no_known_limit() -> None:
+    assert stability_limit(learner(RmspropParams()), RmspropParams(), BATCH, seed=0) is None
+
+
+def test_a_loss_that_is_not_finite_has_no_limit_that_could_be_told() -> None:
+    broken = Split(INPUTS * math.inf, BATCH.labels)
+    found = stability_limit(learner(SgdParams()), SgdParams(), broken, seed=0)
+    assert found is not None
+    assert math.isnan(found)

@@ -1,0 +1,83 @@
+"""A range test and the training that takes its rates from it, as one job."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from pydantic import JsonValue, ValidationError
+
+from schedules import Auto
+from schedules.schedule import Suggested
+from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.states import Reason
+from worker.engine.course import course
+from worker.engine.errors import EngineError, invalid
+from worker.engine.events import Block, Event, Finished, Plan
+from worker.engine.loop import Pace
+from worker.engine.range_test import range_test
+from worker.engine.recipe import Recipe
+from worker.engine.train import training
+
+SHARED = ("model", "data", "batch_size", "optimizer", "lr_groups", "record", "seed", "precision")
+"""What the range test has from the training."""
+
+
+def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
+    """Run the range test, then train under the schedule inside with what it suggests.
+
+    Raises:
+        EngineError: INVALID, the range test suggests nothing, or no schedule of this policy.
+    """
+    # planned without its rates first: a training that cannot be should not wait for a range test
+    inner = spec.model_copy(update={"schedule": schedule.schedule})
+    planned = course(inner, recipe.iterations_per_epoch)
+    resolved = schedule.model_copy(update={"schedule": planned.schedule})
+    tested, found = 0, dict[str, JsonValue]()
+    for event in range_test(_range_test(spec, schedule), recipe, pace=pace):
+        match event:
+            case Plan():
+                yield replace(
+                    event,
+                    iterations=event.iterations + planned.iterations,
+                    schedule=resolved,
+                    warnings=tuple(resolved.warnings(planned.iterations)),
+                )
+            case Block():
+                tested += len(event)
+                columns = {f"range_{name}": column for name, column in event.columns.items()}
+                yield replace(event, series="range_test", columns=columns)
+            case Finished():
+                found = event.result
+            case _:
+                yield event
+
+    concrete = inner.model_copy(update={"schedule": _following(schedule, found)})
+    for event in training(concrete, recipe, pace=pace):
+        match event:
+            case Plan():
+                yield replace(event, iterations=tested + event.iterations)
+            case Finished():
+                yield Finished({**event.result, "range_test": found})
+            case _:
+                yield event
+
+
+def _range_test(spec: TrainingSpec, schedule: Auto) -> RangeTestSpec:
+    shared = {name: getattr(spec, name) for name in SHARED}
+    return RangeTestSpec(
+        kind="range_test", range=schedule.range, repeats=schedule.repeats, **shared
+    )
+
+
+def _following(schedule: Auto, found: dict[str, JsonValue]) -> object:
+    if found["suggestion"] is None:
+        raise EngineError(
+            Reason.INVALID,
+            f"/schedule: the range test ended with status '{found['status']}' and suggests no"
+            " learning rate; look at its series range_loss, change /schedule/range, or give the"
+            " schedule's rates as numbers",
+        )
+    try:
+        return schedule.following(cast("dict[Suggested, float]", found["suggestion"]))
+    except ValidationError as error:
+        raise invalid(error, "schedule", "schedule") from error

@@ -1,0 +1,156 @@
+"""Second opinions on the edge of a range test, taken in passing: they leave the test as it is.
+
+Up the ramp of one repeat each check says, again and again, which rate it allows the model as it is
+there. Its bound is the rate at which the ramp leaves that behind.
+"""
+
+import math
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+from pydantic import JsonValue
+
+from schedules.analysis import Agreement, agreement
+from schedules.analysis.smoothing import median_filter
+from schedules.values import F64
+from spec.jobs import Check
+from worker.engine.evaluate import number
+from worker.engine.line_search import longest_update
+from worker.engine.recipe import Learner, Recipe
+from worker.engine.splits import Split
+from worker.engine.stability import stability_limit
+
+BEGIN = 0.03
+"""Share of the ramp before the first measurement: an optimizer needs it for its averages."""
+
+SHORTEST_STEP = 10**0.2
+"""From one measured rate to the next, where the ramp is close to what is allowed, or beyond."""
+
+LONGEST_STEP = 100.0
+"""The same where it is far away."""
+
+BATCHES = 4
+"""Of the line search, which takes their median: the first ones of the training split."""
+
+MARGIN: dict[Check, float] = {"curvature": 2.0, "line_search": 1.0}
+"""How far beyond what is allowed the ramp must be.
+
+Up to twice the limit of stability, training leaps to where the loss is less curved, and goes on
+from there (Lewkowycz et al., arXiv 2003.02218).
+"""
+
+MEDIAN_OF: dict[Check, int] = {"curvature": 3, "line_search": 1}
+"""How many measurements in a row count as one: the curvature leaps up now and then."""
+
+
+@dataclass
+class Measured:
+    """What one check has allowed so far, at which rates of the ramp."""
+
+    check: Check
+    rates: list[float] = field(default_factory=list)
+    allowed: list[float] = field(default_factory=list)
+
+    def bound(self) -> float | None:
+        """The rate at which the ramp goes beyond; None where it has not.
+
+        Between two measurements it is interpolated, in logarithms.
+        """
+        beyond = self._beyond()
+        if not (beyond > 0).any():
+            return None
+        i = int((beyond > 0).argmax())
+        if i == 0 or not np.isfinite(beyond[i - 1 : i + 1]).all():
+            return self.rates[i]
+        share = -beyond[i - 1] / (beyond[i] - beyond[i - 1])
+        return float(self.rates[i - 1] * (self.rates[i] / self.rates[i - 1]) ** share)
+
+    def known(self) -> bool:
+        """Whether further measurements would not change the bound."""
+        beyond = self._beyond()
+        return bool((beyond[: beyond.size - MEDIAN_OF[self.check] // 2] > 0).any())
+
+    def _beyond(self) -> F64:
+        """How far the ramp was beyond, in the logarithm, at each measurement."""
+        if not self.rates:
+            return np.empty(0)
+        with np.errstate(divide="ignore"):  # nothing at all may be allowed
+            far = np.log(self.rates) - np.log(self.allowed) - math.log(MARGIN[self.check])
+        return median_filter(far, MEDIAN_OF[self.check])
+
+    def result(self) -> dict[str, JsonValue]:
+        """As it stands in a job's result; `allowed` is None where there is no limit."""
+        return {"lr": self.bound(), "at": [*self.rates], "allowed": [*map(number, self.allowed)]}
+
+
+class Checks:
+    """The checks of one repeat, ever closer together as the ramp nears what they allow."""
+
+    def __init__(self, wanted: tuple[Check, ...], recipe: Recipe, *, seed: int) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._measured = [Measured(each) for each in dict.fromkeys(wanted)]
+        self._after: int | None = None
+        self._next_rate = 0.0
+
+    def due(self, rates: F64) -> int:
+        """Before which update of the ramp to measure next; its length where all is known."""
+        if all(each.known() for each in self._measured):
+            return rates.size
+        if self._after is None:
+            return max(1, round(BEGIN * rates.size))
+        return max(self._after + 1, int(np.searchsorted(rates, self._next_rate)))
+
+    def measure(self, learner: Learner, rates: F64, iteration: int) -> None:
+        """Ask every check whose bound is not known yet, before that update of the ramp."""
+        lr = float(rates[iteration])
+        nearest = math.inf
+        for each in self._measured:
+            if each.known():
+                continue
+            allowed = self._allowed(each, learner, lr)
+            if allowed is None or math.isnan(allowed):
+                continue
+            each.rates.append(lr)
+            each.allowed.append(allowed)
+            nearest = min(nearest, MARGIN[each.check] * allowed)
+        self._after = iteration
+        halfway = math.sqrt(nearest / lr)  # in log lr
+        self._next_rate = lr * min(max(SHORTEST_STEP, halfway), LONGEST_STEP)
+
+    def result(self) -> dict[str, JsonValue]:
+        """What each check found, by its name."""
+        return {each.check: each.result() for each in self._measured}
+
+    def agreement(self, edge: float | None) -> Agreement | None:
+        """How well the bounds and the edge agree."""
+        return agreement(edge, [self._counted(each, edge) for each in self._measured])
+
+    def _counted(self, measured: Measured, edge: float | None) -> float | None:
+        """The bound; where the ramp was never beyond, the last rate that shows so past the edge."""
+        bound = measured.bound()
+        if bound is not None or edge is None or not measured.rates:
+            return bound
+        return measured.rates[-1] if measured.rates[-1] > edge else None
+
+    def _allowed(self, measured: Measured, learner: Learner, lr: float) -> float | None:
+        recipe = self._recipe
+        if measured.check == "curvature":
+            return stability_limit(learner, recipe.optimizer, recipe.probe, seed=self._seed)
+        before = measured.allowed[-1] if measured.allowed else lr
+        guess = before / lr if 0 < before < math.inf else 1.0
+        return lr * median(
+            longest_update(
+                learner.model, learner.optimizer, batch.inputs, batch.labels, lr=lr, guess=guess
+            )
+            for batch in self._batches()
+        )
+
+    def _batches(self) -> list[Split]:
+        train, size = self._recipe.dataset.train, self._recipe.batch_size
+        whole = min(BATCHES, len(train) // size)
+        return [
+            Split(train.inputs[i * size : (i + 1) * size], train.labels[i * size : (i + 1) * size])
+            for i in range(whole)
+        ]

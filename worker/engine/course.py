@@ -1,0 +1,83 @@
+"""What a training comes to in iterations: its length, its evaluations, its snapshots."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from schedules import Schedule
+from schedules.values import MAX_ITERATIONS, Epochs
+from spec.jobs import InIterations, Snapshots, TrainingSpec
+from spec.states import Reason
+from worker.engine.errors import EngineError, invalid
+
+MAX_SNAPSHOTS = 1000
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training in iterations.
+
+    Attributes:
+        schedule: with every count in iterations; its rates may still be unknown.
+        iterations: how many updates there are.
+        every: after so many it is evaluated, None for only at its end.
+        snapshots: what is kept at `cycle_ends`.
+        cycle_ends: ascending; empty without snapshots.
+    """
+
+    schedule: Schedule
+    iterations: int
+    every: int | None
+    snapshots: Snapshots | None
+    cycle_ends: tuple[int, ...]
+
+
+def course(spec: TrainingSpec, per_epoch: int) -> Course:
+    """The training's course on data with so many iterations per epoch.
+
+    Raises:
+        EngineError: INVALID, it is too long, or has no or too many snapshots.
+    """
+    try:
+        schedule = spec.schedule.resolve(iterations_per_epoch=per_epoch)
+    except ValidationError as error:
+        raise invalid(error, "schedule") from error
+    iterations = spec.model_copy(update={"schedule": schedule}).iterations(
+        iterations_per_epoch=per_epoch
+    )
+    if iterations > MAX_ITERATIONS:
+        raise EngineError(
+            Reason.INVALID,
+            f"/length: {iterations} iterations are more than the limit of {MAX_ITERATIONS}",
+        )
+    snapshots = Snapshots() if spec.snapshots == "cycle_end" else spec.snapshots
+    ends = () if snapshots is None else _cycle_ends(schedule, iterations)
+    return Course(schedule, iterations, _interval(spec, per_epoch), snapshots, ends)
+
+
+def _interval(spec: TrainingSpec, per_epoch: int) -> int | None:
+    if spec.evaluate is None:
+        return None
+    match spec.evaluate.every:
+        case InIterations(iterations=n):
+            return n
+        case Epochs() as epochs:
+            return epochs.iterations(per_epoch)
+
+
+def _cycle_ends(schedule: Schedule, iterations: int) -> tuple[int, ...]:
+    cycles = schedule.whole_cycles(iterations)
+    if cycles == 0:
+        raise EngineError(
+            Reason.INVALID,
+            f"/snapshots: no cycle of the schedule ends within the {iterations} iterations;"
+            " make the training longer or the cycles shorter",
+        )
+    if cycles > MAX_SNAPSHOTS:
+        raise EngineError(
+            Reason.INVALID,
+            f"/snapshots: {cycles} cycles are more than the limit of {MAX_SNAPSHOTS} snapshots;"
+            " make the cycles longer",
+        )
+    ends = (schedule.cycle_end(n, iterations=iterations) for n in range(1, cycles + 1))
+    return tuple(end for end in ends if end is not None)

@@ -1,0 +1,95 @@
+"""How good a training is on the validation split: evaluations, snapshots and their ensemble."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from spec.jobs import Snapshots
+from worker.engine.averaging import averaged
+from worker.engine.curvature import largest_eigenvalue
+from worker.engine.evaluate import Evaluation, evaluate, log_probabilities, number
+from worker.engine.events import Block, Snapshot
+from worker.engine.recipe import Learner, Recipe
+
+
+class Validation:
+    """Measures a learner when it is told to, and remembers what the result needs."""
+
+    def __init__(
+        self, learner: Learner, recipe: Recipe, *, snapshots: Snapshots | None, seed: int
+    ) -> None:
+        self._learner = learner
+        self._recipe = recipe
+        self._wanted = snapshots
+        self._seed = seed
+        self._snapshots: list[JsonValue] = []
+        self._members = deque[Tensor](maxlen=snapshots.average_last if snapshots else 0)
+        self._best: Evaluation | None = None
+        self.last: Evaluation | None = None
+
+    def measure(self, iteration: int, *, snapshot: bool) -> Iterator[Block | Snapshot]:
+        """Evaluate the model, and copy it where a snapshot is due; training is not disturbed."""
+        model, split, numerics = (
+            self._learner.model,
+            self._recipe.dataset.validation,
+            self._recipe.numerics,
+        )
+        with averaged(self._learner, self._recipe):
+            self.last = evaluate(model, split, numerics, iteration)
+            if snapshot:
+                self._members.append(log_probabilities(model, split, numerics))
+                self._snapshots.append(
+                    {**self.last.result(), "curvature": self._curvature(), "file": None}
+                )
+                # .to() makes no copy of what is on the CPU already
+                weights = {
+                    name: each.detach().to("cpu", copy=True)
+                    for name, each in model.state_dict().items()
+                }
+        self._best = max(self._best or self.last, self.last, key=Evaluation.rank)
+        yield Block("validation", 0, iteration, self.last.columns())
+        if snapshot:
+            yield Snapshot(iteration, weights)
+
+    def result(self, *, diverged: bool) -> dict[str, JsonValue]:
+        """Its part of the job's result; a diverged training has no last evaluation."""
+        last = None if diverged else self.last
+        result: dict[str, JsonValue] = {
+            "val_loss": number(last.loss) if last else None,
+            "val_accuracy": last.accuracy if last else None,
+            "best": self._best.result() if self._best else None,
+        }
+        if self._wanted is not None:
+            result["snapshots"] = self._snapshots
+            result["ensemble"] = ensemble(
+                list(self._members), self._recipe.dataset.validation.labels
+            )
+        return result
+
+    def _curvature(self) -> float | None:
+        if self._wanted is None or not self._wanted.curvature:
+            return None
+        probe = self._recipe.probe
+        return number(
+            largest_eigenvalue(self._learner.model, probe.inputs, probe.labels, seed=self._seed)
+        )
+
+
+def ensemble(members: list[Tensor], labels: Tensor) -> dict[str, JsonValue] | None:
+    """How good the mean of the members' probabilities is, given their logarithms; None of none.
+
+    Each is of shape (examples, classes).
+    """
+    if not members:
+        return None
+    mean = torch.logsumexp(torch.stack(members), 0) - math.log(len(members))
+    truth = mean.gather(1, labels[:, None])
+    return {
+        "members": len(members),
+        "val_loss": number(-truth.double().mean().item()),
+        "val_accuracy": (mean.argmax(1) == labels).double().mean().item(),
+    }

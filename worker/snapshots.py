@@ -1,0 +1,32 @@
+"""Keeps the weights of snapshots as files, whole or not at all."""
+
+import io
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def save(folder: Path, iteration: int, weights: Mapping[str, Tensor]) -> Path:
+    """Write a state dict to `<iteration>.pt`, for `torch.load(..., weights_only=True)`.
+
+    Raises:
+        OSError: the disk is full, or may not be written to; nothing is left behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{iteration}.pt"
+    content = io.BytesIO()  # torch hides what goes wrong with a file
+    torch.save(dict(weights), content)
+    part = folder / f"{iteration}.{secrets.token_hex(8)}.tmp"
+    try:
+        with part.open("xb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
