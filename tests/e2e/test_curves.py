@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schedules import Triangular2
+from schedules import OneCycle, Triangular2
 from schedules.ramp import Ramp
 from tests.e2e.service import Service
 from tests.factories import range_test_json, training_json
@@ -95,6 +95,51 @@ def test_momentum_is_cycled_against_the_rate(service: Service) -> None:
     found = service.series(job["id"], names="lr,momentum")["columns"]
     assert found["momentum"][0] == 0.95
     assert min(found["momentum"]) == found["momentum"][int(np.argmax(found["lr"]))]
+
+
+def test_an_automatic_training_keeps_both_series(service: Service, tmp_path: Path) -> None:
+    inner = {"policy": "one_cycle", "max_lr": {"range_test": "auto"}}
+    ramp = {"start": 1e-5, "end": 10.0, "iterations": 100}
+    schedule = {"policy": "auto", "schedule": inner, "range": ramp, "repeats": 2}
+    job = finished(service, training_json(schedule=schedule, length={"iterations": 200}))
+    found = job["result"]["range_test"]
+    assert found["status"] == "ok"
+    resolved = job["resolved"]["schedule"]
+    assert (resolved["policy"], resolved["max_lr"]) == ("one_cycle", found["suggestion"]["max_lr"])
+    assert job["progress"]["iteration"] == 200 + found["iterations"]
+
+    points = 0
+    for repeat in range(2):
+        rates = service.series(job["id"], names="range_loss,range_lr", repeat=repeat)["columns"]
+        points += len(rates["iteration"])
+        assert rates["range_lr"] == Ramp(**ramp).lr_at(np.arange(len(rates["iteration"]))).tolist()
+    assert points == found["iterations"]
+    lr = service.series(job["id"])["columns"]["lr"]
+    expected = OneCycle.model_validate(resolved).lr_at(np.arange(200), iterations=200)
+    assert lr == expected.tolist()
+
+
+def test_snapshots_are_files_until_their_job_is_deleted(service: Service) -> None:
+    schedule = {"policy": "sgdr", "lr": 0.1, "t_0": 40}
+    wanted = {"at": "cycle_end", "average_last": 2, "curvature": True}
+    spec = training_json(schedule=schedule, length={"cycles": 3}, snapshots=wanted)
+    job = finished(service, spec)
+    result = job["result"]
+    assert [each["iteration"] for each in result["snapshots"]] == [40, 80, 120]
+    assert result["ensemble"]["members"] == 2
+    assert result["ensemble"]["val_accuracy"] > 0.8
+    for each in result["snapshots"]:
+        assert each["curvature"] > 0
+        assert (service.folder / each["file"]).stat().st_size > 1000
+    assert service.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert not (service.folder / result["snapshots"][0]["file"]).exists()
+
+
+def test_a_run_that_stops_inside_a_cycle_says_so(service: Service) -> None:
+    schedule = training_json()["schedule"] | {"step_size": {"epochs": 1}}
+    job = finished(service, training_json(schedule=schedule, length={"iterations": 100}))
+    (warning,) = job["warnings"]
+    assert "inside a cycle: 100 iterations, and cycle 2 ends at 176" in warning
 
 
 def test_the_readme_does_what_it_says(service: Service, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import JsonValue
 
 from schedules.analysis import Agreement, agreement
-from schedules.analysis.smoothing import median_filter
 from schedules.values import F64
 from spec.jobs import Check
 from worker.engine.evaluate import number
@@ -33,15 +32,13 @@ LONGEST_STEP = 100.0
 BATCHES = 4
 """Of the line search, which takes their median: the first ones of the training split."""
 
-MARGIN: dict[Check, float] = {"curvature": 2.0, "line_search": 1.0}
-"""How far beyond what is allowed the ramp must be.
+MARGIN: dict[Check, float] = {"curvature": 2.0, "line_search": 0.8}
+"""The ramp has left behind what is allowed where it is so many times that, for the first time.
 
 Up to twice the limit of stability, training leaps to where the loss is less curved, and goes on
-from there (Lewkowycz et al., arXiv 2003.02218).
+from there (Lewkowycz et al., arXiv 2003.02218). The line search is often approached and never
+passed. Both were chosen on small networks; see docs/range-test.md for how well they do.
 """
-
-MEDIAN_OF: dict[Check, int] = {"curvature": 3, "line_search": 1}
-"""How many measurements in a row count as one: the curvature leaps up now and then."""
 
 
 @dataclass
@@ -53,11 +50,12 @@ class Measured:
     allowed: list[float] = field(default_factory=list)
 
     def bound(self) -> float | None:
-        """The rate at which the ramp goes beyond; None where it has not.
+        """The rate at which the ramp leaves behind what is allowed; None where it has not.
 
         Between two measurements it is interpolated, in logarithms.
         """
-        beyond = self._beyond()
+        with np.errstate(divide="ignore"):  # nothing at all may be allowed
+            beyond = np.log(self.rates) - np.log(self.allowed) - math.log(MARGIN[self.check])
         if not (beyond > 0).any():
             return None
         i = int((beyond > 0).argmax())
@@ -65,19 +63,6 @@ class Measured:
             return self.rates[i]
         share = -beyond[i - 1] / (beyond[i] - beyond[i - 1])
         return float(self.rates[i - 1] * (self.rates[i] / self.rates[i - 1]) ** share)
-
-    def known(self) -> bool:
-        """Whether further measurements would not change the bound."""
-        beyond = self._beyond()
-        return bool((beyond[: beyond.size - MEDIAN_OF[self.check] // 2] > 0).any())
-
-    def _beyond(self) -> F64:
-        """How far the ramp was beyond, in the logarithm, at each measurement."""
-        if not self.rates:
-            return np.empty(0)
-        with np.errstate(divide="ignore"):  # nothing at all may be allowed
-            far = np.log(self.rates) - np.log(self.allowed) - math.log(MARGIN[self.check])
-        return median_filter(far, MEDIAN_OF[self.check])
 
     def result(self) -> dict[str, JsonValue]:
         """As it stands in a job's result; `allowed` is None where there is no limit."""
@@ -96,18 +81,18 @@ class Checks:
 
     def due(self, rates: F64) -> int:
         """Before which update of the ramp to measure next; its length where all is known."""
-        if all(each.known() for each in self._measured):
+        if all(each.bound() is not None for each in self._measured):
             return rates.size
         if self._after is None:
             return max(1, round(BEGIN * rates.size))
         return max(self._after + 1, int(np.searchsorted(rates, self._next_rate)))
 
     def measure(self, learner: Learner, rates: F64, iteration: int) -> None:
-        """Ask every check whose bound is not known yet, before that update of the ramp."""
+        """Ask every check that has no bound yet, before that update of the ramp."""
         lr = float(rates[iteration])
         nearest = math.inf
         for each in self._measured:
-            if each.known():
+            if each.bound() is not None:
                 continue
             allowed = self._allowed(each, learner, lr)
             if allowed is None or math.isnan(allowed):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.worker.engine.conftest import Record
-from worker.engine.checks import Measured
+from worker.engine.checks import MARGIN, Measured
 
 CHECKS = ["curvature", "line_search"]
 MOMENTUM = {"name": "sgd", "params": {"momentum": 0.9}}
+NESTEROV = {"name": "sgd", "params": {"momentum": 0.9, "nesterov": True}}
 LENET = {"name": "lenet", "params": {"channels": [4, 8], "hidden": 32}}
 RESNET = {"name": "resnet", "params": {"depth": 8, "width": 2}}
 DROPOUT = {"name": "mlp", "params": {"hidden": [32], "dropout": 0.2}}
@@ -48,12 +49,13 @@ def test_both_bounds_are_near_the_edge(range_test: Record) -> None:
     assert ours.result["agreement"] == expected
 
 
-@pytest.mark.parametrize("optimizer", [MOMENTUM, {"name": "adam"}])
+@pytest.mark.parametrize("optimizer", [NESTEROV, {"name": "adam"}])
 def test_the_curvature_knows_of_momentum_and_of_adam(
     range_test: Record, optimizer: dict[str, Any]
 ) -> None:
     ours = range_test(
         range={"start": 1e-6, "end": 10.0, "iterations": 250},
+        model={"name": "mlp", "params": {"hidden": [64]}},
         optimizer=optimizer,
         checks=["curvature"],
         repeats=3,
@@ -87,25 +89,14 @@ def measured(check: str, *points: tuple[float, float]) -> Measured:
     return Measured(check, list(rates), list(allowed))  # type: ignore[arg-type]  # a literal
 
 
-def test_the_line_search_bounds_where_the_ramp_first_goes_beyond() -> None:
-    found = measured("line_search", (0.01, 1.0), (0.1, 1.0), (1.0, 0.1), (2.0, 9.0))
-    assert found.bound() == pytest.approx(10**-0.5)  # half-way from 10 below to 10 above
-    assert found.known()
-    assert measured("line_search", (0.01, 1.0), (0.1, 1.0)).bound() is None
-    assert measured("line_search", (0.01, 0.0)).bound() == 0.01
-    assert measured("line_search").bound() is None
-
-
-def test_the_curvature_bounds_at_twice_its_limit_and_not_at_a_leap() -> None:
-    leap = measured("curvature", (0.1, 1.0), (0.2, 1e-6), (0.4, 1.0), (0.8, 1.0))
-    assert leap.bound() is None
-    assert not leap.known()
-    over = measured("curvature", (1.0, 1.0), (1.5, 1.0), (3.0, 1.0), (5.0, 1.0))
-    assert over.bound() == pytest.approx(2.0)
-    assert over.known()
-    last = measured("curvature", (1.0, 1.0), (1.5, 1.0), (3.0, 1.0))
-    assert last.bound() == pytest.approx(2.0)
-    assert not last.known()  # the next one may show that it was a leap
+@pytest.mark.parametrize(("check", "margin"), MARGIN.items())
+def test_a_check_bounds_where_the_ramp_is_first_beyond(check: str, margin: float) -> None:
+    below, beyond = (0.1, 1 / margin), (1.0, 0.1 / margin)  # ten times each
+    found = measured(check, (0.01, 1.0), below, beyond, (2.0, 9.0))
+    assert found.bound() == pytest.approx(10**-0.5)
+    assert measured(check, (0.01, 1.0), below).bound() is None
+    assert measured(check, (0.01, 0.0)).bound() == 0.01
+    assert measured(check).bound() is None
 
 
 def test_what_is_infinite_is_shown_as_null() -> None:
