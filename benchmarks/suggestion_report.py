@@ -22,7 +22,7 @@ RULES = {
     "lightning": "Lightning",
     "ignite": "ignite",
 }
-DIVISORS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20)
+DIVISORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Case:
     rates: F64
     loss: F64
     error: F64
+
+    @property
+    def use(self) -> str:
+        """What the rate is: a peak that is come down from, or constant."""
+        return "constant" if self.schedule == "constant" else "peak"
 
     def best(self) -> float:
         """The rate with the lowest loss."""
@@ -233,29 +238,24 @@ def limits(cases: Sequence[Case], tests: Sequence[Test]) -> str:
 
 
 def divisors(cases: Sequence[Case], tests: Sequence[Test]) -> str:
-    """A line a landmark, family and schedule: regret at that landmark over each divisor."""
+    """A line a landmark, family and use: the excess error, in points, of training below it."""
     rows = []
     for name, limit in LIMITS.items():
-        for family, policy in sorted({(case.family, case.schedule) for case in cases}):
-            group = [c for c in cases if (c.family, c.schedule) == (family, policy)]
+        for family, use in sorted({(case.family, case.use) for case in cases}):
             landmarks = [
                 (case, lr)
-                for case in group
+                for case in cases
                 for test in tests
-                if test.workload == case.workload
+                if (case.family, case.use, case.workload) == (family, use, test.workload)
                 and (lr := limit(test.analysis(family))) is not None
             ]
-            for row, kind in enumerate(("loss %", "error")):
-                cells = []
-                for divisor in DIVISORS:
-                    regret = [100 * case.regret(lr / divisor)[row] for case, lr in landmarks]
-                    cells.append(
-                        f"{np.median(regret):.3g} / {np.quantile(regret, 0.95):.3g}"
-                        if regret
-                        else "-"
-                    )
-                rows.append([name, f"{family}, {policy}", kind, *cells])
-    return markdown(("landmark", "", "", *map(str, DIVISORS)), rows)
+            errors = [
+                [100 * case.regret(lr / divisor)[1] for case, lr in landmarks]
+                for divisor in DIVISORS
+            ]
+            cells = [f"{np.mean(each):.2f} / {np.quantile(each, 0.95):.2f}" for each in errors]
+            rows.append([f"{name}, {family}, {use}", *cells])
+    return markdown(("landmark", *map(str, DIVISORS)), rows)
 
 
 def report(cases: Sequence[Case], tests: Sequence[Test]) -> Iterator[str]:
@@ -277,5 +277,5 @@ def tuning(cases: Sequence[Case], tests: Sequence[Test]) -> Iterator[str]:
     cases = [case for case in cases if not case.held_out]
     yield "### Landmarks of each range test over the best rate\n"
     yield limits(cases, tests)
-    yield "### Excess at landmark / divisor: median / 95 %\n"
+    yield "### Excess error at landmark / divisor, in points: mean / 95 %\n"
     yield divisors(cases, tests)

@@ -45,20 +45,47 @@ def outcome(job: Job) -> Table | str:
 def _range_test(job: Job) -> list[tuple[str, str]]:
     result = job.result or {}
     status = str(result.get("status"))
-    if not result.get("suggestion"):
-        return [("status", f"{status}: {STATUSES.get(status, 'no suggestion')}")]
-    best = job.suggestion
-    low, high = (result.get("interval") or {}).get("max_lr") or (None, None)
-    spread = "" if low is None else f"  (between {low:.3g} and {high:.3g})"
     agreement = f", agreement {result['agreement']}" if result.get("agreement") else ""
-    rows = [
-        ("status", f"{status}{agreement}"),
-        ("base_lr", f"{best.base_lr:.3g}"),
-        ("max_lr", f"{best.max_lr:.3g}{spread}"),
-    ]
+    rows = [("status", f"{status}{agreement}")]
+    if status != "ok":
+        rows = [("status", f"{status}: {STATUSES.get(status, 'no suggestion')}")]
+    if result.get("advice"):
+        rows.append(("advice", result["advice"]))
+    if result.get("suggestion"):
+        rows += _suggestion(job)
+    rows += _second_opinions(result)
+    if (result.get("range") or {}).get("extended"):
+        rows.append(("extended", f"the ramp went on to {result['range']['end']:.3g}"))
+    return rows
+
+
+def _suggestion(job: Job) -> list[tuple[str, str]]:
+    best = job.suggestion
+    low, high = ((job.result or {}).get("interval") or {}).get("max_lr") or (None, None)
+    spread = "" if low is None else f"  (between {low:.3g} and {high:.3g})"
+    rows = [("base_lr", f"{best.base_lr:.3g}"), ("max_lr", f"{best.max_lr:.3g}{spread}")]
     if best.fixed_lr is not None:
         rows.append(("fixed_lr", f"{best.fixed_lr:.3g}"))
     return [*rows, ("use it", f'"max_lr": {{"range_test": "{job.id}"}}')]
+
+
+def _second_opinions(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the checks and the accuracy put the limit, beside the edge."""
+    rows = []
+    checks = result.get("checks") or {}
+    if checks:
+        edge = (result.get("landmarks") or {}).get("lr_edge")
+        bounds = {"edge": edge, **{name: found.get("lr") for name, found in checks.items()}}
+        said = (
+            f"{name.replace('_', ' ')} {'-' if lr is None else f'{lr:.3g}'}"
+            for name, lr in bounds.items()
+        )
+        rows.append(("limits", ", ".join(said)))
+    accuracy = result.get("accuracy") or {}
+    if accuracy.get("base_lr") is not None and accuracy.get("max_lr") is not None:
+        rise = f"rises from {accuracy['base_lr']:.3g} to {accuracy['max_lr']:.3g}"
+        rows.append(("accuracy", rise))
+    return rows
 
 
 def _training(result: dict[str, Any]) -> list[tuple[str, str]]:

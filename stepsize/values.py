@@ -11,13 +11,13 @@ FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 
 STATUSES = {
     "no_descent": "the loss never fell",
-    "no_edge_in_range": "no upper limit was found in the range: test to a higher learning rate",
-    "diverged_at_start": "it diverged from the start: test from a lower learning rate",
-    "too_noisy": "too noisy to say: use more repeats, more iterations or a larger batch",
+    "no_edge_in_range": "no upper limit was found in the range",
+    "diverged_at_start": "it diverged from the start",
+    "too_noisy": "too noisy to say",
     "insufficient_points": "too few iterations to say",
     "nonfinite": "the loss was not finite",
 }
-"""What each status of a range test but `ok` means, and what to do."""
+"""What each status of a range test but `ok` means; what to do is the `advice` of its result."""
 
 
 class Answer(BaseModel):
@@ -41,11 +41,12 @@ class Failure(Answer):
 
 
 class Suggestion(Answer):
-    """The learning rates that a range test recommends."""
+    """The learning rates that a range test recommends, and `schedules` that use them by name."""
 
     base_lr: float
     max_lr: float
     fixed_lr: float | None = None
+    schedules: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Job(Answer):

@@ -23,7 +23,11 @@ from tests.factories import training_json
     [
         ("models", {"mlp", "lenet", "resnet"}),
         ("datasets", {"digits", "fashion-mnist", "mnist", "cifar10", "synthetic"}),
-        ("optimizers", {"sgd", "adam", "adamw", "rmsprop"}),
+        (
+            "optimizers",
+            {"sgd", "adam", "adamw", "rmsprop", "sgd_schedulefree", "adamw_schedulefree"}
+            | {"prodigy"},
+        ),
     ],
 )
 def test_catalogue(client: TestClient, kind: str, names: set[str]) -> None:
