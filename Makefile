@@ -54,9 +54,20 @@ test-fast: $(VENV)/.dev ## the tiers that need no processes
 pictures: $(VENV)/.dev ## docs/schedules.md and its pictures, from the policies
 	$(VENV)/bin/python docs/make_schedules.py
 
-bench: $(VENV)/.dev ## the tables of the README, measured on this machine
+# ... and the finders that are compared with. What fastai asks for would bring another torch.
+$(VENV)/.bench: $(VENV)/.dev
 	@$(PIP_INSTALL) -e '.[bench]'
+	@$(PIP_INSTALL) --no-deps fastai==2.8.12
+	@touch $@
+
+bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (hours; each script has --help)
 	$(VENV)/bin/python benchmarks/range_test_speed.py
+	$(VENV)/bin/python benchmarks/compat_parity.py
+	$(VENV)/bin/python benchmarks/check_agreement.py
+	$(VENV)/bin/python benchmarks/suggestion_quality.py measure
+	$(VENV)/bin/python benchmarks/suggestion_quality.py report
+	$(VENV)/bin/python benchmarks/case_study.py measure
+	$(VENV)/bin/python benchmarks/case_study.py report
 
 clean: ## everything that can be made again
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output

@@ -18,6 +18,8 @@ from store.jobs import JobNotFoundError, WrongStateError
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+SHOWN = 100
+"""So many wrong fields are named: a body may have a hundred thousand."""
 
 
 class FieldError(BaseModel):
@@ -126,7 +128,7 @@ def _pointer(error: Any, body: Any) -> str:
 
 async def _invalid(_: Request, error: Any) -> JSONResponse:
     found: list[FieldError] = []
-    for each in error.errors():
+    for each in error.errors()[:SHOWN]:
         source, *rest = each["loc"]
         if source == "body" and each["type"] == "json_invalid":
             reason = each.get("ctx", {}).get("error", "cannot be parsed")

@@ -1,5 +1,6 @@
 """The learning-rate policies, and what any of them would do."""
 
+from functools import cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -79,6 +80,12 @@ class PoliciesOut(BaseModel):
 @router.get("")
 async def catalogue() -> PoliciesOut:
     """Every policy with its formula, its source and the JSON Schema of its parameters."""
+    return _catalogue()
+
+
+@cache
+def _catalogue() -> PoliciesOut:
+    # once: the schemas take long enough to hold up every other request meanwhile
     return PoliciesOut(
         data=[
             PolicyOut(

@@ -1,6 +1,6 @@
 """Compares schedules over seeds: tables with paired differences, and a picture of their curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from schedules.analysis import Suggestion
 from schedules.values import F64
 
 LEVEL = 0.05
+PER_EPOCH = 300
+"""Iterations of the MLP."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Study:
 
     name: str
     data: str
-    suggestion: Suggestion
+    suggestions: Mapping[str, Suggestion]
     baseline: str
     arms: Sequence[str]
     records: Sequence[Record]
@@ -105,37 +107,36 @@ def report(study: Study) -> str:
         *("schedule", "seeds", "final error, %: mean ± sd", "lowest", "best epoch's, mean"),
         *("final loss", "iterations", f"difference to {study.baseline} (95 %)", "p (Holm)", ""),
     )
-    bounds = study.suggestion
-    return (
-        f"## {study.name} on {study.data}\n\nThe range test suggests base_lr "
-        f"{bounds.base_lr:.3g}, max_lr {bounds.max_lr:.3g}, fixed_lr {bounds.fixed_lr:.3g}.\n\n"
-        + markdown(headers, rows)
+    bounds = "".join(
+        f"- Range test of {name}: base_lr {found.base_lr:.3g}, max_lr {found.max_lr:.3g}, "
+        f"fixed_lr {found.fixed_lr:.3g}.\n"
+        for name, found in study.suggestions.items()
     )
+    return f"## {study.name} on {study.data}\n\n{bounds}\n{markdown(headers, rows)}"
 
 
 def plot(study: Study, path: Path) -> None:
-    """A column a schedule: learning rate above, loss below (mean over seeds)."""
-    mpl.rcParams.update({"svg.hashsalt": "stepsize", "svg.fonttype": "none", "font.size": 8})
+    """A column a schedule: learning rate above, mean training loss over the seeds below."""
+    mpl.rcParams.update({"svg.hashsalt": "stepsize", "font.size": 8})
     arms = [arm for arm in study.arms if study.values(arm, "curve")]
     figure, axes = plt.subplots(
-        2, len(arms), figsize=(1.6 * len(arms), 3.6), sharex=True, sharey="row", squeeze=False
+        2, len(arms), figsize=(1.4 * len(arms), 3.2), sharex=True, sharey="row", squeeze=False
     )
-    per_epoch = 300
-    adapter: TypeAdapter[Policy] = TypeAdapter(Policy)
+    policy: TypeAdapter[Policy] = TypeAdapter(Policy)
     for (above, below), arm in zip(axes.T, arms, strict=True):
-        record = next(r for r in study.records if r["arm"] == arm)
-        n = record["iterations"]
-        schedule = adapter.validate_python(record["schedule"]).resolve(
-            iterations_per_epoch=per_epoch
-        )
-        t = np.arange(n)
-        above.semilogy(t / per_epoch, np.maximum(schedule.lr_at(t, iterations=n), 1e-6), lw=1)
-        curves = np.array([r["curve"] for r in study.records if r["arm"] == arm], dtype=np.float64)
-        x = np.linspace(0, n / per_epoch, curves.shape[1])
-        below.semilogy(x, curves.mean(axis=0), lw=1, color="C1")
+        records = [record for record in study.records if record["arm"] == arm]
+        n = records[0]["iterations"]
+        schedule = policy.validate_python(records[0]["schedule"])
+        resolved = schedule.resolve(iterations_per_epoch=PER_EPOCH)
+        above.plot(np.arange(n) / PER_EPOCH, resolved.lr_at(np.arange(n), iterations=n))
+        loss = np.array([record["curve"] for record in records], dtype=np.float64).mean(axis=0)
+        below.semilogy((np.arange(loss.size) + 0.5) * n / loss.size / PER_EPOCH, loss, color="C1")
         above.set_title(arm)
         below.set_xlabel("epoch")
     axes[0, 0].set_ylabel("learning rate")
     axes[1, 0].set_ylabel("training loss")
+    ticks = (0.2, 0.3, 0.5, 1.0)
+    axes[1, 0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[1, 0].minorticks_off()
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

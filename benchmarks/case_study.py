@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from case_report import Study, plot, report
+from case_report import PER_EPOCH, Study, plot, report
 from outcomes import Record, Results, ramp_up, run_all, train
 
 from schedules.analysis import Suggestion, analyse
 
-SEEDS = {"mlp": 5, "lenet": 3}
+SEEDS = 5
 RANGE_TEST_SEED = 1000
 REPEATS = 3
 FEW, MORE = 12, 30
@@ -33,13 +33,20 @@ LENET = {
     "batch_size": 512,
     "optimizer": {"name": "sgd", "params": {"momentum": 0.9, "weight_decay": 5e-4}},
 }
+# where the cycle's learning rate is highest, its momentum is .8 rather than .9
+GENTLE = {**LENET, "optimizer": {"name": "sgd", "params": {"momentum": 0.8, "weight_decay": 5e-4}}}
 JOBS: dict[str, Record] = {"mlp": MLP, "lenet": LENET}
+RANGE_TESTS: dict[str, Record] = {**JOBS, "lenet at momentum .8": GENTLE}
 SECONDS_PER_EPOCH = {"mlp": 1.5, "lenet": 5.0}
-PER_EPOCH = 300
-"""Iterations of the MLP."""
 
-Arm = tuple[float, Callable[[Suggestion], Record]]
-"""Epochs, and the schedule made from what the range test suggests."""
+
+@dataclass(frozen=True)
+class Arm:
+    """Epochs, and the schedule made from what a range test suggests."""
+
+    epochs: float
+    schedule: Callable[[Suggestion], Record]
+    range_test: str
 
 
 def mlp_arms() -> dict[str, Arm]:
@@ -66,7 +73,7 @@ def mlp_arms() -> dict[str, Arm]:
         "exp_range": partial(cyclical, policy="exp_range", gamma=0.1 ** (1 / end)),
         "one_cycle": lambda found: dict(found.schedules["one_cycle"]),
     }
-    return {name: (10.0, schedule) for name, schedule in arms.items()}
+    return {name: Arm(10.0, schedule, "mlp") for name, schedule in arms.items()}
 
 
 def lenet_arms() -> dict[str, Arm]:
@@ -89,14 +96,18 @@ def lenet_arms() -> dict[str, Arm]:
         gamma = 0.6 ** (1 / epochs)  # where 85 epochs of Caffe's "inv" policy end
         return {"policy": "step", "lr": 0.01, "step_size": {"epochs": 1.0}, "gamma": gamma}
 
+    def suggested(found: Suggestion) -> Record:
+        return recipe(found.schedules["one_cycle"]["max_lr"])
+
+    def cycle(bounds: str) -> str:
+        return f"cycle, {bounds}, {FEW} epochs"
+
     return {
-        f"falling, {MORE} epochs": (MORE, partial(falling, epochs=MORE)),
-        f"falling, {FEW} epochs": (FEW, partial(falling, epochs=FEW)),
-        f"cycle .01 - .1, {FEW} epochs": (FEW, lambda _: recipe(0.1)),
-        f"cycle, range test's bounds, {FEW} epochs": (
-            FEW,
-            lambda found: recipe(found.schedules["one_cycle"]["max_lr"]),
-        ),
+        f"falling, {MORE} epochs": Arm(MORE, partial(falling, epochs=MORE), "lenet"),
+        f"falling, {FEW} epochs": Arm(FEW, partial(falling, epochs=FEW), "lenet"),
+        cycle(".01 - .1"): Arm(FEW, lambda _: recipe(0.1), "lenet"),
+        cycle("range test"): Arm(FEW, suggested, "lenet"),
+        cycle("range test at momentum .8"): Arm(FEW, suggested, "lenet at momentum .8"),
     }
 
 
@@ -105,7 +116,7 @@ ARMS = {"mlp": mlp_arms(), "lenet": lenet_arms()}
 
 @dataclass(frozen=True)
 class Test:
-    """The range test a study takes its bounds from."""
+    """A range test that bounds are taken from."""
 
     study: str
     data: str
@@ -116,7 +127,7 @@ class Test:
 
     def cost(self) -> float:
         """Seconds."""
-        return 3 * SECONDS_PER_EPOCH[self.study] * REPEATS
+        return 3 * SECONDS_PER_EPOCH[self.study.split()[0]] * REPEATS
 
     def run(self, data_dir: Path) -> Record:
         """The raw losses of every repeat."""
@@ -125,7 +136,7 @@ class Test:
             "repeats": REPEATS,
             "seed": RANGE_TEST_SEED,
             "data": {"name": self.data},
-            **JOBS[self.study],
+            **RANGE_TESTS[self.study],
         }
         return {"study": self.study, "data": self.data, **ramp_up(spec, data_dir)}
 
@@ -142,7 +153,7 @@ class Training:
 
     def schedule(self) -> Record:
         """With its bounds filled in."""
-        return ARMS[self.study][self.arm][1](self.suggestion)
+        return ARMS[self.study][self.arm].schedule(self.suggestion)
 
     def key(self) -> Hashable:
         """See `key_of`."""
@@ -150,14 +161,14 @@ class Training:
 
     def cost(self) -> float:
         """Seconds."""
-        return ARMS[self.study][self.arm][0] * SECONDS_PER_EPOCH[self.study]
+        return ARMS[self.study][self.arm].epochs * SECONDS_PER_EPOCH[self.study]
 
     def run(self, data_dir: Path) -> Record:
         """Final loss and error, and the least error of any epoch."""
         spec = {
             "kind": "training",
             "schedule": self.schedule(),
-            "length": {"epochs": float(ARMS[self.study][self.arm][0])},
+            "length": {"epochs": float(ARMS[self.study][self.arm].epochs)},
             "evaluate": {"every": {"epochs": 1.0}},
             "seed": self.seed,
             "data": {"name": self.data},
@@ -179,31 +190,32 @@ def key_of(record: Record) -> Hashable:
     return (record["study"], record["data"], record.get("arm"), record.get("seed"), schedule)
 
 
-def suggestion(records: list[Record], study: str, data: str) -> Suggestion:
-    """What the study's range test suggests, read by the rules as they are now."""
-    test = next(r for r in records if key_of(r) == Test(study, data).key())
+def suggestion(records: list[Record], name: str, data: str) -> Suggestion:
+    """What a range test suggests, read by the rules as they are now."""
+    test = next(r for r in records if key_of(r) == Test(name, data).key())
     losses = [np.array(each, dtype=np.float64) for each in test["losses"]]
     lr = np.geomspace(test["start"], test["end"], test["planned"])
-    found = analyse(lr, losses, family=JOBS[study]["optimizer"]["name"])
+    found = analyse(lr, losses, family=RANGE_TESTS[name]["optimizer"]["name"])
     if found.suggestion is None:
-        raise SystemExit(f"The range test of {study} suggests nothing: {found.status.value}")
+        raise SystemExit(f"The range test of {name} suggests nothing: {found.status.value}")
     return found.suggestion
 
 
 def trainings(data: str, study: str, records: list[Record]) -> list[Training]:
     """All seeds of every schedule."""
-    found = suggestion(records, study, data)
+    found = {name: suggestion(records, name, data) for name in RANGE_TESTS}
     return [
-        Training(study, data, arm, seed, found)
-        for seed in range(SEEDS[study])
-        for arm in ARMS[study]
+        Training(study, data, name, seed, found[arm.range_test])
+        for seed in range(SEEDS)
+        for name, arm in ARMS[study].items()
     ]
 
 
 def studies(records: list[Record], data: str) -> Iterable[Study]:
-    """The trainings there are under the bounds that the range test suggests now."""
+    """The trainings there are under the bounds that the range tests suggest now."""
     for study, arms in ARMS.items():
-        found = suggestion(records, study, data)
+        names = dict.fromkeys(arm.range_test for arm in arms.values())
+        found = {name: suggestion(records, name, data) for name in names}
         now = {task.key() for task in trainings(data, study, records)}
         done = [record for record in records if key_of(record) in now]
         yield Study(study, data, found, next(iter(arms)), list(arms), done)
@@ -217,18 +229,38 @@ def main() -> None:
         "of one core, resumable); `report` prints Markdown; `plot` draws the MLP's curves.",
     )
     parser.add_argument("step", choices=("measure", "report", "plot"))
-    parser.add_argument("--results", type=Path, default=Path("case_study.jsonl"))
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("case_study.jsonl"),
+        help="a JSON line for each finished job (default %(default)s)",
+    )
     parser.add_argument("--data", choices=("fashion-mnist", "mnist"), default="fashion-mnist")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--processes", type=int, default=2, help="trainings at a time (default 2)")
-    parser.add_argument("--picture", type=Path, default=Path("docs/case-study.svg"))
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        help="where to look for fashion-mnist/ if the system has none; it is downloaded into here",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2,
+        help="trainings at a time, of one thread each and at low priority (default %(default)s)",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=Path("docs/case-study.svg"),
+        help="what `plot` writes; the name says whether SVG, PNG or PDF (default %(default)s)",
+    )
     options = parser.parse_args()
     results, data = Results(options.results), options.data
     match options.step:
         case "measure":
             run_all(
                 (
-                    ("range tests", lambda _: [Test(study, data) for study in ARMS]),
+                    ("range tests", lambda _: [Test(name, data) for name in RANGE_TESTS]),
                     ("MLP", partial(trainings, data, "mlp")),
                     ("LeNet", partial(trainings, data, "lenet")),
                 ),

@@ -241,15 +241,30 @@ def cases(records: list[Record]) -> Iterator[Case]:
 def main() -> None:
     """Parse the command line; measure or report."""
     parser = argparse.ArgumentParser(
-        description=f"{__doc__} `measure` trains (about 100 minutes of one core, resumable: "
+        description=f"{__doc__} `measure` trains (about 160 minutes of one core, resumable: "
         "what the results file holds is not run again); `report` reads the file, applies the "
         "rules as they are now to the stored losses of the range tests, and prints Markdown; "
         "`tuning` prints what other divisors of the landmarks would have led to.",
     )
     parser.add_argument("step", choices=("measure", "report", "tuning"))
-    parser.add_argument("--results", type=Path, default=Path("suggestion_quality.jsonl"))
-    parser.add_argument("--processes", type=int, default=2, help="trainings at a time (default 2)")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("suggestion_quality.jsonl"),
+        help="a JSON line for each finished job (default %(default)s)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2,
+        help="trainings at a time, of one thread each and at low priority (default %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        help="where to look for fashion-mnist/ if the system has none; it is downloaded into here",
+    )
     options = parser.parse_args()
     stages = [(s.__name__.replace("_", " "), s) for s in (range_tests, coarse, fine, seeds, rest)]
     results = Results(options.results)

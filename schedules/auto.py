@@ -50,7 +50,7 @@ class Auto(Schedule):
         if not any(each.range_test == AUTO for each in self.references()):
             raise PydanticCustomError(
                 "auto",
-                'must take a rate from {{"range_test": "auto"}}; it needs no policy auto otherwise',
+                'must take a rate from {"range_test": "auto"}; it needs no policy auto otherwise',
                 {"field": "schedule"},
             )
         return self

@@ -24,7 +24,7 @@ class Hypergradient(Schedule):
         "lr(0) = lr, lr(t) = max(0, lr(t-1) + hyper_lr*h), then the update with lr(t)\n"
         "h = grad(t) . u(t-1), u the direction of the update before:\n"
         "SGD: grad, with momentum its velocity (Nesterov: as it is applied)\n"
-        "Adam: sqrt(1-b2^t)/(1-b1^t) * m/(sqrt(v)+eps)"
+        "Adam: m/(1-b1^t) / (sqrt(v/(1-b2^t))+eps)"
     )
     source: ClassVar[str] = "https://arxiv.org/abs/1703.04782"
     stateful: ClassVar[bool] = True

@@ -32,8 +32,8 @@ class PlateauState:
 class Plateau(Schedule):
     """The rate falls by `factor` when a metric has not improved for more than `patience` looks.
 
-    A look is an evaluation. An improvement is one by more than `threshold` of the best value's
-    size; a metric that is not finite never is one.
+    A look is an evaluation, or the end of an epoch where a training has none. An improvement is
+    one by more than `threshold` of the best value's size; a metric that is not finite never is one.
     """
 
     title: ClassVar[str] = "Reduce on plateau"

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 from schedules.values import F64, MAX_RATE, Epochs, Value, as_iterations, number_or_object
 
 MAX_RAMP = 1_000_000
+MIN_START = 1e-30
+"""Far below any rate that moves a weight in single precision; end / start stays finite."""
 ROUNDED_UP = 1 + 1e-9
 """What a rate may be above its limit for rounding alone."""
 
@@ -21,7 +23,7 @@ class Ramp(Value):
     Source: Smith, arXiv 1506.01186 section 3.3 (linear), and the log-axis form in use since.
     """
 
-    start: Annotated[float, Field(strict=True, gt=0, le=MAX_RATE)] = 1e-7
+    start: Annotated[float, Field(strict=True, ge=MIN_START, le=MAX_RATE)] = 1e-7
     end: Annotated[float, Field(strict=True, gt=0, le=MAX_RATE)] = 10.0
     iterations: Annotated[
         Annotated[int, Field(strict=True, ge=2, le=MAX_RAMP), Tag("number")]

@@ -1,5 +1,6 @@
 """The slanted triangle: a short climb, and a long way down."""
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -35,7 +36,8 @@ class SlantedTriangular(Schedule):
     ] = 32.0
 
     def _lr_at(self, t: F64, iterations: int) -> F64:
-        cut = max(1, int(iterations * self.cut_frac))
+        # 100*0.29 is 28.999999999999996 in binary
+        cut = max(1, math.floor(round(iterations * self.cut_frac, 9)))
         way_down = max(1.0, cut * (1 / self.cut_frac - 1))  # t is whole: less than 1 is as good
         p = np.where(t < cut, t / cut, np.maximum(0, 1 - (t - cut) / way_down))
         return as_rate(self.max_lr) * (1 + p * (self.ratio - 1)) / self.ratio

@@ -152,7 +152,7 @@ class RmspropParams(ComponentParams):
 
 
 PositiveMomentum = Annotated[float, Field(strict=True, gt=0, lt=1)]
-Power = Annotated[float, Field(strict=True, ge=0, le=100)]
+Power = Annotated[float, Field(strict=True, ge=0, le=10)]
 
 
 class _ScheduleFreeParams(ComponentParams):

@@ -13,7 +13,7 @@ from stepsize.errors import StepsizeError
 from stepsize.progress import follow
 from stepsize.report import notes, pace
 from stepsize.specs import range_test, training
-from stepsize.values import STATUSES, Job
+from stepsize.values import Job
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,10 @@ def show(client: Client, data: str, folder: Path, *, tend: Callable[[], None]) -
         client.cancel(left_over)  # an interrupted demonstration would go on before this one
     run = partial(_run, client, tend=tend, timeout=recipe.patience)
     found = run(range_test(**recipe.parts, range=dict(recipe.range), name=f"{data} range test"))
-    status = (found.result or {}).get("status")
-    if status != "ok":
-        raise StepsizeError(
-            f"the range test ended with {status}: {STATUSES.get(str(status), 'see its result')}"
-        )
+    result = found.result or {}
+    if result.get("status") != "ok":
+        status, advice = result.get("status"), result.get("advice", "")
+        raise StepsizeError(f"the range test ended with {status}. {advice}".strip())
     bounds = {"base_lr": {"range_test": found.id}, "max_lr": {"range_test": found.id}}
     trained = run(
         training(

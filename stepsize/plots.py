@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepsize.errors import StepsizeError
 from stepsize.values import STATUSES
@@ -12,6 +12,7 @@ from stepsize.values import STATUSES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from stepsize.client import Client
     from stepsize.series import Series
@@ -36,6 +37,13 @@ LANDMARKS = {
     "lr_edge": "edge of stability",
     "lr_ragged": "ragged",
 }
+CHECKS = {"curvature": "limit by curvature", "line_search": "limit by line search"}
+READ = {
+    "batch": ("loss", "training loss (batch mean, before the update)"),
+    "probe": ("probe_loss", "loss of the probe batch (after the update)"),
+    "validation": ("loss", "loss (points: validation)"),
+}
+"""Series and axis by the loss that a range test is read by."""
 
 
 def draw(client: Client, job: Job, path: Path) -> Path:
@@ -73,53 +81,102 @@ def figure(client: Client, job: Job) -> Figure:
 
 
 def _range_test(client: Client, job: Job) -> Figure:
+    read, label = READ[job.spec.get("loss", "batch")]
+    measured = "accuracy" in job.spec.get("record", ())
+    names = (read, "lr", "accuracy") if measured else (read, "lr")
     repeats = [
-        client.series(job, ("loss", "lr"), points=POINTS, repeat=repeat)
+        client.series(job, names, points=POINTS, repeat=repeat)
         for repeat in range(job.spec["repeats"])
     ]
     repeats = [series for series in repeats if len(series)]
     if not repeats:
         raise StepsizeError(f"{job.id} recorded nothing to draw")
-    picture, (ax,) = _panels(job, rows=1, height=5.2)
-    ramp = job.spec["range"]
-    ax.set_xscale("log" if ramp["ramp"] == "exponential" else "linear")
-    low, high = _loss_limits(repeats)
+    picture, axes = _panels(job, rows=1 + measured, height=7.0 if measured else 5.2)
+    ax, result = axes[0], job.result or {}
+    ax.set_xscale("log" if job.spec["range"]["ramp"] == "exponential" else "linear")
+    low, high = _loss_limits([series[read] for series in repeats])
     ax.set_ylim(low, high)
-    stopped = False
+    stopped = _stopped(job, repeats)
     for index, series in enumerate(repeats):
         color = REPEATS[index % len(REPEATS)]
-        label = f"repeat {index + 1}" if len(repeats) <= len(REPEATS) else None
-        ax.plot(series.lr, series.loss, color=color, linewidth=1, alpha=0.8, label=label)
-        if series.iteration[-1] + 1 < ramp["iterations"]:
+        name = f"repeat {index + 1}" if len(repeats) <= len(REPEATS) else None
+        ax.plot(series.lr, series[read], color=color, linewidth=1, alpha=0.8, label=name)
+        if job.spec.get("loss") == "validation":
+            _validation(ax, client, job, index, series)
+        if stopped[index]:
             ax.plot(series.lr[-1], high, "X", color=color, markersize=9, clip_on=False)
-            stopped = True
-    result = job.result or {}
     if result.get("suggestion"):
-        _suggestion(ax, job.suggestion)
-    _landmarks(ax, result.get("landmarks") or {})
-    if stopped:
+        _suggestion(ax, job.suggestion, (result.get("interval") or {}).get("max_lr"))
+    checks = {name: found.get("lr") for name, found in (result.get("checks") or {}).items()}
+    _landmarks(ax, {**(result.get("landmarks") or {}), **checks})
+    if any(stopped):
         ax.plot([], [], "X", color="0.4", label="stopped: it diverges")
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("training loss (batch mean, before the update)")
-    status = result.get("status", job.state)
-    if status != "ok":
-        ax.set_title(STATUSES.get(status, status), color=RED, fontsize=10, loc="left")
+    ax.set_ylabel(label)
+    _say(ax, result, job.state)
     ax.legend(loc="lower left", fontsize=9)
+    if measured:
+        _accuracy(axes[1], repeats, result.get("accuracy") or {})
+    axes[-1].set_xlabel("learning rate")
     return picture
 
 
-def _loss_limits(repeats: list[Series]) -> tuple[float, float]:
+def _stopped(job: Job, repeats: list[Series]) -> list[bool]:
+    """Which repeats diverged; an older server does not say, but they are short."""
+    known = (job.result or {}).get("diverged")
+    if known is not None:
+        return [bool(each) for each in known]
+    planned = job.spec["range"]["iterations"]
+    return [series.iteration[-1] + 1 < planned for series in repeats]
+
+
+def _validation(ax: Axes, client: Client, job: Job, index: int, series: Series) -> None:
+    """The validation losses of a repeat at the rates of the updates before them."""
+    import numpy as np  # noqa: PLC0415 - see the module
+
+    found = client.series(job, ("val_loss",), repeat=index)
+    lr = np.interp(found.iteration - 1, series.iteration, series.lr)
+    ax.plot(lr, found.val_loss, ".", color=REPEATS[index % len(REPEATS)], markersize=5)
+
+
+def _say(ax: Axes, result: Mapping[str, Any], state: str) -> None:
+    """Above the axes: what is wrong and what to do, or how well the checks agree."""
+    status = result.get("status", state)
+    if status != "ok":
+        said = f"{STATUSES.get(status, status)}\n{result.get('advice') or ''}".strip()
+        ax.set_title(said, color=RED, fontsize=9, loc="left")
+    elif result.get("agreement"):
+        said = f"agreement of edge and checks: {result['agreement']}"
+        ax.set_title(said, color=GREEN, fontsize=9, loc="left")
+
+
+def _accuracy(ax: Axes, repeats: list[Series], places: Mapping[str, float | None]) -> None:
+    """Accuracy as Smith reads it: from where it rises to where it stops to."""
+    for index, series in enumerate(repeats):
+        color = REPEATS[index % len(REPEATS)]
+        ax.plot(series.lr, 100 * series.accuracy, color=color, linewidth=0.7, alpha=0.8)
+    low, high = places.get("base_lr"), places.get("max_lr")
+    if low is not None and high is not None:
+        label = f"rises (Smith's bounds): {low:.2g} to {high:.2g}"
+        ax.axvspan(low, high, color=BLUE, alpha=0.1, linewidth=0, label=label)
+        ax.legend(loc="upper left", fontsize=9)
+    ax.set_ylabel("accuracy\nof batches (%)")
+
+
+def _loss_limits(losses: list[NDArray[Any]]) -> tuple[float, float]:
     """The range that matters: where a run diverges, its loss would flatten all the rest."""
     import numpy as np  # noqa: PLC0415 - see the module
 
-    first = max(float(np.nanmedian(s.loss[: max(len(s) // 10, 1)])) for s in repeats)
-    lowest = min(float(np.nanmin(s.loss)) for s in repeats)
-    highest = max(float(np.nanmax(s.loss)) for s in repeats)
+    first = max(float(np.nanmedian(each[: max(len(each) // 10, 1)])) for each in losses)
+    lowest = min(float(np.nanmin(each)) for each in losses)
+    highest = max(float(np.nanmax(each)) for each in losses)
     drop = max(first - lowest, 1e-12 + 0.1 * abs(first))
     return lowest - 0.08 * drop, min(highest, first + 0.6 * drop) + 0.12 * drop
 
 
-def _suggestion(ax: Axes, best: Suggestion) -> None:
+def _suggestion(ax: Axes, best: Suggestion, interval: Sequence[float] | None) -> None:
+    if interval is not None:
+        label = f"90 % of max_lr:\n{interval[0]:.2g} to {interval[1]:.2g}"
+        ax.axvspan(*interval, color=GREEN, alpha=0.12, linewidth=0, hatch="//", label=label)
     label = f"suggested cycle:\n{best.base_lr:.2g} to {best.max_lr:.2g}"
     ax.axvspan(best.base_lr, best.max_lr, color=GREEN, alpha=0.18, linewidth=0, label=label)
     for bound in (best.base_lr, best.max_lr):
@@ -127,13 +184,15 @@ def _suggestion(ax: Axes, best: Suggestion) -> None:
 
 
 def _landmarks(ax: Axes, landmarks: Mapping[str, float | None]) -> None:
-    known = {name: lr for name, lr in landmarks.items() if name in LANDMARKS and lr is not None}
+    names = LANDMARKS | CHECKS
+    known = {name: lr for name, lr in landmarks.items() if name in names and lr is not None}
     for place, name in enumerate(sorted(known, key=lambda name: known[name])):
-        beyond = name in {"lr_edge", "lr_ragged"}
-        color = RED if beyond else "0.35"
-        ax.axvline(known[name], color=color, linewidth=1, linestyle="--")
+        beyond = name not in {"lr_start", "lr_min"}
+        color = RED if name in {"lr_edge", "lr_ragged"} else "0.35"
+        style = ":" if name in CHECKS else "--"
+        ax.axvline(known[name], color=color, linewidth=1, linestyle=style)
         ax.annotate(
-            LANDMARKS[name],
+            names[name],
             (known[name], 1),
             xycoords=("data", "axes fraction"),
             # on steps, since landmarks may be close
@@ -184,8 +243,8 @@ def _panels(job: Job, *, rows: int, height: float) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure  # noqa: PLC0415 - see the module
 
     picture = Figure(figsize=(8.5, height), layout="constrained")
-    heights = [2.2, 1.2, 1.0] if rows > 1 else [1.0]
-    axes = picture.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)
+    heights = [2.2, 1.2, 1.0]
+    axes = picture.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights[:rows])
     parts = " · ".join(job.spec[field]["name"] for field in ("model", "data", "optimizer"))
     title = job.name or job.kind.replace("_", " ")
     picture.suptitle(f"{title}\n{parts} · batch {job.spec['batch_size']}", fontsize=11)

@@ -110,7 +110,7 @@ def _follow(this: _Run, events: Iterator[Event]) -> End:
                 _store_plan(this, event)
             case Block():
                 this.recorder.add(event)
-            case Snapshot():
+            case Snapshot() if not this.pulse.lost:  # a deleted job's folder must not come back
                 this.files[event.iteration] = _kept(this, event)
             case Finished(result=result):
                 log.info("job.succeeded job=%s", job.id)

@@ -170,6 +170,12 @@ def test_all_errors_at_once(client: TestClient) -> None:
     assert sorted(pointers(client, body)) == ["/batch_size", "/seed", "/surprise"]
 
 
+def test_no_more_errors_than_anyone_reads(client: TestClient) -> None:
+    schedule = {"policy": "multi_step", "lr": 0.1, "milestones": ["x"] * 50_000}
+    found = pointers(client, training_json(schedule=schedule))
+    assert found == [f"/schedule/milestones/{i}" for i in range(100)]
+
+
 def test_cycles_need_a_cyclical_policy(client: TestClient) -> None:
     schedule = {"policy": "constant", "lr": 0.1}
     body = training_json(schedule=schedule, length={"cycles": 2})

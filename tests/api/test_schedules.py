@@ -81,6 +81,13 @@ def test_every_policy_is_in_the_catalogue(client: TestClient) -> None:
     assert not cyclical & {"constant", "cosine", "one_cycle"}
 
 
+def test_the_catalogue_is_made_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.get("/v1/schedules")
+    for policy in POLICIES:
+        monkeypatch.delattr(policy, "title")
+    assert client.get("/v1/schedules").content == first.content
+
+
 @pytest.mark.parametrize("name", EVALUATED)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_policy_can_be_previewed(client: TestClient, name: str) -> None:

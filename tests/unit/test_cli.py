@@ -32,6 +32,9 @@ TESTED = {
         "suggestion": {"base_lr": 0.00123, "max_lr": 0.00456, "fixed_lr": 0.002},
         "interval": {"max_lr": [0.003, 0.006]},
         "agreement": "high",
+        "landmarks": {"lr_edge": 0.0182},
+        "checks": {"curvature": {"lr": 0.0171}, "line_search": {"lr": None}},
+        "accuracy": {"base_lr": 0.0004, "max_lr": 0.0098},
         "iterations": 640,
         "seconds": 3.2,
     },
@@ -206,17 +209,31 @@ def test_range_test_ends_with_the_suggestion(fake: Fake, run: Run) -> None:
         "base_lr   0.00123",
         "max_lr    0.00456  (between 0.003 and 0.006)",
         'use it    "max_lr": {"range_test": "job_1"}',
+        "limits    edge 0.0182, curvature 0.0171, line search -",
+        "accuracy  rises from 0.0004 to 0.0098",
         "done      640 iterations in 3.2 s (200 it/s)",
     ):
         assert line in done.stdout
 
 
 def test_watch_says_what_a_status_without_suggestion_means(fake: Fake, run: Run) -> None:
-    result = {"status": "no_edge_in_range", "suggestion": None, "iterations": 9, "seconds": 1}
+    result = {
+        "status": "no_edge_in_range",
+        "advice": "Raise the end of the ramp.",
+        "suggestion": None,
+        "range": {"start": 1e-7, "end": 977.0, "iterations": 374, "extended": 2},
+        "iterations": 9,
+        "seconds": 1,
+    }
     fake.answers["GET /v1/jobs/job_1"] = (200, {**TESTED, "result": result})
     done = run("watch", "job_1")
     assert done.exit_code == 0
-    assert "test to a higher learning rate" in " ".join(done.stdout.split())
+    for line in (
+        "status    no_edge_in_range: no upper limit was found in the range",
+        "advice    Raise the end of the ramp.",
+        "extended  the ramp went on to 977",
+    ):
+        assert line in done.stdout
 
 
 def test_watch_ends_with_the_accuracy(fake: Fake, run: Run) -> None:

@@ -8,8 +8,10 @@ import httpx
 import numpy as np
 import pytest
 
+from schedules.analysis import Status
 from stepsize import Client, Job, StepsizeError
 from stepsize.plots import draw, figure
+from stepsize.values import STATUSES
 
 PARTS = {
     "model": {"name": "mlp"},
@@ -82,11 +84,70 @@ def test_a_range_test_shows_every_repeat_the_suggestion_and_the_landmarks() -> N
     assert ax.get_ylim()[1] < 5  # and not the 10^4 that the loss has risen to
 
 
-def test_a_status_that_suggests_nothing_is_on_the_picture() -> None:
-    job = TESTED.model_copy(update={"result": {"status": "no_edge_in_range", "suggestion": None}})
+def test_a_status_that_suggests_nothing_is_on_the_picture_with_what_to_do() -> None:
+    result = {"status": "no_edge_in_range", "advice": "Raise the end.", "suggestion": None}
+    job = TESTED.model_copy(update={"result": result})
     (ax,) = figure(client_of(lambda _: rows(300)), job).axes
-    assert "test to a higher learning rate" in ax.get_title("left")
+    assert "no upper limit was found" in ax.get_title("left")
+    assert "Raise the end." in ax.get_title("left")
     assert not ax.patches
+
+
+def test_interval_checks_and_agreement_are_on_the_picture() -> None:
+    result = {
+        **RESULT,
+        "interval": {"max_lr": [0.005, 0.01]},
+        "agreement": "medium",
+        "checks": {"curvature": {"lr": 0.1}, "line_search": {"lr": None}},
+        "diverged": [False, True],
+    }
+    job = TESTED.model_copy(update={"result": result})
+    (ax,) = figure(client_of(lambda _: rows(300)), job).axes
+    assert sorted(patch.get_x() for patch in ax.patches) == [0.002, 0.005]
+    assert "agreement of edge and checks: medium" in ax.get_title("left")
+    assert {text.get_text() for text in ax.texts} == {
+        "descent begins",
+        "minimum",
+        "limit by curvature",
+    }
+    crosses = [
+        line for line in ax.get_lines() if line.get_marker() == "X" and len(line.get_xdata())
+    ]
+    assert len(crosses) == 1  # all rows are there, and yet it was stopped
+
+
+def test_accuracy_has_a_panel_of_its_own_with_the_bounds_read_from_it() -> None:
+    spec = {**TESTED.spec, "record": ["accuracy"]}
+    result = {**RESULT, "accuracy": {"base_lr": 1e-3, "max_lr": 0.01}}
+    client = client_of(lambda _: rows(300) | {"accuracy": [0.5] * 300})
+    _, accuracy = figure(client, TESTED.model_copy(update={"spec": spec, "result": result})).axes
+    np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), 50)
+    (band,) = accuracy.patches
+    assert band.get_x() == 1e-3
+    assert "learning rate" in accuracy.get_xlabel()
+
+
+def test_the_loss_that_was_read_is_the_one_that_is_drawn() -> None:
+    asked: list[str] = []
+
+    def columns(query: Mapping[str, str]) -> dict[str, Any]:
+        asked.append(query["names"])
+        if query["names"] == "val_loss":
+            return {"iteration": [100, 200], "val_loss": [1.0, 0.5]}
+        return rows(300) | {"probe_loss": loss(300)}
+
+    client = client_of(columns)
+    for kind in ("probe", "validation"):
+        job = TESTED.model_copy(update={"spec": {**TESTED.spec, "loss": kind, "repeats": 1}})
+        (ax,) = figure(client, job).axes
+        assert kind in ax.get_ylabel()
+    assert asked == ["probe_loss,lr", "loss,lr", "val_loss"]
+    points = next(line for line in ax.get_lines() if line.get_marker() == ".")
+    np.testing.assert_allclose(points.get_xdata(), LR[[99, 199]])
+
+
+def test_every_status_but_ok_is_explained() -> None:
+    assert STATUSES.keys() == {status.value for status in Status} - {"ok"}
 
 
 def test_a_training_shows_loss_accuracy_and_learning_rate(tmp_path: Path) -> None:

@@ -142,6 +142,12 @@ def test_slanted_triangular() -> None:
     assert lr(schedule, 0, 50, 100, 550, iterations=1000) == about(expected[:4])
 
 
+def test_the_share_that_climbs_is_whole_where_it_is_in_decimals() -> None:
+    assert int(100 * 0.29) == 28
+    schedule = SlantedTriangular(max_lr=1.0, cut_frac=0.29)
+    assert lr(schedule, 28, 29, iterations=100) == about([(1 + 28 / 29 * 31) / 32, 1])
+
+
 def test_slanted_triangular_as_published_falls_below_zero() -> None:
     iterations, cut = 109, math.floor(109 * 0.1)
     p = 1 - (iterations - 1 - cut) / (cut * (1 / 0.1 - 1))

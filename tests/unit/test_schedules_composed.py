@@ -124,7 +124,7 @@ def test_auto_keeps_what_comes_from_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"schedule": FLAT}, "must take a rate from"),
+        ({"schedule": FLAT}, 'must take a rate from {"range_test": "auto"}; it needs'),
         ({"warmup": 10}, "must be a field of the schedule inside"),
         ({"schedule": {"policy": "auto"}}, "does not match any of the expected tags"),
         ({"repeats": 0}, "greater than or equal to 1"),

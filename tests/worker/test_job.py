@@ -17,6 +17,7 @@ from tests.factories import LEASE, range_test_json, stored, training_json
 from worker import job as jobs_of_workers
 from worker import snapshots
 from worker.drain import Drain
+from worker.pulse import Pulse
 
 CPU = torch.device("cpu")
 CYCLES = {"schedule": {"policy": "sgdr", "lr": 0.1, "t_0": 20}, "length": {"iterations": 50}}
@@ -106,6 +107,22 @@ def test_a_folder_that_cannot_be_made_costs_no_more(finished: Any, settings: Set
     job = finished(training_json(**CYCLES, snapshots="cycle_end"))
     assert job.state is State.SUCCEEDED
     assert [each["file"] for each in job.result["snapshots"]] == [None, None]
+
+
+def test_a_worker_that_lost_its_job_writes_no_more_snapshots(
+    finished: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = snapshots.save
+
+    def lost_meanwhile(*args: Any) -> Path:
+        monkeypatch.setattr(Pulse, "lost", True)
+        monkeypatch.setattr(Pulse, "stop", None)  # it was asked before
+        return real(*args)
+
+    monkeypatch.setattr(snapshots, "save", lost_meanwhile)
+    job = finished(training_json(**CYCLES, snapshots="cycle_end"))
+    assert job.state is State.RUNNING
+    assert [each.name for each in settings.snapshots(job.id).iterdir()] == ["20.pt"]
 
 
 def test_under_auto_both_series_and_the_schedule_can_be_read(

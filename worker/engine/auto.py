@@ -10,7 +10,7 @@ from schedules import Auto
 from schedules.schedule import Suggested
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
-from worker.engine.course import course
+from worker.engine.course import course, resolved
 from worker.engine.errors import EngineError, invalid
 from worker.engine.events import Block, Event, Finished, Plan
 from worker.engine.loop import Pace
@@ -28,10 +28,10 @@ def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace)
     Raises:
         EngineError: INVALID, the range test suggests nothing, or no schedule of this policy.
     """
+    schedule = resolved(schedule, recipe.iterations_per_epoch)
     # planned without its rates first: a training that cannot be should not wait for a range test
     inner = spec.model_copy(update={"schedule": schedule.schedule})
     planned = course(inner, recipe.iterations_per_epoch)
-    resolved = schedule.model_copy(update={"schedule": planned.schedule})
     tested, found = 0, dict[str, JsonValue]()
     for event in range_test(_range_test(spec, schedule), recipe, pace=pace):
         match event:
@@ -39,8 +39,8 @@ def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace)
                 yield replace(
                     event,
                     iterations=event.iterations + planned.iterations,
-                    schedule=resolved,
-                    warnings=tuple(resolved.warnings(planned.iterations)),
+                    schedule=schedule,
+                    warnings=tuple(schedule.warnings(planned.iterations)),
                 )
             case Block():
                 tested += len(event)

@@ -11,11 +11,12 @@ from statistics import median
 import numpy as np
 from pydantic import JsonValue
 
-from schedules.analysis import Agreement, agreement
+from schedules.analysis import Agreement, Family, agreement
 from schedules.values import F64
 from spec.jobs import Check
 from worker.engine.evaluate import number
 from worker.engine.line_search import longest_update
+from worker.engine.optimizers import family
 from worker.engine.recipe import Learner, Recipe
 from worker.engine.splits import Split
 from worker.engine.stability import stability_limit
@@ -26,18 +27,21 @@ BEGIN = 0.03
 SHORTEST_STEP = 10**0.2
 """From one measured rate to the next, where the ramp is close to what is allowed, or beyond."""
 
-LONGEST_STEP = 100.0
-"""The same where it is far away."""
+LONGEST_STEP = 10.0
+"""The same where it is far away: what is allowed now may soon not be."""
 
 BATCHES = 4
 """Of the line search, which takes their median: the first ones of the training split."""
 
-MARGIN: dict[Check, float] = {"curvature": 2.0, "line_search": 0.8}
-"""The ramp has left behind what is allowed where it is so many times that, for the first time.
+MARGIN: dict[Check, dict[Family, float]] = {
+    "curvature": {"sgd": 2.0, "adam": 1.0},
+    "line_search": {"sgd": 0.8, "adam": 0.8},
+}
+"""The ramp leaves behind what is allowed where it first is so many times that.
 
-Up to twice the limit of stability, training leaps to where the loss is less curved, and goes on
-from there (Lewkowycz et al., arXiv 2003.02218). The line search is often approached and never
-passed. Both were chosen on small networks; see docs/range-test.md for how well they do.
+Up to twice the limit of stability, SGD leaps to where the loss is less curved and goes on from
+there (Lewkowycz et al., arXiv 2003.02218); what Adam divides by grows with such a leap. What the
+line search allows is often approached and never passed.
 """
 
 
@@ -46,6 +50,7 @@ class Measured:
     """What one check has allowed so far, at which rates of the ramp."""
 
     check: Check
+    margin: float
     rates: list[float] = field(default_factory=list)
     allowed: list[float] = field(default_factory=list)
 
@@ -55,7 +60,7 @@ class Measured:
         Between two measurements it is interpolated, in logarithms.
         """
         with np.errstate(divide="ignore"):  # nothing at all may be allowed
-            beyond = np.log(self.rates) - np.log(self.allowed) - math.log(MARGIN[self.check])
+            beyond = np.log(self.rates) - np.log(self.allowed) - math.log(self.margin)
         if not (beyond > 0).any():
             return None
         i = int((beyond > 0).argmax())
@@ -75,7 +80,8 @@ class Checks:
     def __init__(self, wanted: tuple[Check, ...], recipe: Recipe, *, seed: int) -> None:
         self._recipe = recipe
         self._seed = seed
-        self._measured = [Measured(each) for each in dict.fromkeys(wanted)]
+        kind = family(recipe.optimizer)
+        self._measured = [Measured(each, MARGIN[each][kind]) for each in dict.fromkeys(wanted)]
         self._after: int | None = None
         self._next_rate = 0.0
 
@@ -99,7 +105,8 @@ class Checks:
                 continue
             each.rates.append(lr)
             each.allowed.append(allowed)
-            nearest = min(nearest, MARGIN[each.check] * allowed)
+            # of two, since one measurement may be far too high
+            nearest = min(nearest, each.margin * min(each.allowed[-2:]))
         self._after = iteration
         halfway = math.sqrt(nearest / lr)  # in log lr
         self._next_rate = lr * min(max(SHORTEST_STEP, halfway), LONGEST_STEP)

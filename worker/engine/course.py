@@ -1,16 +1,19 @@
 """What a training comes to in iterations: its length, its evaluations, its snapshots."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from schedules import Schedule
 from schedules.values import MAX_ITERATIONS, Epochs
-from spec.jobs import InIterations, Snapshots, TrainingSpec
+from spec.jobs import InCycles, InIterations, Snapshots, TrainingSpec
 from spec.states import Reason
 from worker.engine.errors import EngineError, invalid
 
 MAX_SNAPSHOTS = 1000
+
+AnySchedule = TypeVar("AnySchedule", bound=Schedule)
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,26 @@ class Course:
     snapshots: Snapshots | None
     cycle_ends: tuple[int, ...]
 
+    @property
+    def members(self) -> int:
+        """Of how many snapshots the ensemble is."""
+        return min(self.snapshots.average_last, len(self.cycle_ends)) if self.snapshots else 0
+
 
 def course(spec: TrainingSpec, per_epoch: int) -> Course:
     """The training's course on data with so many iterations per epoch.
 
     Raises:
-        EngineError: INVALID, it is too long, or has no or too many snapshots.
+        EngineError: INVALID, it is too long, or has too few cycles, or no or too many snapshots.
     """
-    try:
-        schedule = spec.schedule.resolve(iterations_per_epoch=per_epoch)
-    except ValidationError as error:
-        raise invalid(error, "schedule") from error
+    schedule = resolved(spec.schedule, per_epoch)
+    # what has counts in epochs, the API cannot tell
+    if isinstance(spec.length, InCycles) and schedule.cycle_end(spec.length.cycles) is None:
+        raise EngineError(
+            Reason.INVALID,
+            f"/length/cycles: the schedule has fewer than {spec.length.cycles} cycles; give"
+            " iterations or epochs",
+        )
     iterations = spec.model_copy(update={"schedule": schedule}).iterations(
         iterations_per_epoch=per_epoch
     )
@@ -53,6 +65,18 @@ def course(spec: TrainingSpec, per_epoch: int) -> Course:
     snapshots = Snapshots() if spec.snapshots == "cycle_end" else spec.snapshots
     ends = () if snapshots is None else _cycle_ends(schedule, iterations)
     return Course(schedule, iterations, _interval(spec, per_epoch), snapshots, ends)
+
+
+def resolved(schedule: AnySchedule, per_epoch: int) -> AnySchedule:
+    """The schedule with every count in iterations.
+
+    Raises:
+        EngineError: INVALID, a count is too large or too small for its field.
+    """
+    try:
+        return schedule.resolve(iterations_per_epoch=per_epoch)
+    except ValidationError as error:
+        raise invalid(error, "schedule") from error
 
 
 def _interval(spec: TrainingSpec, per_epoch: int) -> int | None:

@@ -20,9 +20,6 @@ from torch import Tensor
 
 from spec.components import AdamParams, ComponentParams
 
-SGD_HYPER_LR = 1e-3
-ADAM_HYPER_LR = 1e-7
-
 
 class LearnedRate:
     """The rate of one run, and what its next step depends on; all of it stays on the device."""
@@ -33,7 +30,7 @@ class LearnedRate:
         params: ComponentParams,
         *,
         lr: float,
-        hyper_lr: float | None,
+        hyper_lr: float,
     ) -> None:
         adam = isinstance(params, AdamParams)
         self._groups = optimizer.param_groups
@@ -42,8 +39,7 @@ class LearnedRate:
         ]
         device = self._groups[0]["params"][0].device
         self._lr = torch.tensor(lr, dtype=torch.float64, device=device)
-        default = ADAM_HYPER_LR if adam else SGD_HYPER_LR
-        self._hyper_lr = default if hyper_lr is None else hyper_lr
+        self._hyper_lr = hyper_lr
         self._updates = 0
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -75,6 +76,11 @@ def _prodigy(params: ProdigyParams, parameters: Iterable[Any]) -> torch.optim.Op
     optimizer: torch.optim.Optimizer = Prodigy(parameters, lr=1.0, **values)
     for group in optimizer.param_groups:
         group["weight_decay"] = decay
+    # at rate 0 it would still let weights decay, and move them where the first beta is 0
+    frozen = [group for group in optimizer.param_groups if not group.get("factor", 1.0)]
+    if len(frozen) < len(optimizer.param_groups):
+        for parameter in chain.from_iterable(group["params"] for group in frozen):
+            parameter.requires_grad_(False)
     return optimizer
 
 

@@ -69,6 +69,7 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
                 "iterations": rates.size,
                 "extended": extended,
             },
+            "diverged": [repeat.diverged for repeat in repeats],
             "iterations": sum(repeat.done for repeat in repeats),
         }
     )

@@ -4,9 +4,11 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spec.components import AdamParams, ComponentParams, SgdParams
 from worker.engine.curvature import largest_eigenvalue
+from worker.engine.probe import undisturbed
 from worker.engine.recipe import Learner
 from worker.engine.splits import Split
 
@@ -25,7 +27,7 @@ def stability_limit(
     loss is nowhere convex; NaN where it has no finite second derivatives.
     """
     factor = _factor(params)
-    scales = None if factor is None else _scales(learner)
+    scales = None if factor is None else _scales(learner, batch)
     if factor is None or scales is None:
         return None
     largest = largest_eigenvalue(
@@ -45,21 +47,31 @@ def _factor(params: ComponentParams) -> float | None:
     return None
 
 
-def _scales(learner: Learner) -> list[Tensor] | None:
+def _scales(learner: Learner, batch: Split) -> list[Tensor] | None:
     """For each parameter the root of its rate's factor over Adam's divisor, as the model has them.
+
+    The divisor is that of an update with the batch: a weight whose gradient was zero so far, as
+    that of a pixel that no image had, would otherwise seem to take steps without bounds.
 
     None while the optimizer has no averages.
     """
+    weights = [each for each in learner.model.parameters() if each.requires_grad]
+    with undisturbed(learner.model), torch.enable_grad():
+        loss = functional.cross_entropy(learner.model(batch.inputs).float(), batch.labels)
+        gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
     found: dict[Tensor, Tensor] = {}
+    gradient = dict(zip(weights, gradients, strict=True))
     for group in learner.optimizer.param_groups:
         for each in group["params"]:
             divisor = torch.ones_like(each)
             if "betas" in group:
-                state = learner.optimizer.state.get(each)
+                state, decay = learner.optimizer.state.get(each), group["betas"][1]
                 if not state:
                     return None
-                square = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
-                correction = 1 - group["betas"][1] ** float(state["step"])
+                square = decay * state["exp_avg_sq"] + (1 - decay) * gradient[each] ** 2
+                if group["amsgrad"]:
+                    square = torch.maximum(square, state["max_exp_avg_sq"])
+                correction = 1 - decay ** (float(state["step"]) + 1)
                 divisor = (square / correction).sqrt() + group["eps"]
             found[each] = (group["factor"] / divisor).sqrt()
-    return [found[each] for each in learner.model.parameters() if each.requires_grad]
+    return [found[each] for each in weights]

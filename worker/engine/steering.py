@@ -7,6 +7,7 @@ from schedules import Hypergradient, Plateau, Schedule
 from schedules.values import F64, as_rate
 from worker.engine.hypergradient import LearnedRate
 from worker.engine.loop import Rates
+from worker.engine.optimizers import family
 from worker.engine.recipe import Learner, Recipe
 
 
@@ -40,7 +41,7 @@ def steered(
                 learner.optimizer,
                 recipe.optimizer,
                 lr=as_rate(schedule.lr),
-                hyper_lr=schedule.hyper_lr,
+                hyper_lr=schedule.step_for(family(recipe.optimizer)),
             )
             return Rates(iterations, schedule.warmup_at, _own_momentum, learned.adapt), None
     lr_at: Callable[[F64], F64] = partial(schedule.lr_at, iterations=iterations)

@@ -11,6 +11,7 @@ from worker.engine.errors import EngineError
 from worker.engine.evaluate import number
 from worker.engine.events import Event, Finished, Plan
 from worker.engine.loop import Pace, updates
+from worker.engine.memory import require
 from worker.engine.recipe import Recipe, start
 from worker.engine.steering import Looks, steered
 from worker.engine.validation import Validation
@@ -25,6 +26,10 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
         )
     per_epoch = recipe.iterations_per_epoch
     plan = course(spec, per_epoch)
+    if plan.members:
+        says = 4 * len(recipe.dataset.validation) * recipe.dataset.classes
+        what = f"an ensemble of {plan.members} snapshots"
+        require(plan.members * says, what, recipe.numerics.device)
     learner = start(recipe, np.random.SeedSequence(spec.seed))
     rates, looks = steered(plan.schedule, plan.iterations, learner=learner, recipe=recipe)
     yield Plan(

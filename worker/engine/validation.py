@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from pydantic import JsonValue
@@ -86,7 +87,7 @@ def ensemble(members: list[Tensor], labels: Tensor) -> dict[str, JsonValue] | No
     """
     if not members:
         return None
-    mean = torch.logsumexp(torch.stack(members), 0) - math.log(len(members))
+    mean = reduce(torch.logaddexp, members) - math.log(len(members))
     truth = mean.gather(1, labels[:, None])
     return {
         "members": len(members),

@@ -59,7 +59,8 @@ class Watch:
     def end(self) -> tuple[float, int | None]:
         """The mean loss of the last epoch, and where the training diverged, if it did."""
         train_loss = float(self._recent[-self._per_epoch :].mean(dtype=np.float64))
-        if self.diverged_at is None and train_loss > self._limit:
+        stayed_out = self._inside + 1 < self.done and not train_loss <= self._limit
+        if self.diverged_at is None and stayed_out:
             return train_loss, self._inside + 1
         return train_loss, self.diverged_at
 

@@ -71,6 +71,7 @@ def test_epochs_and_cycles_are_resolved_in_both(train: Record) -> None:
     ours = train(**JOB | {"schedule": schedule, "length": {"cycles": 3}}, snapshots="cycle_end")
     assert ours.plans[0].iterations == 2 * 88 + 66
     assert ours.plans[0].schedule.schedule.step_size == 11
+    assert ours.plans[0].schedule.range.iterations == 88
     assert ours.result["iterations"] == 66
     assert [each.iteration for each in ours.snapshots] == [22, 44, 66]
     suggestion = ours.result["range_test"]["suggestion"]
@@ -94,6 +95,9 @@ def test_what_the_training_cannot_be_is_said_before_the_range_test(start: Start)
     )
     with pytest.raises(EngineError, match="/snapshots: no cycle"):
         next(events)
+    few = AUTO | {"range": {"iterations": {"epochs": 0.01}}}
+    with pytest.raises(EngineError, match="/schedule/range/iterations"):
+        next(start({**JOB_WITHOUT, "schedule": few}, length={"iterations": 10}))
 
 
 def test_a_plateau_inside_needs_its_evaluations(train: Record) -> None:

@@ -113,6 +113,23 @@ def test_a_factor_of_zero_freezes(train: Record, name: str) -> None:
         assert torch.equal(now, before.state_dict()[weight]) == weight.startswith("1.")
 
 
+@pytest.mark.parametrize("multipliers", [{"1.*": 0}, {"*": 0}], ids=["some", "all"])
+@pytest.mark.parametrize("params", [{"weight_decay": 0.1}, {"betas": [0, 0.999]}])
+def test_prodigy_freezes_what_it_would_move_without_a_rate(
+    train: Record, params: dict[str, Any], multipliers: dict[str, float]
+) -> None:
+    ours = train(
+        optimizer={"name": "prodigy", "params": params},
+        lr_groups={"multipliers": multipliers},
+        schedule={"policy": "sgdr", "lr": 1.0, "t_0": 25},
+        snapshots="cycle_end",
+    )
+    before, _ = digits_mlp(0)
+    for weight, now in ours.snapshots[-1].weights.items():
+        frozen = weight.startswith("1.") or "*" in multipliers
+        assert torch.equal(now, before.state_dict()[weight]) == frozen
+
+
 def test_the_rate_reaches_each_group_times_its_factor() -> None:
     model, _ = digits_mlp(0)
     wanted = LrGroups(layer_decay=2.0, multipliers={"1.bias": 3.0})

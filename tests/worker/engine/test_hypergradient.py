@@ -68,7 +68,7 @@ def in_numpy(
 
 
 def in_torch(
-    params: ComponentParams, lr: float, beta: float | None, factors: tuple[float, float]
+    params: ComponentParams, lr: float, beta: float, factors: tuple[float, float]
 ) -> tuple[list[float], F64]:
     """The same with the engine's."""
     weights = [nn.Parameter(torch.ones(size, dtype=torch.float64)) for size in SIZES]
@@ -116,12 +116,6 @@ def test_the_first_steps_by_hand() -> None:
         assert learned.adapt(1.0).item() == pytest.approx(rate, rel=1e-6)
         optimizer.step()
         assert weight.item() == pytest.approx(after, rel=1e-6)
-
-
-@pytest.mark.parametrize(("params", "beta"), [(SgdParams(), 1e-3), (AdamwParams(), 1e-7)])
-def test_defaults_are_the_papers(params: ComponentParams, beta: float) -> None:
-    default, given = (in_torch(params, 0.01, each, (1.0, 1.0))[0] for each in (None, beta))
-    assert default == given
 
 
 def one(gradients: list[float], warmup: list[float]) -> list[float]:

@@ -175,6 +175,16 @@ def test_being_judged_does_not_disturb(train: Record, name: str, model: dict[str
     assert plain.result["val_loss"] == watched.result["val_loss"]
 
 
+@pytest.mark.parametrize("name", ["sgd_schedulefree", "adamw_schedulefree"])
+def test_the_weights_of_iterates_do_not_overflow(train: Record, name: str) -> None:
+    ours = train(
+        optimizer={"name": name, "params": {"r": 10, "weight_lr_power": 10}},
+        lr_groups={"multipliers": {"*": 1e6}},
+        schedule={"policy": "constant", "lr": 1e6},
+    )
+    assert ours.result["diverged_at"] is not None
+
+
 def test_schedule_free_batch_norm_goes_by_the_averaged_weights() -> None:
     """As the library's README has it: the statistics are those of the weights that are judged."""
     data = {"name": "synthetic", "params": {"examples": 200}}

@@ -27,6 +27,7 @@ def test_each_repeat_is_a_fresh_run_up_the_ramp(range_test: Record) -> None:
     assert ours.plan.schedule is None
     assert ours.result["iterations"] == 180
     assert ours.result["range"] == {"start": 1e-4, "end": 0.1, "iterations": 60, "extended": 0}
+    assert ours.result["diverged"] == [False] * 3
     ramp = Ramp.model_validate(SHORT)
     first_losses = set()
     for each in range(3):
@@ -76,6 +77,7 @@ def test_a_repeat_stops_exactly_where_divergence_is_confirmed(
     assert [len(ours.column("loss", repeat=each)) for each in range(2)] == [37, 37]
     assert len(ours.column("lr", repeat=1)) == 37
     assert ours.result["iterations"] == 74
+    assert ours.result["diverged"] == [True, True]
     assert ours.plan.iterations == 120
 
 

@@ -13,7 +13,7 @@ from spec.components import DigitsParams
 from spec.states import Reason
 from tests.worker.engine.conftest import CPU, Record
 from tests.worker.engine.plain import digits_mlp
-from worker.engine import EngineError, Pace, Snapshot, course
+from worker.engine import EngineError, Pace, Snapshot, course, memory
 from worker.engine.curvature import largest_eigenvalue
 from worker.engine.data import load
 
@@ -109,6 +109,18 @@ def test_a_training_that_diverges_keeps_those_it_has(train: Record) -> None:
     assert ours.result["snapshots"][0]["iteration"] == 20
     assert ours.result["val_loss"] is None
     json.dumps(ours.result, allow_nan=False)
+
+
+def test_an_ensemble_has_to_fit(train: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = CYCLES | {"schedule": {"policy": "sgdr", "lr": 0.1, "t_0": 1}}
+    needed = 64 * 4 * 360 * 10
+    monkeypatch.setattr(memory, "available", lambda _: needed)
+    train(**many, snapshots={"average_last": 64})
+    monkeypatch.setattr(memory, "available", lambda _: needed - 1)
+    train(**CYCLES, snapshots={"average_last": 64})  # of which there are four
+    with pytest.raises(EngineError, match="an ensemble of 64 snapshots needs") as refused:
+        train(**many, snapshots={"average_last": 64})
+    assert refused.value.reason is Reason.OOM
 
 
 @pytest.mark.parametrize(

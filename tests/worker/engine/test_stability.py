@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from spec.components import AdamParams, AdamwParams, ComponentParams, RmspropParams, SgdParams
+from schedules.values import F64
+from spec.components import AdamwParams, ComponentParams, RmspropParams, SgdParams
 from worker.engine import optimizers
 from worker.engine.batches import Batches
 from worker.engine.recipe import Learner
@@ -26,10 +27,21 @@ def learner(optimizer: ComponentParams, *, factor: float = 1.0) -> Learner:
     return Learner(model, made, Batches(4, 4, torch.Generator(), torch.device("cpu")))
 
 
-def curvature() -> float:
-    """Of `mean(log(1 + exp(..)))` at zero weights: p(1-p) = 1/4, twice for two rows of weights."""
+def hessian() -> F64:
+    """Of the mean loss at zero weights, a row of weights for each class: `p(1-p) = 1/4`."""
     x = INPUTS.numpy().astype(np.float64)
-    return float(0.5 * np.linalg.eigvalsh(x.T @ x / 4).max())
+    return np.kron([[0.25, -0.25], [-0.25, 0.25]], x.T @ x / len(x))
+
+
+def curvature(scales: F64 | float = 1.0) -> float:
+    s = np.broadcast_to(scales, 4)
+    return float(np.linalg.eigvalsh(hessian() * np.outer(s, s)).max())
+
+
+def gradient() -> F64:
+    """Of the same: `(p - y) x`."""
+    off = 0.5 - np.eye(2)[BATCH.labels.numpy()]
+    return (off.T @ INPUTS.numpy() / len(INPUTS)).ravel()
 
 
 @pytest.mark.parametrize(
@@ -51,16 +63,25 @@ def test_a_factor_of_the_rate_counts() -> None:
     assert found == pytest.approx(20 / curvature(), rel=0.01)
 
 
-@pytest.mark.parametrize("optimizer", [AdamParams(eps=1e-3), AdamwParams(eps=1e-3, amsgrad=True)])
-def test_adam_preconditions(optimizer: AdamParams) -> None:
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam_divides_by_what_it_would_after_the_batch(amsgrad: bool) -> None:
+    optimizer = AdamwParams(eps=1e-3, amsgrad=amsgrad)
     one = learner(optimizer)
     assert stability_limit(one, optimizer, BATCH, seed=0) is None  # it has no averages yet
-    for square in (0.25, 0.25):
-        assert isinstance(one.model, nn.Linear)
-        one.model.weight.grad = torch.full_like(one.model.weight, square**0.5)
+    assert isinstance(one.model, nn.Linear)
+    square = largest = np.zeros(4)
+    for before in (0.5, 0.01):
+        one.model.weight.grad = torch.full_like(one.model.weight, before)
         one.optimizer.step()  # the rate is 0
+        square = 0.999 * square + 0.001 * before**2
+        largest = np.maximum(largest, square)
+    one.optimizer.zero_grad()
+    square = 0.999 * square + 0.001 * gradient() ** 2
+    square = np.maximum(square, largest) if amsgrad else square
+    divisor = np.sqrt(square / (1 - 0.999**3)) + 1e-3
     found = stability_limit(one, optimizer, BATCH, seed=0)
-    assert found == pytest.approx(38 * (0.5 + 1e-3) / curvature(), rel=0.02)
+    assert found == pytest.approx(38 / curvature(divisor**-0.5), rel=0.02)
+    assert one.model.weight.grad is None
 
 
 def test_some_optimizers_have_no_known_limit() -> None:

@@ -146,6 +146,18 @@ def test_a_learned_rate_is_that_of_a_plain_loop(
     assert rates[-1] != pytest.approx(0.02, rel=0.01)
 
 
+@pytest.mark.parametrize(("name", "beta"), [("sgd", 1e-3), ("adamw", 1e-7)])
+def test_a_rate_is_learned_as_fast_as_the_paper_does(train: Record, name: str, beta: float) -> None:
+    found = [
+        train(
+            optimizer={"name": name},
+            schedule={"policy": "hypergradient", "lr": 0.02, "hyper_lr": hyper_lr},
+        ).column("lr")
+        for hyper_lr in (None, beta, 2 * beta)
+    ]
+    assert found[0].tolist() == found[1].tolist() != found[2].tolist()
+
+
 @pytest.mark.parametrize("pace", PACES)
 def test_a_seed_means_the_same_learned_rates_however_they_are_cut(
     train: Record, pace: Pace

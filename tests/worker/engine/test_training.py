@@ -16,18 +16,23 @@ from spec.states import Reason
 from tests.policies import CLOSED_FORM, example
 from tests.worker.engine.conftest import CPU, TRAINING, Record
 from tests.worker.engine.plain import digits_mlp, plain_loop
-from worker.engine import EngineError, Pace
+from worker.engine import Block, EngineError, Pace
 from worker.engine.data import load
 from worker.engine.device import Numerics
 from worker.engine.evaluate import Evaluation, evaluate
 from worker.engine.loop import Rates, updates
 from worker.engine.recipe import prepare, start
 from worker.engine.splits import Split
+from worker.engine.watch import Watch
 
 ADAM = {"name": "adam", "params": {"betas": [0.8, 0.99], "weight_decay": 1e-3}}
 SGD = {"name": "sgd", "params": {"momentum": 0.9, "weight_decay": 1e-3, "nesterov": True}}
 CYCLE = {"policy": "triangular", "base_lr": 0.001, "max_lr": 0.01, "step_size": 10}
 CYCLED = CYCLE | {"base_momentum": 0.7, "max_momentum": 0.95}
+PIECE = {
+    "policy": "piecewise",
+    "pieces": [{"schedule": CYCLE | {"step_size": {"epochs": 1}}, "length": {"epochs": 5}}],
+}
 SCHEDULES = [
     CYCLED | {"window": "hann"},
     CYCLED | {"window": "welch", "step_size": {"epochs": 0.37}},
@@ -246,6 +251,26 @@ def test_a_training_that_ends_worse_than_it_began_has_diverged(
     assert ours.result["iterations"] == 200
 
 
+@pytest.mark.parametrize(
+    ("losses", "diverged_at"),
+    [
+        ([1, 9, 1, 9, 9], 3),
+        ([1, 9, 9, 9, 1], None),
+        ([1, 1, np.nan, np.nan], 2),
+        ([1, np.nan, 9, np.inf], 1),
+        ([1, np.nan, 1, 1], None),
+        ([np.nan, np.nan], 0),
+    ],
+)
+def test_it_has_diverged_where_its_losses_have_left_for_good(
+    losses: list[float], diverged_at: int | None
+) -> None:
+    watch = Watch(4, means=False)
+    for start in range(len(losses)):
+        watch.take(Block("train", 0, start, {"loss": np.float32(losses[start : start + 1])}))
+    assert watch.end()[1] == diverged_at
+
+
 @pytest.mark.parametrize("pace", [Pace(), Pace(points=3), Pace(first=0, longest=0)])
 def test_a_diverged_training_stops_at_the_tenth_nan(train: Record, pace: Pace) -> None:
     ours = train(
@@ -305,6 +330,10 @@ def test_a_batch_beyond_the_training_set_is_refused(train: Record) -> None:
         (
             {"schedule": CYCLE | {"step_size": {"epochs": 1e5}}, "length": {"cycles": 1000}},
             "/length: 8800000000 iterations",
+        ),
+        (
+            {"schedule": PIECE, "length": {"cycles": 3}},
+            "/length/cycles: the schedule has fewer than 3 cycles",
         ),
     ],
 )
