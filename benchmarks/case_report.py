@@ -16,7 +16,7 @@ from schedules import Policy
 from schedules.analysis import Suggestion
 from schedules.values import F64
 
-LEVEL = 0.05
+LEVEL, SMALLEST = 0.05, 0.001
 PER_EPOCH = 300
 """Iterations of the MLP."""
 
@@ -90,7 +90,7 @@ def report(study: Study) -> str:
             found, p = differences[arm], adjusted[arm]
             verdict = ("better" if found.mean < 0 else "worse") if p < LEVEL else "not significant"
             interval = f"{found.mean:+.2f} ± {found.half_width:.2f}"
-            compared = [interval, f"{p:.3f}", verdict]
+            compared = [interval, f"{p:.3f}" if p >= SMALLEST else f"< {SMALLEST}", verdict]
         rows.append(
             [
                 arm,

@@ -22,6 +22,9 @@ RULES = {
     "lightning": "Lightning",
     "ignite": "ignite",
 }
+MARKS = {"tuned on": "", "held out": " *", "new": " **"}
+"""Of the workloads that the rule was chosen by, and of those that were kept out of it."""
+
 CLASSES = 10
 """Of every dataset used here."""
 
@@ -41,15 +44,15 @@ class Case:
     workload: str
     schedule: str
     family: Family
-    held_out: bool
+    part: str
     rates: F64
     loss: F64
     error: F64
 
     @property
     def use(self) -> str:
-        """What the rate is: a peak that is come down from, or constant."""
-        return "constant" if self.schedule == "constant" else "peak"
+        """What the rate is: a peak that is climbed to, or the one that a run begins with."""
+        return "peak" if self.schedule in {"one_cycle", "triangular"} else "first"
 
     def best(self) -> float:
         """The rate with the lowest loss."""
@@ -163,14 +166,18 @@ def by_rule(found: Sequence[Score]) -> str:
 
 
 def by_kind(found: Sequence[Score]) -> str:
-    """A line a rule: the median excess error under each schedule and optimizer."""
+    """A line a rule: median and 95 % of the excess error under each schedule and optimizer."""
     kinds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in found:
         if (regret := score.regret()) is not None:
-            kinds[score.rule][f"{score.case.schedule}, {score.case.family}"].append(regret[1])
+            kind = f"{score.case.schedule}, {score.case.family}"
+            kinds[score.rule][kind].append(100 * regret[1])
     columns = sorted({column for each in kinds.values() for column in each})
     rows = [
-        [rule, *(f"{100 * np.median(each[column]):.2f}" for column in columns)]
+        [
+            rule,
+            *(f"{np.median(each[c]):.2f} / {np.quantile(each[c], 0.95):.2f}" for c in columns),
+        ]
         for rule, each in kinds.items()
     ]
     return markdown(("rule", *columns), rows)
@@ -185,7 +192,7 @@ def by_case(cases: Sequence[Case], found: Sequence[Score]) -> str:
         rates = sorted(s.lr for s in ours if s.lr is not None)
         rows.append(
             [
-                f"{case.workload}{' *' * case.held_out}",
+                f"{case.workload}{MARKS[case.part]}",
                 case.schedule,
                 f"{case.best():.2g}",
                 f"{case.loss.min():.3g}",
@@ -269,18 +276,20 @@ def report(cases: Sequence[Case], tests: Sequence[Test]) -> Iterator[str]:
     found = list(scores(cases, tests))
     yield "### All workloads\n"
     yield by_rule(found)
-    for title, held_out in (("Held out", True), ("Tuned on", False)):
-        yield f"### {title}\n"
-        yield by_rule([score for score in found if score.case.held_out is held_out])
-    yield "### Median excess error by schedule and optimizer, in points\n"
+    for part in MARKS:
+        yield f"### {part.capitalize()}\n"
+        yield by_rule([score for score in found if score.case.part == part])
+    yield "### By schedule and optimizer: median / 95 % of the excess error, in points\n"
     yield by_kind(found)
-    yield "### By workload (* held out)\n"
+    yield "### The same without those that the rule was chosen by\n"
+    yield by_kind([score for score in found if score.case.part != "tuned on"])
+    yield "### By workload (* held out, ** new)\n"
     yield by_case(cases, found)
 
 
 def tuning(cases: Sequence[Case], tests: Sequence[Test]) -> Iterator[str]:
     """What the rules were chosen by, without the workloads that are held out."""
-    cases = [case for case in cases if not case.held_out]
+    cases = [case for case in cases if case.part == "tuned on"]
     yield "### Landmarks of each range test over the best rate\n"
     yield limits(cases, tests)
     yield "### Excess error at landmark / divisor, in points: mean / 95 %\n"

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
 from schedules import POLICIES, Auto, Hypergradient, Plateau, Policy, Schedule
+from schedules.schedule import SUGGESTED
 from schedules.values import F64
 
 DOCS = Path(__file__).parent
@@ -48,9 +49,9 @@ def _overview() -> Iterator[str]:
     for policy in POLICIES:
         name = name_of(policy)
         rates = [
-            f"`{field}`: `{policy.suggested[field]}`"
+            f"`{field}`: `{SUGGESTED[field]}`"
             for field in policy.model_fields
-            if field in policy.suggested
+            if field in SUGGESTED
         ]
         link = f"[`{name}`](#{name})"
         cycles = "yes" if policy.cyclical else ""

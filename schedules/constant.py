@@ -1,12 +1,11 @@
 """The constant learning rate."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.values import F64, Bound, as_rate
 
 
@@ -16,7 +15,6 @@ class Constant(Schedule):
     title: ClassVar[str] = "Constant"
     formula: ClassVar[str] = "lr(t) = lr"
     source: ClassVar[str] = "https://arxiv.org/abs/1606.04838"
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["constant"] = "constant"
     lr: Annotated[Bound, Field(description="the learning rate")]

@@ -1,12 +1,11 @@
 """Learning rates that fall along a cosine: once, or again and again with warm restarts."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.shapes import cosine, progress
 from schedules.values import F64, Bound, Count, Floor, as_iterations, as_rate
 
@@ -40,7 +39,6 @@ class FlatCosine(Schedule):
         "s = round(pct_start*N)\nt < s: lr\nt >= s: lr*(1+cos(pi*p))/2, p = (t-s)/(N-1-s)"
     )
     source: ClassVar[str] = "https://docs.fast.ai/callback.schedule.html#learner.fit_flat_cos"
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["flat_cosine"] = "flat_cosine"
     lr: Highest

@@ -1,12 +1,11 @@
 """Hypergradient descent: the rate itself is learned, from one gradient to the next."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.values import F64, Bound, PositiveRate, as_rate
 
 HYPER_LR = {"sgd": 1e-3, "adam": 1e-7}
@@ -28,7 +27,6 @@ class Hypergradient(Schedule):
     )
     source: ClassVar[str] = "https://arxiv.org/abs/1703.04782"
     stateful: ClassVar[bool] = True
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["hypergradient"] = "hypergradient"
     lr: Annotated[Bound, Field(description="the first learning rate")] = 1e-3

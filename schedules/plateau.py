@@ -1,14 +1,13 @@
 """Reduce on plateau: the rate falls when a metric has stopped improving."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.values import F64, Bound, Floor, as_rate
 
 
@@ -48,7 +47,6 @@ class Plateau(Schedule):
         "torch.optim.lr_scheduler.ReduceLROnPlateau.html"
     )
     stateful: ClassVar[bool] = True
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["plateau"] = "plateau"
     lr: Annotated[Bound, Field(description="the first learning rate")]

@@ -14,8 +14,16 @@ from schedules.values import F64, Count, Epochs, FromRangeTest, Value, as_iterat
 Suggested = Literal["base_lr", "max_lr", "fixed_lr"]
 """The learning rates that a range test suggests."""
 
-HELD: Mapping[str, Suggested] = {"lr": "fixed_lr"}
-"""For a policy that stays at its `lr`: what is fine at a peak may be too high for long."""
+SUGGESTED: Mapping[str, Suggested] = {
+    "base_lr": "base_lr",
+    "max_lr": "max_lr",
+    "lr": "fixed_lr",
+}
+"""Field of a schedule -> which suggestion it takes.
+
+A rate that a run climbs to may be higher than one that it begins with: the loss of a fresh model
+is more curved.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,6 @@ class Schedule(Value, ABC):
     stateful: ClassVar[bool] = False
     cyclical: ClassVar[bool] = False
     """Whether it may have cycles."""
-    suggested: ClassVar[Mapping[str, Suggested]] = {
-        "base_lr": "base_lr",
-        "max_lr": "max_lr",
-        "lr": "max_lr",
-    }
-    """Field -> which suggestion of a range test it takes."""
 
     policy: str
     warmup: Annotated[
@@ -140,8 +142,8 @@ class Schedule(Value, ABC):
     def references(self) -> list[Reference]:
         """Every rate that is to come from a range test."""
         return [
-            Reference(pointer, rate.range_test, owner.suggested[pointer.rpartition("/")[2]])
-            for pointer, owner, rate in _leaves(self, "", self)
+            Reference(pointer, rate.range_test, SUGGESTED[pointer.rpartition("/")[2]])
+            for pointer, rate in _leaves(self)
             if isinstance(rate, FromRangeTest)
         ]
 
@@ -154,14 +156,14 @@ class Schedule(Value, ABC):
         return self._replace(
             {
                 pointer: count.iterations(iterations_per_epoch)
-                for pointer, _, count in _leaves(self, "", self)
+                for pointer, count in _leaves(self)
                 if isinstance(count, Epochs)
             }
         )
 
     def in_epochs(self) -> bool:
         """Whether a count is still in epochs."""
-        return any(isinstance(value, Epochs) for _, _, value in _leaves(self, "", self))
+        return any(isinstance(value, Epochs) for _, value in _leaves(self))
 
     def _warmup(self) -> int:
         return 0 if self.warmup is None else as_iterations(self.warmup)
@@ -179,17 +181,16 @@ class Schedule(Value, ABC):
         return self.model_validate(fields)
 
 
-def _leaves(value: object, pointer: str, owner: Schedule) -> Iterator[tuple[str, Schedule, object]]:
-    """Pointer, schedule it belongs to, and value of everything inside, references left whole."""
+def _leaves(value: object, pointer: str = "") -> Iterator[tuple[str, object]]:
+    """Pointer and value of everything inside, references left whole."""
     if isinstance(value, Value) and not isinstance(value, Epochs | FromRangeTest):
-        owner = value if isinstance(value, Schedule) else owner
         for name in type(value).model_fields:
-            yield from _leaves(getattr(value, name), f"{pointer}/{name}", owner)
+            yield from _leaves(getattr(value, name), f"{pointer}/{name}")
     elif isinstance(value, tuple):
         for i, each in enumerate(value):
-            yield from _leaves(each, f"{pointer}/{i}", owner)
+            yield from _leaves(each, f"{pointer}/{i}")
     else:
-        yield pointer, owner, value
+        yield pointer, value
 
 
 def _clamped(t: ArrayLike, iterations: int) -> F64:

@@ -1,6 +1,5 @@
 """Learning rates that fall in steps."""
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.values import F64, SOME, Bound, Count, Epochs, Gamma, as_iterations, as_rate
 
 _GAMMA = "the factor of each step down"
@@ -22,7 +21,6 @@ class Step(Schedule):
     source: ClassVar[str] = (
         "https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html"
     )
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["step"] = "step"
     lr: Annotated[Bound, Field(description="the first learning rate")]
@@ -49,7 +47,6 @@ class MultiStep(Schedule):
     source: ClassVar[str] = (
         "https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiStepLR.html"
     )
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["multi_step"] = "multi_step"
     lr: Annotated[Bound, Field(description="the first learning rate")]

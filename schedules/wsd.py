@@ -1,12 +1,11 @@
 """Warm-up, stable, decay: a trapezoid."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
-from schedules.schedule import HELD, Schedule, Suggested
+from schedules.schedule import Schedule
 from schedules.shapes import Fall, fall, progress
 from schedules.values import (
     F64,
@@ -52,7 +51,6 @@ class Wsd(Schedule):
         "f: linear 1-p, cosine (1+cos(pi*p))/2, 1-sqrt 1-sqrt(p)"
     )
     source: ClassVar[str] = "https://arxiv.org/abs/2405.18392"
-    suggested: ClassVar[Mapping[str, Suggested]] = HELD
 
     policy: Literal["wsd"] = "wsd"
     lr: Annotated[Bound, Field(description="the learning rate that it stays at")]

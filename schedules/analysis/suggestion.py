@@ -7,17 +7,18 @@ from typing import Any, Literal
 import numpy as np
 
 Family = Literal["sgd", "adam"]
-Use = Literal["peak", "constant"]
-"""What a rate is for: the highest of a schedule that comes down from it, or all of a run."""
+Use = Literal["peak", "first"]
+"""What a rate is for: the highest, climbed to, or the one that a run begins with, or keeps."""
 
 DIVISORS: Mapping[Family, Mapping[Use, float]] = {
-    "sgd": {"peak": 4.0, "constant": 6.0},
-    "adam": {"peak": 8.0, "constant": 10.0},
+    "sgd": {"peak": 4.0, "first": 6.0},
+    "adam": {"peak": 8.0, "first": 10.0},
 }
 """How far below the edge to stay, from full trainings at a grid of rates
 (docs/suggestion-quality.md).
 
-A constant rate wants to be lower than a peak: it never comes down to where noise settles.
+The loss of a fresh model is more curved than that of one on its way, and a rate that never falls
+never lets the noise settle.
 """
 
 TORCH_DIVISOR = 25.0
@@ -34,7 +35,7 @@ class Suggestion:
     Attributes:
         base_lr: lower bound of a cyclical schedule.
         max_lr: upper bound of it.
-        fixed_lr: one to keep constant.
+        fixed_lr: one to begin with, or to keep.
         schedules: schedules as a training takes them, but for counts of iterations.
     """
 
@@ -50,7 +51,7 @@ def suggest(edge: float, start: float, family: Family) -> Suggestion:
     Where the losses turn ragged does not count: that moves too much with the seed.
     """
     peak = edge / DIVISORS[family]["peak"]
-    constant = edge / DIVISORS[family]["constant"]
+    first = edge / DIVISORS[family]["first"]
     base_lr = float(np.clip(start, peak / 4, peak / 3))
     smith = {
         "div_factor": SMITH_DIVISOR,
@@ -61,12 +62,12 @@ def suggest(edge: float, start: float, family: Family) -> Suggestion:
     return Suggestion(
         base_lr=base_lr,
         max_lr=peak,
-        fixed_lr=constant,
+        fixed_lr=first,
         schedules={
             "triangular": {"policy": "triangular", "base_lr": base_lr, "max_lr": peak},
             "one_cycle": {"policy": "one_cycle", "max_lr": peak, "div_factor": TORCH_DIVISOR},
             "one_cycle_smith": {"policy": "one_cycle", "max_lr": peak, **smith},
-            "cosine": {"policy": "cosine", "lr": peak},
-            "constant": {"policy": "constant", "lr": constant},
+            "cosine": {"policy": "cosine", "lr": first},
+            "constant": {"policy": "constant", "lr": first},
         },
     )

@@ -56,7 +56,7 @@ def test_the_suggestion_follows_from_the_edge(family: Family, divisor: int) -> N
     assert found.suggestion is not None
     assert found.suggestion.max_lr == edge_of(found) / divisor
     assert found.suggestion.base_lr == found.suggestion.max_lr / 4
-    assert found.suggestion.fixed_lr == edge_of(found) / DIVISORS[family]["constant"]
+    assert found.suggestion.fixed_lr == edge_of(found) / DIVISORS[family]["first"]
 
 
 POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
@@ -78,8 +78,8 @@ def test_suggested_schedules_are_schedules_but_for_their_lengths(family: Family)
             "triangular": edge / over["peak"],
             "one_cycle": edge / over["peak"],
             "one_cycle_smith": edge / over["peak"],
-            "cosine": edge / over["peak"],
-            "constant": edge / over["constant"],
+            "cosine": edge / over["first"],
+            "constant": edge / over["first"],
         },
         rel=0.01,
     )

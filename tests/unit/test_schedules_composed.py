@@ -91,7 +91,7 @@ def test_a_reference_within_a_piece() -> None:
     peak = {"policy": "cosine", "lr": {"range_test": "job_1"}}
     schedule = piecewise((FLAT, 10), (peak, None))
     (reference,) = schedule.references()
-    assert (reference.pointer, reference.suggested) == ("/pieces/1/schedule/lr", "max_lr")
+    assert (reference.pointer, reference.suggested) == ("/pieces/1/schedule/lr", "fixed_lr")
     ready = schedule.with_rates({reference.pointer: 0.5})
     assert ready.lr_at(10, iterations=20) == 0.5
 

@@ -177,12 +177,15 @@ def test_being_judged_does_not_disturb(train: Record, name: str, model: dict[str
 
 @pytest.mark.parametrize("name", ["sgd_schedulefree", "adamw_schedulefree"])
 def test_the_weights_of_iterates_do_not_overflow(train: Record, name: str) -> None:
-    ours = train(
-        optimizer={"name": name, "params": {"r": 10, "weight_lr_power": 10}},
-        lr_groups={"multipliers": {"*": 1e6}},
-        schedule={"policy": "constant", "lr": 1e6},
-    )
+    job = {
+        "lr_groups": {"multipliers": {"*": 1e6}},
+        "schedule": {"policy": "constant", "lr": 1e6},
+    }
+    highest = {"r": 10, "weight_lr_power": 10}
+    ours = train(**job, optimizer={"name": name, "params": highest})
     assert ours.result["diverged_at"] is not None
+    with pytest.raises(EngineError, match="/optimizer/params/weight_lr_power: "):
+        train(**job, optimizer={"name": name, "params": {"weight_lr_power": 100}})
 
 
 def test_schedule_free_batch_norm_goes_by_the_averaged_weights() -> None:

@@ -266,8 +266,8 @@ def test_it_has_diverged_where_its_losses_have_left_for_good(
     losses: list[float], diverged_at: int | None
 ) -> None:
     watch = Watch(4, means=False)
-    for start in range(len(losses)):
-        watch.take(Block("train", 0, start, {"loss": np.float32(losses[start : start + 1])}))
+    for i, loss in enumerate(losses):
+        watch.take(Block("train", 0, i, {"loss": np.array([loss], np.float32)}))
     assert watch.end()[1] == diverged_at
 
 
