@@ -1,8 +1,9 @@
-"""The curvature of the loss: the largest eigenvalue of its Hessian, by power iteration."""
+"""The curvature of the loss: the largest eigenvalue of its Hessian, by Lanczos iteration."""
 
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,10 +26,13 @@ def largest_eigenvalue(
 ) -> float:
     """The largest (not the largest absolute) eigenvalue of the Hessian of the batch's mean loss.
 
-    Power iteration finds the eigenvalue of largest magnitude; where that is negative, a second
-    one, shifted by it, finds the other end of the spectrum. Each ends when its estimate changes
-    by less than `tolerance` of itself, after `iterations` products at the latest. The model, in
-    training mode, computes as in `probe.undisturbed`, in full precision.
+    Lanczos iteration, where power iteration would find the eigenvalue of largest magnitude, and
+    lose its way between two that are as large: the largest eigenvalue of the tridiagonal matrix
+    that the Hessian is on the Krylov space. It ends when that is within `tolerance` of itself of
+    an eigenvalue, by the residual, after `iterations` products at the latest. Vectors are not
+    orthogonalised anew, which would mean to keep them all: it brings up copies of eigenvalues,
+    and no larger ones. The model, in training mode, computes as in `probe.undisturbed`, in full
+    precision.
 
     Args:
         model: is left as it was, gradients included.
@@ -37,8 +41,8 @@ def largest_eigenvalue(
         seed: of the vector that the iteration starts from.
         scales: S, one tensor for each parameter: the eigenvalue is that of S H S. With the root
             of a preconditioner's inverse it is the preconditioned sharpness (arXiv 2207.14484).
-        iterations: how many products with the Hessian either iteration makes at most.
-        tolerance: the relative change that ends an iteration.
+        iterations: how many products with the Hessian there are at most.
+        tolerance: the relative error that ends it.
 
     Returns:
         The eigenvalue, NaN where the loss has no finite second derivatives.
@@ -61,28 +65,34 @@ def largest_eigenvalue(
     # drawn on the CPU, so that a seed means the same vector on every device
     random = torch.Generator().manual_seed(seed)
     start = [torch.randn(each.shape, generator=random).to(each) for each in parameters]
-    dominant = _dominant(product, start, iterations, tolerance)
-    if not dominant < 0:
-        return dominant
-
-    def shifted(vector: Vector) -> Vector:
-        return [h - dominant * v for h, v in zip(product(vector), vector, strict=True)]
-
-    return dominant + _dominant(shifted, start, iterations, tolerance)
+    return _largest(product, start, iterations, tolerance)
 
 
-def _dominant(
+def _largest(
     product: Callable[[Vector], Vector], start: Vector, iterations: int, tolerance: float
 ) -> float:
-    """The Rayleigh quotient that power iteration settles on."""
-    vector, found = _unit(start), math.nan
+    """The largest Ritz value; see `largest_eigenvalue`."""
+    vector = _scaled(start, 1 / _norm(start))
+    before, beta = vector, 0.0
+    diagonal: list[float] = []
+    beside: list[float] = []
+    largest = math.nan
     for _ in range(iterations):
         image = product(vector)
-        before, found = found, float(_dot(vector, image))
-        if not math.isfinite(found) or abs(found - before) <= tolerance * abs(found):
+        alpha = float(_dot(vector, image))
+        if not math.isfinite(alpha):
+            return math.nan
+        rest = [h - alpha * v - beta * b for h, v, b in zip(image, vector, before, strict=True)]
+        beta = _norm(rest)
+        diagonal.append(alpha)
+        matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+        values, vectors = np.linalg.eigh(matrix)
+        largest = float(values[-1])
+        if beta * abs(vectors[-1, -1]) <= tolerance * abs(largest):
             break
-        vector = _unit(image)
-    return found if math.isfinite(found) else math.nan
+        beside.append(beta)
+        before, vector = vector, _scaled(rest, 1 / beta)
+    return largest
 
 
 def _dot(a: Vector, b: Vector) -> Tensor:
@@ -91,7 +101,9 @@ def _dot(a: Vector, b: Vector) -> Tensor:
     ).sum()
 
 
-def _unit(vector: Vector) -> Vector:
-    # a vector that the Hessian sends to zero stays zero, and so does its quotient
-    norm = _dot(vector, vector).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    return [each / norm for each in vector]
+def _norm(vector: Vector) -> float:
+    return math.sqrt(float(_dot(vector, vector)))
+
+
+def _scaled(vector: Vector, factor: float) -> Vector:
+    return [each * factor for each in vector]

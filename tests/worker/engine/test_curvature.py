@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from spec.components import MlpParams, ResnetParams
 from worker.engine import models
-from worker.engine.curvature import largest_eigenvalue
+from worker.engine.curvature import _largest, largest_eigenvalue
 
 
 def small(seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
@@ -63,6 +63,16 @@ def test_it_is_the_largest_where_a_negative_one_dominates() -> None:
     expected = torch.linalg.eigvalsh(hessian(model, inputs, labels))[-1].item()
     found = largest_eigenvalue(model, inputs, labels, seed=1, iterations=1000, tolerance=1e-8)
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("diagonal", [[1.0, -0.999], [-5.0, 1.0, 0.1], [-1.0, -2.0], [0.0, 0.0]])
+def test_it_does_not_lose_its_way_between_two_ends(diagonal: list[float], seed: int) -> None:
+    matrix = torch.tensor(diagonal)
+    random = torch.Generator().manual_seed(seed)
+    start = [torch.randn(len(diagonal), generator=random)]
+    found = _largest(lambda vector: [matrix * vector[0]], start, 50, 1e-3)
+    assert found == pytest.approx(max(diagonal), rel=2e-3, abs=1e-6)
 
 
 def test_scales_precondition_it() -> None:
