@@ -123,7 +123,7 @@ class Schedule(Value, ABC):
         if following is None or last == iterations:
             return []
         cut = f"the run stops inside a cycle: {iterations} iterations, and cycle {n + 1} ends at"
-        return [f"{cut} {following}; give the length in cycles to end with one"]
+        return [f"{cut} {following}; stop there to end with a whole one"]
 
     @property
     def has_cycles(self) -> bool:

@@ -158,7 +158,7 @@ def test_what_is_odd_is_said() -> None:
     assert cycle.warnings(30) == []
     assert said(cycle, 33) == (
         "the run stops inside a cycle: 33 iterations, and cycle 4 ends at 40;"
-        " give the length in cycles to end with one"
+        " stop there to end with a whole one"
     )
     assert said(schedule("linear", warmup=30), 30) == (
         "the run ends within its warm-up: 30 iterations, warmup 30"
