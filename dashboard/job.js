@@ -25,7 +25,7 @@ export function createPage(id, wake) {
   const result = el("dl", { class: "result" });
   const results = el("section", {}, el("h2", {}, "Result"), result);
   const use = el("pre", { class: "use", tabindex: 0 });
-  const uses = el("section", {}, el("h2", {}, "In a training's schedule"), use);
+  const uses = el("section", {}, el("h2", {}, "In a training, one of"), use);
   const spec = el("pre", { tabindex: 0 });
   const element = el("article", {},
     el("a", { class: "back", href: "#" }, "← all jobs"),
@@ -89,7 +89,9 @@ export function createPage(id, wake) {
     setText(spec, JSON.stringify(job.spec, null, 2));
     const bound = JSON.stringify({ range_test: id });
     uses.hidden = !job.result?.suggestion;
-    setText(use, `"base_lr": ${bound},\n"max_lr": ${bound}`);
+    const once = `"schedule": {"policy": "one_cycle", "max_lr": ${bound}}`;
+    const cycles = `"base_lr": ${bound}, "max_lr": ${bound}, "step_size": {"epochs": 2}`;
+    setText(use, `${once}\n"schedule": {"policy": "triangular", ${cycles}}`);
   }
 
   async function act(verb) {
@@ -161,7 +163,9 @@ function rowsOf(value, path = "") {
   const under = (key) => (path ? `${path}.${key}` : key);
   const nested = Array.isArray(value) ? value.some(isObject) : isObject(value);
   if (nested)
-    return Object.entries(value).flatMap(([key, each]) => rowsOf(each, under(key)));
+    return Object.entries(value)
+      .filter(([key]) => key !== "schedules") // the suggestion once more, to paste
+      .flatMap(([key, each]) => rowsOf(each, under(key)));
   const values = Array.isArray(value) ? value : [value];
   const said = (each) => (typeof each === "number" || each === null ? short(each) : String(each));
   const words = values.map(said).join(" … ");

@@ -113,7 +113,8 @@ def _range_test(client: Client, job: Job) -> Figure:
         ax.plot([], [], "X", color="0.4", label="stopped: it diverges")
     ax.set_ylabel(label)
     _say(ax, result, job.state)
-    ax.legend(loc="lower left", fontsize=9)
+    log = ax.get_xscale() == "log"
+    ax.legend(loc="lower left" if log else "lower right", fontsize=9)  # where no curves are
     if measured:
         _accuracy(axes[1], repeats, result.get("accuracy") or {})
     axes[-1].set_xlabel("learning rate")
@@ -158,7 +159,8 @@ def _accuracy(ax: Axes, repeats: list[Series], places: Mapping[str, float | None
     if low is not None and high is not None:
         label = f"rises (Smith's bounds): {low:.2g} to {high:.2g}"
         ax.axvspan(low, high, color=BLUE, alpha=0.1, linewidth=0, label=label)
-        ax.legend(loc="upper left", fontsize=9)
+        log = ax.get_xscale() == "log"
+        ax.legend(loc="upper left" if log else "upper right", fontsize=9)
     ax.set_ylabel("accuracy\nof batches (%)")
 
 
@@ -187,7 +189,8 @@ def _landmarks(ax: Axes, landmarks: Mapping[str, float | None]) -> None:
     names = LANDMARKS | CHECKS
     known = {name: lr for name, lr in landmarks.items() if name in names and lr is not None}
     for place, name in enumerate(sorted(known, key=lambda name: known[name])):
-        beyond = name not in {"lr_start", "lr_min"}
+        # on a linear ramp the first landmarks lie at the very left of the picture
+        beyond = name not in {"lr_start", "lr_min"} or ax.get_xscale() == "linear"
         color = RED if name in {"lr_edge", "lr_ragged"} else "0.35"
         style = ":" if name in CHECKS else "--"
         ax.axvline(known[name], color=color, linewidth=1, linestyle=style)

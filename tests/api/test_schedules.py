@@ -198,9 +198,9 @@ def test_a_rate_within_a_piece_comes_from_a_range_test(
     peak = {**LATE, "lr": {"range_test": finish_range_test(client, sessions)}}
     given = pieces({"schedule": FLAT, "length": 5}, {"schedule": peak})
     job = client.post("/v1/jobs", json=training_json(schedule=given)).json()
-    assert job["resolved"]["bounds"] == {"/pieces/1/schedule/lr": 0.04}
+    assert job["resolved"]["bounds"] == {"/pieces/1/schedule/lr": 0.02}
     found = preview(client, schedule=given, iterations=6)
-    assert found["columns"]["lr"] == [0.1] * 5 + [0.04]
+    assert found["columns"]["lr"] == [0.1] * 5 + [0.02]
 
 
 def warned(client: TestClient, **changes: Any) -> list[str]:
