@@ -4,7 +4,6 @@ MLP 784-784-10 with Adam for 10 epochs at batch 200, and LeNet with the cyclical
 (arXiv 1803.09820) against longer trainings at a slowly falling rate.
 """
 
-import argparse
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from case_report import PER_EPOCH, Study, plot, report
-from outcomes import Record, Results, ramp_up, run_all, train
+from outcomes import Record, Results, command_line, ramp_up, run_all, train
 
 from schedules.analysis import Suggestion, analyse
 
@@ -223,31 +222,14 @@ def studies(records: list[Record], data: str) -> Iterable[Study]:
 
 def main() -> None:
     """Parse the command line; measure, report or draw."""
-    parser = argparse.ArgumentParser(
-        description="Compares learning-rate schedules from the same initial weights over "
+    parser = command_line(
+        "Compares learning-rate schedules from the same initial weights over "
         "several seeds, each with bounds from a range test. `measure` trains (about 50 minutes "
         "of one core, resumable); `report` prints Markdown; `plot` draws the MLP's curves.",
-    )
-    parser.add_argument("step", choices=("measure", "report", "plot"))
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("case_study.jsonl"),
-        help="a JSON line for each finished job (default %(default)s)",
+        steps=("measure", "report", "plot"),
+        results="case_study.jsonl",
     )
     parser.add_argument("--data", choices=("fashion-mnist", "mnist"), default="fashion-mnist")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        help="where to look for fashion-mnist/ if the system has none; it is downloaded into here",
-    )
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=2,
-        help="trainings at a time, of one thread each and at low priority (default %(default)s)",
-    )
     parser.add_argument(
         "--picture",
         type=Path,

@@ -1,5 +1,6 @@
 """Runs many jobs on the engine, two at a time, and keeps what came of each as a line of JSON."""
 
+import argparse
 import json
 import math
 import multiprocessing
@@ -48,6 +49,31 @@ class Task(Protocol):
 
     def run(self, data_dir: Path) -> Record:
         """What is to be remembered of it."""
+
+
+def command_line(description: str, steps: Sequence[str], results: str) -> argparse.ArgumentParser:
+    """The options that every script with a `measure` step has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("step", choices=steps)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(results),
+        help="a JSON line for each finished job (default %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        help="where to look for fashion-mnist/ if the system has none; it is downloaded into here",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2,
+        help="trainings at a time, of one thread each and at low priority (default %(default)s)",
+    )
+    return parser
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,15 @@
 """Are the suggested learning rates good? Trains at a grid of rates, and scores every rule on it."""
 
-import argparse
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from outcomes import Record, Results, ramp_up, run_all, train
+from outcomes import Record, Results, command_line, ramp_up, run_all, train
 from suggestion_report import Case, report, tests_of, tuning
+from workloads import WORKLOADS, Workload
 
-DIGITS = {"name": "digits"}
-FASHION = {"name": "fashion-mnist"}
-SGD = {"name": "sgd", "params": {"momentum": 0.9}}
-ADAM = {"name": "adam"}
 RANGE_TESTS = 3
 REPEATS = 3
 FIRST_SEED = 1000
@@ -28,113 +24,6 @@ NEAR = 5
 
 WIDE = {"sgd": (-24, 6), "adam": (-30, 0)}
 """Ends of the coarse grid, in sixths of a decade: 1e-4 to 10 and 1e-5 to 1."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A model, its data and optimizer, and how long it is trained.
-
-    Attributes:
-        label: of the model.
-        seconds: what a training takes, about.
-        part: whether the rule was chosen by it, or what it was kept out of.
-    """
-
-    label: str
-    model: Record
-    data: Record
-    optimizer: Record
-    batch_size: int
-    iterations: int
-    seeds: int
-    seconds: float
-    part: str
-
-    @property
-    def name(self) -> str:
-        """Data, model and optimizer; what its records are found by."""
-        return f"{self.data['name']} {self.label} {self.optimizer['name']}"
-
-    def job(self) -> Record:
-        """What its range tests and trainings have in common."""
-        return {
-            "model": self.model,
-            "data": self.data,
-            "batch_size": self.batch_size,
-            "optimizer": self.optimizer,
-        }
-
-
-def _workloads() -> Iterator[Workload]:
-    # what is held out was chosen before any result was seen: a third, one model of each dataset;
-    # what is new, after the rule had been changed for the last time
-    for label, model, data, batch_size, iterations, seeds, seconds, part in (
-        ("mlp", _model("mlp", hidden=[32]), DIGITS, 32, 704, 5, 0.15, "tuned on"),
-        (
-            "lenet",
-            _model("lenet", channels=[8, 16], hidden=64),
-            DIGITS,
-            32,
-            440,
-            5,
-            0.6,
-            "tuned on",
-        ),
-        ("mlp", _model("mlp", hidden=[256]), FASHION, 200, 900, 3, 1.5, "tuned on"),
-        ("resnet", _model("resnet", depth=8, width=4), FASHION, 64, 360, 3, 10.0, "tuned on"),
-        ("resnet", _model("resnet", depth=8, width=4), DIGITS, 32, 600, 5, 1.5, "held out"),
-        (
-            "lenet",
-            _model("lenet", channels=[6, 16], hidden=120),
-            FASHION,
-            128,
-            480,
-            3,
-            5.5,
-            "held out",
-        ),
-        (
-            "deep tanh mlp",
-            _model("mlp", hidden=[64, 64], activation="tanh"),
-            DIGITS,
-            16,
-            880,
-            3,
-            0.25,
-            "new",
-        ),
-        (
-            "wide lenet",
-            _model("lenet", channels=[16, 32], hidden=128),
-            DIGITS,
-            64,
-            440,
-            3,
-            0.9,
-            "new",
-        ),
-        (
-            "deep tanh mlp",
-            _model("mlp", hidden=[128, 128, 128], activation="tanh"),
-            FASHION,
-            64,
-            900,
-            3,
-            1.3,
-            "new",
-        ),
-    ):
-        for optimizer in (SGD, ADAM):
-            yield Workload(
-                label, model, data, optimizer, batch_size, iterations, seeds, seconds, part
-            )
-
-
-def _model(name: str, **params: object) -> Record:
-    return {"name": name, "params": params}
-
-
-WORKLOADS = {workload.name: workload for workload in _workloads()}
 
 
 @dataclass(frozen=True)
@@ -293,30 +182,13 @@ def cases(records: list[Record]) -> Iterator[Case]:
 
 def main() -> None:
     """Parse the command line; measure or report."""
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__} `measure` trains (about 160 minutes of one core, resumable: "
+    parser = command_line(
+        f"{__doc__} `measure` trains (about 160 minutes of one core, resumable: "
         "what the results file holds is not run again); `report` reads the file, applies the "
         "rules as they are now to the stored losses of the range tests, and prints Markdown; "
         "`tuning` prints what other divisors of the landmarks would have led to.",
-    )
-    parser.add_argument("step", choices=("measure", "report", "tuning"))
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("suggestion_quality.jsonl"),
-        help="a JSON line for each finished job (default %(default)s)",
-    )
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=2,
-        help="trainings at a time, of one thread each and at low priority (default %(default)s)",
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        help="where to look for fashion-mnist/ if the system has none; it is downloaded into here",
+        steps=("measure", "report", "tuning"),
+        results="suggestion_quality.jsonl",
     )
     options = parser.parse_args()
     stages = [(s.__name__.replace("_", " "), s) for s in (range_tests, coarse, fine, seeds, rest)]
