@@ -138,8 +138,7 @@ def test_a_job_that_kills_its_workers_fails(service: Service) -> None:
                 within=60,
             )
             service.child_of(node).kill()
-            eventually(lambda: service.job(job_id)["state"] != "running")
-        job = service.job(job_id)
+        job = service.finished(job_id)
     assert job["state"] == "failed"
     assert job["error"]["reason"] == "worker_lost"
     retried = service.http.post(f"/v1/jobs/{job_id}/retry").json()

@@ -16,8 +16,11 @@ JOB = {"id": "job_1", "kind": "range_test", "state": "queued", "name": "digits r
     ("end", "complaint"),
     [
         (
-            {"state": "succeeded", "result": {"status": "no_descent", "suggestion": None}},
-            "the range test ended with no_descent: the loss never fell",
+            {
+                "state": "succeeded",
+                "result": {"status": "no_descent", "advice": "Try another model."},
+            },
+            r"the range test ended with no_descent\. Try another model\.",
         ),
         (
             {"state": "failed", "error": {"reason": "oom", "detail": "8 GiB are too little"}},
