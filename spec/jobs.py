@@ -87,7 +87,7 @@ class LrGroups(Value):
     layer_decay: Annotated[float, Field(strict=True, ge=1, le=1000)] = 1.0
     multipliers: Annotated[
         dict[Pattern, Annotated[float, Field(strict=True, ge=0, le=1e6)]],
-        Field(max_length=64, description="name pattern, as `0.*`, -> factor; 0 freezes"),
+        Field(max_length=64, description="name pattern, as `1.*`, -> factor; 0 freezes"),
     ] = Field(default_factory=dict)
 
 

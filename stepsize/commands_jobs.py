@@ -225,16 +225,21 @@ def series(
 def _submitted(
     client: Client, job: Job, *, watch: bool, as_json: bool, plot: Path | None = None
 ) -> None:
-    for warning in job.warnings:
-        notes.print(f"note: {escape(warning)}", soft_wrap=True)
     if watch:
         notes.print(f"submitted {job.id}")
         _watched(client, job.id, as_json=as_json, plot=plot)
-    elif as_json:
+        return
+    _warn(job)
+    if as_json:
         typer.echo(job.model_dump_json(indent=2))
     else:
         typer.echo(job.id)
         notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`", soft_wrap=True)
+
+
+def _warn(job: Job) -> None:
+    for warning in job.warnings:
+        notes.print(f"note: {escape(warning)}", soft_wrap=True)
 
 
 def _watched(
@@ -250,6 +255,7 @@ def _watched(
     if plot is not None and last.succeeded:
         client.plot(last, plot)
         notes.print(f"drawn into {escape(str(plot))}", soft_wrap=True)
+    _warn(last)  # some are known only once a worker has seen the data
     end(last, as_json=as_json)
 
 

@@ -85,17 +85,18 @@ class Job(Answer):
 
     @property
     def suggestion(self) -> Suggestion:
-        """What the finished range test recommends.
+        """What the finished range test recommends, or that of a training under `auto`.
 
         Raises:
             StepsizeError: the job has no suggestion; the message says why.
         """
         if not self.finished:
             raise StepsizeError(f"{self.id} is {self.state}: it has no suggestion yet")
-        if self.result is None or not self.result.get("suggestion"):
-            status = (self.result or {}).get("status", self.state)
-            raise StepsizeError(f"{self.id} has no suggestion: {status}")
-        return Suggestion.model_validate(self.result["suggestion"])
+        result = self.result or {}
+        result = result.get("range_test") or result
+        if not result.get("suggestion"):
+            raise StepsizeError(f"{self.id} has no suggestion: {result.get('status', self.state)}")
+        return Suggestion.model_validate(result["suggestion"])
 
 
 class JobPage(Answer):

@@ -46,14 +46,15 @@ class Status(StrEnum):
 
 
 ADVICE = {
-    Status.NO_DESCENT: "See whether the model learns from this data at any rate; if it does, give"
-    " the ramp more iterations, so that it spends longer at each.",
+    Status.NO_DESCENT: "If the loss is flat to the end of the ramp, raise the end; if it leaps up at"
+    " once, lower the start; else give the ramp more iterations, and see whether the model learns"
+    " at any rate.",
     Status.NO_EDGE_IN_RANGE: "Raise the end of the ramp; if no rate is too high for this model,"
     " choose by training at a few of them.",
     Status.DIVERGED_AT_START: "Lower the start of the ramp a hundredfold: its first rates were too"
     " high already.",
-    Status.TOO_NOISY: "Use more repeats, more iterations or larger batches, or have the loss of a"
-    " probe batch read.",
+    Status.TOO_NOISY: "If the loss has only begun to fall where the ramp ends, raise the end; else use"
+    " more repeats, more iterations or larger batches, or have the loss of a probe batch read.",
     Status.INSUFFICIENT_POINTS: "Give the ramp more iterations, 40 for each factor of ten, and"
     " where the validation loss is read, evaluate more often.",
     Status.NONFINITE: "Look for values in the data, weights or precision that are not finite: the"
