@@ -20,7 +20,7 @@ from schedules.analysis.accuracy import Accuracy
 from schedules.analysis.agreement import Agreement, agreement
 from schedules.analysis.divergence import divergence, head_length
 from schedules.analysis.reading import Analysis, Loss, analyse
-from schedules.analysis.status import ADVICE, Status
+from schedules.analysis.status import ADVICE, Status, has_risen
 from schedules.analysis.suggestion import DIVISORS, Family, Suggestion
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "agreement",
     "analyse",
     "divergence",
+    "has_risen",
     "head_length",
 ]

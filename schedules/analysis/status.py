@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from schedules.analysis.curve import (
     FEWEST,
@@ -22,6 +23,7 @@ FEWEST_PLANNED = 20
 EARLY = 0.25
 """Share of the ramp in which a rise means that the ramp began too high."""
 
+RISEN_AT_END = 3.0
 RISEN = 5.0
 """By how many times its noise a loss must have risen to count as risen."""
 
@@ -46,15 +48,16 @@ class Status(StrEnum):
 
 
 ADVICE = {
-    Status.NO_DESCENT: "If the loss is flat to the end of the ramp, raise the end; if it leaps up at"
-    " once, lower the start; else give the ramp more iterations, and see whether the model learns"
-    " at any rate.",
+    Status.NO_DESCENT: "If the loss is flat to the end of the ramp, raise the end; if it leaps up"
+    " at once, lower the start; else give the ramp more iterations, and see whether the model"
+    " learns at any rate.",
     Status.NO_EDGE_IN_RANGE: "Raise the end of the ramp; if no rate is too high for this model,"
     " choose by training at a few of them.",
     Status.DIVERGED_AT_START: "Lower the start of the ramp a hundredfold: its first rates were too"
     " high already.",
-    Status.TOO_NOISY: "If the loss has only begun to fall where the ramp ends, raise the end; else use"
-    " more repeats, more iterations or larger batches, or have the loss of a probe batch read.",
+    Status.TOO_NOISY: "If the loss has only begun to fall where the ramp ends, raise the end; else"
+    " use more repeats, more iterations or larger batches, or have the loss of a probe batch"
+    " read.",
     Status.INSUFFICIENT_POINTS: "Give the ramp more iterations, 40 for each factor of ten, and"
     " where the validation loss is read, evaluate more often.",
     Status.NONFINITE: "Look for values in the data, weights or precision that are not finite: the"
@@ -87,6 +90,16 @@ def unreadable(loss: F64, lr: F64) -> Status | None:
     if points >= FEWEST:
         return None
     return Status.DIVERGED_AT_START if points < loss.size else Status.INSUFFICIENT_POINTS
+
+
+def has_risen(losses: ArrayLike) -> bool:
+    """Whether one repeat ends above where it began, by more than three times its noise."""
+    loss = np.asarray(losses, dtype=np.float64)
+    if loss.size < FEWEST or not np.isfinite(loss).all():
+        return True
+    ends = persistence(loss.size)
+    rise = np.median(loss[-ends:]) - np.median(loss[:ends])
+    return bool(rise > RISEN_AT_END * noise(loss))
 
 
 def rises_early(loss: F64, lr: F64) -> bool:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from schedules import Policy
-from schedules.analysis import ADVICE, DIVISORS, Family, Status, analyse, divergence
+from schedules.analysis import (
+    ADVICE,
+    DIVISORS,
+    Family,
+    Status,
+    analyse,
+    divergence,
+    has_risen,
+)
 from schedules.values import F64
 from tests.curves import EDGE, bowl, bowls, decades, edge_of, ramp, read
 
@@ -234,6 +242,14 @@ STATUSES = [
 def test_every_outcome_has_a_status(losses: list[F64], status: str) -> None:
     found = read(ramp(), losses).result()
     assert (found["status"], found["suggestion"], found["interval"]) == (status, None, None)
+
+
+def test_what_ends_above_its_beginning_has_risen() -> None:
+    noise = np.random.default_rng(0).normal(2.3, 0.05, 100)
+    assert not has_risen(noise)
+    assert not has_risen(noise - np.linspace(0, 1, 100))
+    assert has_risen(noise + np.linspace(0, 1, 100))
+    assert has_risen([*noise, np.nan])
 
 
 def test_every_status_is_reached_and_has_advice() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import ValidationError
 
-from schedules.analysis import Analysis, Status, analyse
+from schedules.analysis import Analysis, Status, analyse, has_risen
 from schedules.ramp import Ramp
 from schedules.values import F64
 from spec.jobs import InIterations, RangeTestSpec
@@ -76,10 +76,12 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
 
 
 def _is_open(repeat: Repeat, rates: F64, spec: RangeTestSpec) -> bool:
-    """Whether the curve of this repeat alone has fallen, and has no edge up to where it is."""
+    """Whether this repeat alone has no edge up to where it is: low, or still where it began."""
     if repeat.diverged:
         return False
-    return _read([repeat], rates, spec, repeat.recipe).status is Status.NO_EDGE_IN_RANGE
+    status = _read([repeat], rates, spec, repeat.recipe).status
+    unmoved = status in {Status.NO_DESCENT, Status.TOO_NOISY}
+    return status is Status.NO_EDGE_IN_RANGE or (unmoved and not has_risen(repeat.loss(spec.loss)))
 
 
 def _read(repeats: Sequence[Repeat], rates: F64, spec: RangeTestSpec, recipe: Recipe) -> Analysis:

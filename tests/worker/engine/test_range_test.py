@@ -289,3 +289,10 @@ def test_a_factor_moves_the_edge_by_itself(range_test: Record) -> None:
     slower = range_test(range=ramp, lr_groups={"multipliers": {"*": 0.1}}).result
     ratio = slower["landmarks"]["lr_edge"] / plain["landmarks"]["lr_edge"]
     assert ratio == pytest.approx(10, rel=0.3)
+
+
+def test_a_ramp_that_ends_before_anything_happens_goes_on(range_test: Record) -> None:
+    early = {"start": 1e-7, "end": 1e-3, "iterations": 100}
+    ours = range_test(range=early, repeats=1)
+    assert ours.result["range"]["extended"] == 2
+    assert ours.result["range"]["end"] > 0.05
