@@ -16,12 +16,12 @@ from pydantic_core import PydanticCustomError
 from schedules import Policy
 from schedules.ramp import Ramp
 from schedules.values import MAX_ITERATIONS, Epochs, Iterations, UnresolvedError, Value
+from spec.compute import Clipping, Loader, Precision
 from spec.values import Component, Identifier, Seed, Text
 
 SPEC_VERSION = 1
 """Stored beside each spec, so that an old one can be read by newer code."""
 
-Precision = Literal["fp32", "tf32", "bf16"]
 Measure = Literal["accuracy", "grad_norm", "probe_loss"]
 Check = Literal["curvature", "line_search"]
 Pattern = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")]
@@ -105,7 +105,43 @@ class _Job(Value):
         Field(max_length=8, description="series to record besides loss and lr"),
     ] = ()
     seed: Seed = 0
-    precision: Precision = "fp32"
+    precision: Annotated[
+        Precision,
+        Field(description="of matrix products: tf32 on a GPU, bf16 by autocast; weights are fp32"),
+    ] = "fp32"
+    compile: Annotated[
+        bool,
+        Field(strict=True, description="compile the model; losses then match to rounding"),
+    ] = False
+    channels_last: Annotated[
+        bool,
+        Field(strict=True, description="keep images as NHWC; losses then match to rounding"),
+    ] = False
+    cuda_graphs: Annotated[
+        bool,
+        Field(strict=True, description="replay each update as one launch where a GPU can"),
+    ] = True
+    accumulation: Annotated[
+        int,
+        Field(strict=True, ge=1, le=1024, description="parts that each batch is computed in"),
+    ] = 1
+    clipping: Clipping | None = None
+    threads: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=1024, description="on a CPU; unset: what pays for the job"),
+    ] = None
+    loader: Annotated[
+        Loader | None,
+        Field(description="how to stream data; unset: it is kept on the device where it fits"),
+    ] = None
+    population: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="train in one program with runs that differ in hyperparameters only;"
+            " losses then match to rounding",
+        ),
+    ] = False
     tags: Annotated[dict[TagKey, Text], Field(max_length=32)] = Field(default_factory=dict)
     priority: Annotated[
         int,

@@ -18,7 +18,11 @@ from worker.engine.range_test import range_test
 from worker.engine.recipe import Recipe
 from worker.engine.train import training
 
-SHARED = ("model", "data", "batch_size", "optimizer", "lr_groups", "record", "seed", "precision")
+SHARED = (
+    *("model", "data", "batch_size", "optimizer", "lr_groups", "record", "seed", "precision"),
+    *("compile", "channels_last", "cuda_graphs", "accumulation", "clipping", "threads", "loader"),
+    "population",
+)
 """What the range test has from the training."""
 
 

@@ -142,7 +142,4 @@ class Checks:
     def _batches(self) -> list[Split]:
         train, size = self._recipe.dataset.train, self._recipe.batch_size
         whole = min(BATCHES, len(train) // size)
-        return [
-            Split(train.inputs[i * size : (i + 1) * size], train.labels[i * size : (i + 1) * size])
-            for i in range(whole)
-        ]
+        return [train.between(i * size, (i + 1) * size) for i in range(whole)]

@@ -11,7 +11,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from spec.jobs import Precision
+from spec.compute import Precision
 
 ONEDNN_FROM = 1 << 20
 """Multiply-adds of one matrix product from which oneDNN's overhead per call is made up for."""

@@ -61,7 +61,6 @@ def updates(
     learner that has made `start` updates goes on with the next.
     """
     model, optimizer, adapt = learner.model, learner.optimizer, rates.adapt
-    inputs, labels = recipe.dataset.train.inputs, recipe.dataset.train.labels
     buffers = Buffers(recipe, pace.points, adapted=adapt is not None)
     probed = "probe_loss" in recipe.record
     model.train()
@@ -79,12 +78,11 @@ def updates(
                 set_momentum(optimizer, float(momentum[row]))
 
             batch = learner.batches.next()
-            targets = labels.index_select(0, batch)
             with recipe.numerics.autocast():
-                scores = model(inputs.index_select(0, batch))
-            loss = functional.cross_entropy(scores.float(), targets)
+                scores = model(batch.inputs)
+            loss = functional.cross_entropy(scores.float(), batch.labels)
             torch.autograd.backward(loss)
-            buffers.write(row, loss, scores, targets, model)
+            buffers.write(row, loss, scores, batch.labels, model)
             if adapt is not None:
                 buffers.write_lr(row, adapt(float(lr[row])))
             optimizer.step()
@@ -116,7 +114,7 @@ class Buffers:
     """What is recorded of each iteration, kept on the device until a block takes it."""
 
     def __init__(self, recipe: Recipe, points: int, *, adapted: bool) -> None:
-        device = recipe.dataset.train.labels.device
+        device = recipe.numerics.device
         self._recipe = recipe
         self._columns = {
             name: torch.empty(points, device=device) for name in ("loss", *recipe.record)

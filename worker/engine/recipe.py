@@ -43,8 +43,7 @@ class Recipe:
     @property
     def probe(self) -> Split:
         """The batch that is the same at every iteration: the first of the training split."""
-        train = self.dataset.train
-        return Split(train.inputs[: self.batch_size], train.labels[: self.batch_size])
+        return self.dataset.train.between(0, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     parameters = groups(model, recipe.lr_groups) if recipe.lr_groups else model.parameters()
     optimizer = optimizers.build(recipe.optimizer, parameters)
     shuffle = torch.Generator().manual_seed(order)
-    batches = Batches(len(recipe.dataset.train), recipe.batch_size, shuffle, device)
+    batches = Batches(recipe.dataset.train, recipe.batch_size, shuffle)
     return Learner(model, optimizer, batches)
 
 

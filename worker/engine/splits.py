@@ -18,6 +18,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self, indices: Tensor) -> "Split":
+        """The examples of these indices, copied."""
+        return Split(self.inputs.index_select(0, indices), self.labels.index_select(0, indices))
+
+    def between(self, start: int, stop: int) -> "Split":
+        """A view of consecutive examples."""
+        return Split(self.inputs[start:stop], self.labels[start:stop])
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -24,7 +24,7 @@ def learner(optimizer: ComponentParams, *, factor: float = 1.0) -> Learner:
     model = nn.Linear(2, 2, bias=False)
     nn.init.zeros_(model.weight)
     made = optimizers.build(optimizer, [{"params": [model.weight], "factor": factor}])
-    return Learner(model, made, Batches(4, 4, torch.Generator(), torch.device("cpu")))
+    return Learner(model, made, Batches(BATCH, 4, torch.Generator()))
 
 
 def hessian() -> F64:
