@@ -30,7 +30,19 @@ class Conflict:
 
 def conflicts(spec: RangeTestSpec | TrainingSpec) -> list[Conflict]:
     """Every conflict of the spec."""
-    return [*_of_groups(spec), *(_of_schedule(spec) if isinstance(spec, TrainingSpec) else ())]
+    return [
+        *_of_parts(spec),
+        *_of_groups(spec),
+        *(_of_schedule(spec) if isinstance(spec, TrainingSpec) else ()),
+    ]
+
+
+def _of_parts(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
+    if spec.batch_size % spec.accumulation:
+        yield Conflict(
+            "/accumulation",
+            f"batch_size {spec.batch_size} cannot be split into {spec.accumulation} equal parts",
+        )
 
 
 def _of_groups(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:

@@ -44,7 +44,7 @@ def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace)
                     event,
                     iterations=event.iterations + planned.iterations,
                     schedule=schedule,
-                    warnings=tuple(schedule.warnings(planned.iterations)),
+                    warnings=(*recipe.warnings, *schedule.warnings(planned.iterations)),
                 )
             case Block():
                 tested += len(event)

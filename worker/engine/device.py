@@ -1,4 +1,4 @@
-"""How a job computes on its device: precision, the matrix product behind fp32, determinism."""
+"""How a job computes on its device: precision, matrix products, threads, determinism."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,6 +12,10 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from spec.compute import Precision
+from spec.jobs import RangeTestSpec, TrainingSpec
+
+THREADS_FROM = 1 << 23
+"""Floating-point operations of a forward pass from which it pays to share them among threads."""
 
 ONEDNN_FROM = 1 << 20
 """Multiply-adds of one matrix product from which oneDNN's overhead per call is made up for."""
@@ -28,14 +32,39 @@ class Numerics:
     device: torch.device
     precision: Precision
     matmul: str
+    threads: int
+    compile: bool = False
+    channels_last: bool = False
 
     @classmethod
-    def choose(cls, device: torch.device, precision: Precision, *, products: int) -> Self:
-        """`products`: multiply-adds in the job's largest matrix product."""
-        if device.type == "cuda":
-            return cls(device, precision, "high" if precision == "tf32" else EXACT)
-        pays = device.type == "cpu" and products >= ONEDNN_FROM
-        return cls(device, precision, ONEDNN if pays and onednn_is_exact() else EXACT)
+    def choose(
+        cls,
+        device: torch.device,
+        spec: RangeTestSpec | TrainingSpec,
+        *,
+        products: int,
+        operations: int,
+    ) -> Self:
+        """The choices that the spec leaves open are made by the size of the job alone.
+
+        `products`: multiply-adds in the job's largest matrix product; `operations`: floating-point
+        ones in a forward pass.
+        """
+        matmul, threads = EXACT, torch.get_num_threads()
+        if device.type == "cuda" and spec.precision == "tf32":
+            matmul = "high"
+        if device.type == "cpu":
+            if products >= ONEDNN_FROM and onednn_is_exact():
+                matmul = ONEDNN
+            threads = spec.threads or (threads if operations >= THREADS_FROM else 1)
+        return cls(
+            device,
+            spec.precision,
+            matmul,
+            threads,
+            compile=spec.compile and no_compiler(device) is None,
+            channels_last=spec.channels_last,
+        )
 
     def autocast(self) -> AbstractContextManager[torch.autocast | None]:
         """The context of a forward pass; enter a new one each time, it caches the weights."""
@@ -47,7 +76,7 @@ class Numerics:
         """What to remember about a job beside its spec."""
         notes: dict[str, JsonValue] = {"torch": str(torch.__version__), "device": str(self.device)}
         if self.device.type == "cpu":
-            notes["threads"] = torch.get_num_threads()
+            notes["threads"] = self.threads
             notes["matmul"] = "onednn" if self.matmul == ONEDNN else "default"
         if self.device.type == "cuda":
             notes["device_name"] = torch.cuda.get_device_name(self.device)
@@ -59,14 +88,33 @@ class Numerics:
         cudnn = torch.backends.cudnn
         matmul = torch.get_float32_matmul_precision()
         before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+        threads = torch.get_num_threads()
         try:
+            torch.set_num_threads(self.threads)
             torch.set_float32_matmul_precision(self.matmul)
             cudnn.allow_tf32 = self.precision == "tf32"
             cudnn.deterministic, cudnn.benchmark = True, False
             yield
         finally:
+            torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(matmul)
             cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+def no_compiler(device: torch.device) -> str | None:
+    """Why nothing can be compiled for the device; None where it can."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton  # noqa: PLC0415 - slow to import
+
+        return None if has_triton() else "Triton is not installed"
+    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415 - as above
+    from torch._inductor.exc import InvalidCxxCompiler  # noqa: PLC0415 - as above
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "there is no C++ compiler (install g++)"
+    return None
 
 
 @cache

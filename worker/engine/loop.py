@@ -8,13 +8,13 @@ from time import perf_counter
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from schedules.values import F64
 from worker.engine.events import Block, Columns
-from worker.engine.optimizers import set_lr, set_momentum
 from worker.engine.probe import probe_loss
 from worker.engine.recipe import Learner, Recipe
+from worker.engine.splits import Split
+from worker.engine.step import Outcome
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def updates(
     the device; only handing over a block does. Between blocks the model may be evaluated. A
     learner that has made `start` updates goes on with the next.
     """
-    model, optimizer, adapt = learner.model, learner.optimizer, rates.adapt
-    buffers = Buffers(recipe, pace.points, adapted=adapt is not None)
+    model, step, batches = learner.model, learner.step, learner.batches
+    buffers = Buffers(recipe, pace.points, adapted=rates.adapt is not None)
     probed = "probe_loss" in recipe.record
     model.train()
     seconds, since = pace.first, perf_counter()
@@ -70,23 +70,13 @@ def updates(
         stop = _stop(start, min(start + pace.points, rates.iterations), every, stops)
         t = np.arange(start, stop, dtype=np.float64)
         lr, momentum = rates.lr_at(t), rates.momentum_at(t)
+        planned = lr.tolist()
+        cycled = [None] * len(t) if momentum is None else momentum.tolist()
         taken = 0
         for row in range(stop - start):
-            if adapt is None:
-                set_lr(optimizer, float(lr[row]))
-            if momentum is not None:
-                set_momentum(optimizer, float(momentum[row]))
-
-            batch = learner.batches.next()
-            with recipe.numerics.autocast():
-                scores = model(batch.inputs)
-            loss = functional.cross_entropy(scores.float(), batch.labels)
-            torch.autograd.backward(loss)
-            buffers.write(row, loss, scores, batch.labels, model)
-            if adapt is not None:
-                buffers.write_lr(row, adapt(float(lr[row])))
-            optimizer.step()
-            optimizer.zero_grad()
+            batch = batches.next()
+            outcome = step(batch, planned[row], cycled[row], rates.adapt)
+            buffers.write(row, outcome, batch)
             if probed:
                 buffers.write_probe(row, model)
 
@@ -122,25 +112,16 @@ class Buffers:
         if adapted:
             self._columns["lr"] = torch.empty(points, dtype=torch.float64, device=device)
 
-    def write(
-        self, row: int, loss: Tensor, scores: Tensor, targets: Tensor, model: nn.Module
-    ) -> None:
-        """Record an iteration whose gradients have just been computed."""
-        for name, column in self._columns.items():
-            match name:
-                case "loss":
-                    column[row] = loss.detach()
-                case "accuracy":
-                    column[row] = (scores.argmax(1) == targets).float().mean()
-                case "grad_norm":
-                    gradients = (weight.grad for weight in model.parameters())
-                    column[row] = nn.utils.get_total_norm(
-                        each for each in gradients if each is not None
-                    )
-
-    def write_lr(self, row: int, lr: Tensor) -> None:
-        """Record a rate that only the device knows."""
-        self._columns["lr"][row] = lr
+    def write(self, row: int, outcome: Outcome, batch: Split) -> None:
+        """Record an update."""
+        columns = self._columns
+        columns["loss"][row] = outcome.loss
+        if "accuracy" in columns:
+            columns["accuracy"][row] = (outcome.scores.argmax(1) == batch.labels).float().mean()
+        if outcome.grad_norm is not None and "grad_norm" in columns:
+            columns["grad_norm"][row] = outcome.grad_norm
+        if outcome.lr is not None:
+            columns["lr"][row] = outcome.lr
 
     def write_probe(self, row: int, model: nn.Module) -> None:
         """Record the loss of the probe batch once the model has been updated."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from spec.states import Reason
 from worker.engine.errors import EngineError
@@ -58,6 +59,13 @@ def activations(model: nn.Module, inputs: Tensor) -> int:
         outputs: Tensor = model(inputs)
     # the outputs hold the graph, so that no storage counted here has been freed and used again
     return outputs.nbytes + sum(size for key, size in kept.items() if key not in parameters)
+
+
+def operations(model: nn.Module, inputs: Tensor) -> int:
+    """Floating-point operations of a forward pass; model and inputs on the meta device."""
+    with FlopCounterMode(display=False) as counter:
+        model(inputs)
+    return int(counter.get_total_flops())
 
 
 def _storage(tensor: Tensor) -> int:

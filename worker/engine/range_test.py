@@ -35,7 +35,11 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
     every = _interval(spec, rates.size, recipe.iterations_per_epoch)
     checks = Checks(spec.checks, recipe, seed=spec.seed) if spec.checks else None
     plan = Plan(
-        spec.repeats * rates.size, recipe.iterations_per_epoch, None, recipe.numerics.notes()
+        spec.repeats * rates.size,
+        recipe.iterations_per_epoch,
+        None,
+        recipe.numerics.notes(),
+        recipe.warnings,
     )
     yield plan
 

@@ -1,6 +1,6 @@
 """Everything a run is made from, checked; with a seed it becomes a learner."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,18 @@ from torch import nn
 
 from schedules import Auto, Hypergradient
 from spec.components import DATASETS, MODELS, OPTIMIZERS, ComponentParams
+from spec.compute import Clipping
 from spec.conflicts import conflicts
 from spec.jobs import LrGroups, Measure, RangeTestSpec, TrainingSpec
 from spec.states import Reason
 from spec.values import Component
 from worker.engine import data, memory, models, optimizers
 from worker.engine.batches import Batches
-from worker.engine.device import Numerics
+from worker.engine.device import Numerics, no_compiler
 from worker.engine.errors import EngineError, invalid
 from worker.engine.groups import groups
 from worker.engine.splits import Dataset, Split
+from worker.engine.step import Step
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Recipe:
     batch_size: int
     record: tuple[Measure, ...]
     numerics: Numerics
+    accumulation: int = 1
+    clipping: Clipping | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -53,6 +58,7 @@ class Learner:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: Batches
+    step: Step
 
 
 def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
@@ -69,6 +75,7 @@ def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: 
             f"/batch_size: {spec.batch_size} is more than the {examples} examples "
             f"that {spec.data.name} has to train on",
         )
+    part = spec.batch_size // spec.accumulation
     with torch.device("meta"):  # sizes without memory: neither step below allocates any
         blueprint = models.build(model, dataset.shape, dataset.classes)
         if spec.lr_groups is not None:
@@ -76,13 +83,32 @@ def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: 
         copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
         needed = copies * memory.weights(blueprint)
         memory.require(needed, f"model {spec.model.name} with its optimizer", device)
-        needed += memory.activations(blueprint, torch.empty(spec.batch_size, *dataset.shape))
-        memory.require(needed, f"model {spec.model.name} at batch size {spec.batch_size}", device)
+        inputs = torch.empty(part, *dataset.shape)
+        needed += memory.activations(blueprint, inputs)
+        memory.require(needed, f"model {spec.model.name} at batch size {part}", device)
+        operations = memory.operations(blueprint, inputs)
     largest = max(
         layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
     )
-    numerics = Numerics.choose(device, spec.precision, products=spec.batch_size * largest)
-    return Recipe(model, optimizer, spec.lr_groups, dataset, spec.batch_size, spec.record, numerics)
+    numerics = Numerics.choose(device, spec, products=part * largest, operations=operations)
+    return Recipe(
+        model,
+        optimizer,
+        spec.lr_groups,
+        dataset,
+        spec.batch_size,
+        spec.record,
+        numerics,
+        spec.accumulation,
+        spec.clipping,
+        tuple(_warnings(spec, device)),
+    )
+
+
+def _warnings(spec: RangeTestSpec | TrainingSpec, device: torch.device) -> Iterator[str]:
+    """What was asked for and cannot be had here."""
+    if spec.compile and (reason := no_compiler(device)):
+        yield f"the model is not compiled: on this worker {reason}"
 
 
 def _kept_gradients(spec: RangeTestSpec | TrainingSpec) -> int:
@@ -101,6 +127,8 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         torch.manual_seed(init)
         # drawn on the CPU, so that a seed means the same weights on every device
         model = models.build(recipe.model, recipe.dataset.shape, recipe.dataset.classes).to(device)
+    if recipe.numerics.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     masks = torch.Generator(device).manual_seed(dropout)
     for layer in model.modules():
         if isinstance(layer, models.Dropout):
@@ -109,7 +137,15 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     optimizer = optimizers.build(recipe.optimizer, parameters)
     shuffle = torch.Generator().manual_seed(order)
     batches = Batches(recipe.dataset.train, recipe.batch_size, shuffle)
-    return Learner(model, optimizer, batches)
+    step = Step(
+        model,
+        optimizer,
+        recipe.numerics,
+        parts=recipe.accumulation,
+        clipping=recipe.clipping,
+        norm="grad_norm" in recipe.record,
+    )
+    return Learner(model, optimizer, batches, step)
 
 
 def _params(

@@ -37,7 +37,7 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
         per_epoch,
         plan.schedule,
         recipe.numerics.notes(),
-        tuple(plan.schedule.warnings(plan.iterations)),
+        (*recipe.warnings, *plan.schedule.warnings(plan.iterations)),
     )
 
     watch = Watch(per_epoch, means=looks is not None and looks.metric == "train_loss")

@@ -1,12 +1,21 @@
 """The numerical choices of a job hold while it runs, and leave nothing behind."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from spec.compute import Precision
+from tests import factories
 from tests.worker.engine.conftest import Record, Start
 from worker.engine.device import ONEDNN, Numerics, onednn_is_exact
 
 CPU = torch.device("cpu")
+
+
+def chosen(device: torch.device, precision: Precision, products: int, **fields: Any) -> Numerics:
+    spec = factories.spec(precision=precision, **fields)
+    return Numerics.choose(device, spec, products=products, operations=2 * products)
 
 
 def state() -> tuple[object, ...]:
@@ -22,7 +31,7 @@ def state() -> tuple[object, ...]:
 
 
 def test_fp32_keeps_fp32s_accuracy_whatever_computes_it() -> None:
-    numerics = Numerics.choose(CPU, "fp32", products=1 << 30)
+    numerics = chosen(CPU, "fp32", 1 << 30)
     a, b = torch.randn(128, 1024), torch.randn(1024, 256)
     exact = a.double() @ b.double()
     with numerics.applied():
@@ -32,14 +41,14 @@ def test_fp32_keeps_fp32s_accuracy_whatever_computes_it() -> None:
 
 
 def test_small_products_stay_with_the_default() -> None:
-    assert Numerics.choose(CPU, "fp32", products=1 << 10).notes()["matmul"] == "default"
+    assert chosen(CPU, "fp32", 1 << 10).notes()["matmul"] == "default"
 
 
 def test_cuda_rounds_to_tf32_only_when_asked_to() -> None:
     cuda = torch.device("cuda")
-    assert Numerics.choose(cuda, "fp32", products=1 << 30).matmul == "highest"
-    assert Numerics.choose(cuda, "bf16", products=1 << 30).matmul == "highest"
-    assert Numerics.choose(cuda, "tf32", products=1 << 30).matmul == "high"
+    assert chosen(cuda, "fp32", 1 << 30).matmul == "highest"
+    assert chosen(cuda, "bf16", 1 << 30).matmul == "highest"
+    assert chosen(cuda, "tf32", 1 << 30).matmul == "high"
 
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed"])
@@ -84,7 +93,7 @@ def test_a_gpu_starts_like_a_cpu_and_repeats_itself(train: Record) -> None:
 
 def test_the_choice_reaches_torch() -> None:
     torch.set_float32_matmul_precision("highest")
-    with Numerics(CPU, "fp32", ONEDNN).applied():
+    with Numerics(CPU, "fp32", ONEDNN, threads=1).applied():
         assert torch.get_float32_matmul_precision() == ONEDNN
     assert torch.get_float32_matmul_precision() == "highest"
 

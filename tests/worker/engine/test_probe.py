@@ -13,7 +13,7 @@ from tests.worker.engine.conftest import CPU, Record
 from tests.worker.engine.plain import digits_mlp
 from worker.engine import Pace, models
 from worker.engine.data import load
-from worker.engine.device import Numerics
+from worker.engine.device import EXACT, Numerics
 from worker.engine.probe import probe_loss
 
 
@@ -59,7 +59,7 @@ def test_batch_norm_goes_by_the_batch_as_in_training() -> None:
     model = models.build(ResnetParams(width=2), (1, 6, 6), 3)
     inputs, labels = torch.randn(16, 1, 6, 6) * 5 + 3, torch.randint(3, (16,))
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    numerics = Numerics.choose(CPU, "fp32", products=1)
+    numerics = Numerics(CPU, "fp32", EXACT, threads=1)
     found = probe_loss(model, inputs, labels, numerics)
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
     assert found.item() == nn.functional.cross_entropy(model(inputs), labels).item()

@@ -11,7 +11,7 @@ from schedules.analysis import Analysis
 from schedules.ramp import Ramp
 from schedules.values import F64, MAX_RATE
 from tests.worker.engine.conftest import Record
-from worker.engine import Pace, loop, repeat
+from worker.engine import Pace, repeat, step
 from worker.engine import range_test as module
 
 PACES = [Pace(), Pace(first=0, longest=0), Pace(points=7)]
@@ -270,13 +270,13 @@ def test_groups_keep_their_ratios_all_the_way_up(
     range_test: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    real = loop.set_lr
+    real = step.set_lr
 
     def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         real(optimizer, lr)
         seen.append([lr, *(group["lr"] for group in optimizer.param_groups)])
 
-    monkeypatch.setattr(loop, "set_lr", set_lr)
+    monkeypatch.setattr(step, "set_lr", set_lr)
     ours = range_test(lr_groups={"layer_decay": 2.0}, repeats=1)
     rates = np.array(seen)[: len(ours.column("lr"))]
     assert rates[:, 0].tolist() == ours.column("lr").tolist()

@@ -11,9 +11,11 @@ from schedules.values import F64
 from spec.components import AdamwParams, ComponentParams, RmspropParams, SgdParams
 from worker.engine import optimizers
 from worker.engine.batches import Batches
+from worker.engine.device import EXACT, Numerics
 from worker.engine.recipe import Learner
 from worker.engine.splits import Split
 from worker.engine.stability import stability_limit
+from worker.engine.step import Step
 
 INPUTS = torch.tensor([[2.0, 1.0], [0.5, -1.0], [1.0, 3.0], [-2.0, 0.3]])
 BATCH = Split(INPUTS, torch.tensor([0, 1, 1, 0]))
@@ -24,7 +26,9 @@ def learner(optimizer: ComponentParams, *, factor: float = 1.0) -> Learner:
     model = nn.Linear(2, 2, bias=False)
     nn.init.zeros_(model.weight)
     made = optimizers.build(optimizer, [{"params": [model.weight], "factor": factor}])
-    return Learner(model, made, Batches(BATCH, 4, torch.Generator()))
+    numerics = Numerics(torch.device("cpu"), "fp32", EXACT, threads=1)
+    step = Step(model, made, numerics)
+    return Learner(model, made, Batches(BATCH, 4, torch.Generator()), step)
 
 
 def hessian() -> F64:
