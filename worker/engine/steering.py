@@ -32,18 +32,22 @@ def steered(
     schedule: Schedule, iterations: int, *, learner: Learner, recipe: Recipe
 ) -> tuple[Rates, Looks | None]:
     """The rates of a run, and what to show the metric to if they depend on one."""
-    match schedule:
-        case Plateau():
-            looks = Looks(schedule)
-            return Rates(iterations, looks.lr_at, _own_momentum), looks
-        case Hypergradient():
-            learned = LearnedRate(
-                learner.optimizer,
-                recipe.optimizer,
-                lr=as_rate(schedule.lr),
-                hyper_lr=schedule.step_for(family(recipe.optimizer)),
-            )
-            return Rates(iterations, schedule.warmup_at, _own_momentum, learned.adapt), None
+    if not isinstance(schedule, Hypergradient):
+        return followed(schedule, iterations)
+    learned = LearnedRate(
+        learner.optimizer,
+        recipe.optimizer,
+        lr=as_rate(schedule.lr),
+        hyper_lr=schedule.step_for(family(recipe.optimizer)),
+    )
+    return Rates(iterations, schedule.warmup_at, _own_momentum, learned.adapt), None
+
+
+def followed(schedule: Schedule, iterations: int) -> tuple[Rates, Looks | None]:
+    """The same for a schedule that does not depend on gradients."""
+    if isinstance(schedule, Plateau):
+        looks = Looks(schedule)
+        return Rates(iterations, looks.lr_at, _own_momentum), looks
     lr_at: Callable[[F64], F64] = partial(schedule.lr_at, iterations=iterations)
     return Rates(iterations, lr_at, partial(schedule.momentum_at, iterations=iterations)), None
 

@@ -15,6 +15,7 @@ from worker.engine.memory import require
 from worker.engine.recipe import Recipe, start
 from worker.engine.steering import Looks, steered
 from worker.engine.validation import Validation
+from worker.engine.verdict import Verdict
 from worker.engine.watch import Watch
 
 
@@ -53,7 +54,7 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
         if evaluated or snapshot or done == plan.iterations:
             yield from validation.measure(done, snapshot=snapshot)
         if looks and every is not None and done % every == 0:
-            looks.look(_metric(looks, watch, validation))
+            looks.look(shown(looks, watch, validation.verdict))
     train_loss, diverged_at = watch.end()
     yield Finished(
         {
@@ -65,10 +66,10 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
     )
 
 
-def _metric(looks: Looks, watch: Watch, validation: Validation) -> float:
+def shown(looks: Looks, watch: Watch, verdict: Verdict) -> float:
     """What a plateau schedule looks at, as it is now."""
     if looks.metric == "train_loss":
         return watch.mean()
-    if validation.last is None:
+    if verdict.last is None:
         raise EngineError(Reason.INVALID, f"/evaluate: {looks.metric} is needed by the schedule")
-    return validation.last.loss if looks.metric == "val_loss" else validation.last.accuracy
+    return verdict.last.loss if looks.metric == "val_loss" else verdict.last.accuracy

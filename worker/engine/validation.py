@@ -12,9 +12,10 @@ from torch import Tensor
 from spec.jobs import Snapshots
 from worker.engine.averaging import averaged
 from worker.engine.curvature import largest_eigenvalue
-from worker.engine.evaluate import Evaluation, evaluate, log_probabilities, number
+from worker.engine.evaluate import evaluate, log_probabilities, number
 from worker.engine.events import Block, Snapshot
 from worker.engine.recipe import Learner, Recipe
+from worker.engine.verdict import Verdict
 
 
 class Validation:
@@ -29,8 +30,7 @@ class Validation:
         self._seed = seed
         self._snapshots: list[JsonValue] = []
         self._members = deque[Tensor](maxlen=snapshots.average_last if snapshots else 0)
-        self._best: Evaluation | None = None
-        self.last: Evaluation | None = None
+        self.verdict = Verdict()
 
     def measure(self, iteration: int, *, snapshot: bool) -> Iterator[Block | Snapshot]:
         """Evaluate the model, and copy it where a snapshot is due; training is not disturbed."""
@@ -40,30 +40,24 @@ class Validation:
             self._recipe.numerics,
         )
         with averaged(self._learner, self._recipe):
-            self.last = evaluate(model, split, numerics, iteration)
+            found = evaluate(model, split, numerics, iteration)
             if snapshot:
                 self._members.append(log_probabilities(model, split, numerics))
                 self._snapshots.append(
-                    {**self.last.result(), "curvature": self._curvature(), "file": None}
+                    {**found.result(), "curvature": self._curvature(), "file": None}
                 )
                 # .to() makes no copy of what is on the CPU already
                 weights = {
                     name: each.detach().to("cpu", copy=True)
                     for name, each in model.state_dict().items()
                 }
-        self._best = max(self._best or self.last, self.last, key=Evaluation.rank)
-        yield Block("validation", 0, iteration, self.last.columns())
+        yield self.verdict.take(found)
         if snapshot:
             yield Snapshot(iteration, weights)
 
     def result(self, *, diverged: bool) -> dict[str, JsonValue]:
         """Its part of the job's result; a diverged training has no last evaluation."""
-        last = None if diverged else self.last
-        result: dict[str, JsonValue] = {
-            "val_loss": number(last.loss) if last else None,
-            "val_accuracy": last.accuracy if last else None,
-            "best": self._best.result() if self._best else None,
-        }
+        result = self.verdict.result(diverged=diverged)
         if self._wanted is not None:
             result["snapshots"] = self._snapshots
             result["ensemble"] = ensemble(

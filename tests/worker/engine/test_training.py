@@ -18,7 +18,7 @@ from tests.worker.engine.conftest import CPU, TRAINING, Record
 from tests.worker.engine.plain import digits_mlp, plain_loop
 from worker.engine import Block, EngineError, Pace
 from worker.engine.data import load
-from worker.engine.device import Numerics
+from worker.engine.device import EXACT, Numerics
 from worker.engine.evaluate import Evaluation, evaluate
 from worker.engine.loop import Rates, updates
 from worker.engine.recipe import prepare, start
@@ -187,7 +187,7 @@ def test_an_evaluation_is_over_the_whole_split() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3))
     split = Split(torch.randn(2345, 1, 2, 2), torch.randint(3, (2345,)))
     model(split.inputs)  # from now on batch norm has statistics other than those of any batch
-    found = evaluate(model, split, Numerics.choose(torch.device("cpu"), "fp32", products=1), 7)
+    found = evaluate(model, split, Numerics(torch.device("cpu"), "fp32", EXACT, threads=1), 7)
     assert model.training
     scores = model.eval()(split.inputs)
     loss = nn.functional.cross_entropy(scores, split.labels)
