@@ -8,16 +8,14 @@ from schedules import Auto, Hypergradient
 from schedules.values import Epochs
 from spec.components import AdamParams, AdamwParams, LenetParams, MlpParams, SgdParams
 from spec.jobs import InIterations, RangeTestSpec, TrainingSpec
+from spec.values import Component
 
 MODELS = (MlpParams.component, LenetParams.component)
 """Whose runs do not mix: no batch norm."""
 
-SHARED_PARAMS = {
-    SgdParams.component: ("nesterov",),
-    AdamParams.component: ("amsgrad",),
-    AdamwParams.component: ("amsgrad",),
+OPTIMIZERS: dict[str, type[SgdParams | AdamParams]] = {
+    each.component: each for each in (SgdParams, AdamParams, AdamwParams)
 }
-"""Optimizer -> its parameters that a program has once; of all others each run has its own."""
 
 OWN = {"name", "tags", "priority", "queue", "seed", "schedule", "optimizer"}
 """Fields of a training that may differ between the members of a population."""
@@ -29,7 +27,8 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
         spec.population
         and spec.model.name in MODELS
         and not spec.model.params.get("dropout")
-        and spec.optimizer.name in SHARED_PARAMS
+        and spec.optimizer.name in OPTIMIZERS
+        and set(spec.record) <= {"accuracy", "grad_norm"}
         and spec.lr_groups is None
         and spec.loader is None
         and spec.accumulation == 1
@@ -49,9 +48,13 @@ def population_key(spec: RangeTestSpec | TrainingSpec) -> str | None:
     if not isinstance(spec.length, InIterations | Epochs):
         return None
     shared: dict[str, Any] = spec.model_dump(mode="json", exclude=OWN)
-    params = spec.optimizer.params
-    shared["optimizer"] = [
-        spec.optimizer.name,
-        *(params.get(name, False) for name in SHARED_PARAMS[spec.optimizer.name]),
-    ]
+    shared["optimizer"] = [spec.optimizer.name, *_shared(spec.optimizer)]
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+def _shared(optimizer: Component) -> tuple[Any, ...]:
+    """The optimizer's parameters of which a population has one; of the others each run has one."""
+    params = OPTIMIZERS[optimizer.name].model_validate(optimizer.params)
+    if isinstance(params, SgdParams):
+        return (params.nesterov,)
+    return params.amsgrad, params.eps, params.betas[1]

@@ -4,6 +4,7 @@ from worker.engine.errors import EngineError
 from worker.engine.events import Block, Columns, Event, Finished, Plan, Snapshot
 from worker.engine.job import run
 from worker.engine.loop import Pace
+from worker.engine.population import population_size, run_population
 
 __all__ = [
     "Block",
@@ -14,5 +15,7 @@ __all__ = [
     "Pace",
     "Plan",
     "Snapshot",
+    "population_size",
     "run",
+    "run_population",
 ]

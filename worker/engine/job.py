@@ -35,7 +35,7 @@ def run(
     generator stops the job at once. One job at a time per process: it sets torch's global state.
     """
     with explained():
-        recipe = _prepared(spec, device, data_dir)
+        recipe = prepared(spec, device, data_dir)
         with recipe.numerics.applied():
             match spec:
                 case RangeTestSpec():
@@ -46,14 +46,17 @@ def run(
                     yield from _timed(training(spec, recipe, pace=pace))
 
 
-def _prepared(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
+def prepared(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
+) -> Recipe:
+    """The recipe of a job; the data of earlier ones makes way where it must."""
     try:
-        return prepare(spec, device, data_dir)
+        return prepare(spec, device, data_dir, runs=runs)
     except EngineError as error:
         if error.reason is not Reason.OOM:
             raise
-        load.cache_clear()  # the data of earlier jobs must not make this one fail
-        return prepare(spec, device, data_dir)
+        load.cache_clear()
+        return prepare(spec, device, data_dir, runs=runs)
 
 
 def _timed(events: Iterator[Event]) -> Iterator[Event]:

@@ -61,12 +61,17 @@ class Learner:
     step: Step
 
 
-def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path) -> Recipe:
-    """Check the spec's components, load its data and see that it fits, or raise EngineError."""
+def prepare(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
+) -> Recipe:
+    """Check the spec's components, load its data and see that it fits, or raise EngineError.
+
+    `runs`: how many like it are to be trained at once.
+    """
     for conflict in conflicts(spec):
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
     model = _params(MODELS, "model", spec.model)
-    optimizer = _params(OPTIMIZERS, "optimizer", spec.optimizer)
+    optimizer = optimizer_params(spec)
     dataset = data.load(_params(DATASETS, "data", spec.data), device=device, data_dir=data_dir)
     examples = len(dataset.train)
     if spec.batch_size > examples:
@@ -81,12 +86,12 @@ def prepare(spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: 
         if spec.lr_groups is not None:
             groups(blueprint, spec.lr_groups)  # only to see that every pattern names something
         copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
-        needed = copies * memory.weights(blueprint)
+        needed = runs * copies * memory.weights(blueprint)
         memory.require(needed, f"model {spec.model.name} with its optimizer", device)
         inputs = torch.empty(part, *dataset.shape)
-        needed += memory.activations(blueprint, inputs)
+        needed += runs * memory.activations(blueprint, inputs)
         memory.require(needed, f"model {spec.model.name} at batch size {part}", device)
-        operations = memory.operations(blueprint, inputs)
+        operations = runs * memory.operations(blueprint, inputs)
     largest = max(
         layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
     )
@@ -121,14 +126,9 @@ def _kept_gradients(spec: RangeTestSpec | TrainingSpec) -> int:
 
 def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     """A fresh model and optimizer; weights, data order and dropout draw from streams apart."""
-    init, order, dropout = (int(seed) for seed in seeds.generate_state(3, np.uint64))
+    init, order, dropout = streams(seeds)
     device = recipe.numerics.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(init)
-        # drawn on the CPU, so that a seed means the same weights on every device
-        model = models.build(recipe.model, recipe.dataset.shape, recipe.dataset.classes).to(device)
-    if recipe.numerics.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    model = initial(recipe, init)
     masks = torch.Generator(device).manual_seed(dropout)
     for layer in model.modules():
         if isinstance(layer, models.Dropout):
@@ -146,6 +146,29 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         norm="grad_norm" in recipe.record,
     )
     return Learner(model, optimizer, batches, step)
+
+
+def streams(seeds: np.random.SeedSequence) -> tuple[int, int, int]:
+    """Seeds of a run's weights, of its data order and of its dropout."""
+    init, order, dropout = (int(seed) for seed in seeds.generate_state(3, np.uint64))
+    return init, order, dropout
+
+
+def initial(recipe: Recipe, seed: int) -> nn.Module:
+    """The model as it is before its first update."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # drawn on the CPU, so that a seed means the same weights on every device
+        model = models.build(recipe.model, recipe.dataset.shape, recipe.dataset.classes)
+    model.to(recipe.numerics.device)
+    if recipe.numerics.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    return model
+
+
+def optimizer_params(spec: RangeTestSpec | TrainingSpec) -> ComponentParams:
+    """The parameters of the spec's optimizer, or EngineError."""
+    return _params(OPTIMIZERS, "optimizer", spec.optimizer)
 
 
 def _params(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from pydantic import JsonValue
 
 from spec.jobs import TrainingSpec
 from spec.states import Reason
@@ -55,12 +56,17 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
             yield from validation.measure(done, snapshot=snapshot)
         if looks and every is not None and done % every == 0:
             looks.look(shown(looks, watch, validation.verdict))
+    yield finished(watch, validation.result(diverged=watch.diverged_at is not None))
+
+
+def finished(watch: Watch, judged: dict[str, JsonValue]) -> Finished:
+    """The end of a training, given what its evaluations came to."""
     train_loss, diverged_at = watch.end()
-    yield Finished(
+    return Finished(
         {
             "iterations": watch.done,
             "train_loss": number(train_loss),
-            **validation.result(diverged=watch.diverged_at is not None),
+            **judged,
             "diverged_at": diverged_at,
         }
     )

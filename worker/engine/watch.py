@@ -18,6 +18,7 @@ class Watch:
     """Remembers as many losses as it takes to tell how the training goes.
 
     Attributes:
+        per_epoch: updates.
         done: updates made, those that do not count after a divergence left out.
         diverged_at: the first of the losses that are not finite and ended the training.
     """
@@ -25,7 +26,7 @@ class Watch:
     def __init__(self, per_epoch: int, *, means: bool) -> None:
         self.done = 0
         self.diverged_at: int | None = None
-        self._per_epoch = per_epoch
+        self.per_epoch = per_epoch
         # the last epoch, or what a run of losses that are not finite may begin in
         self._recent: F32 = np.empty(0, np.float32)
         self._means = means  # all losses of a long training are not kept for nothing
@@ -41,7 +42,7 @@ class Watch:
         self._inside = block.start + int(within[-1]) if len(within) else self._inside
         if self._means:
             self._unread.append(losses)
-        self._recent = np.concatenate([self._recent[-max(self._per_epoch, DIVERGED) :], losses])
+        self._recent = np.concatenate([self._recent[-max(self.per_epoch, DIVERGED) :], losses])
         self.done = block.start + len(block)
         run = first_run(~np.isfinite(self._recent), DIVERGED)
         if run is None:
@@ -58,7 +59,7 @@ class Watch:
 
     def end(self) -> tuple[float, int | None]:
         """The mean loss of the last epoch, and where the training diverged, if it did."""
-        train_loss = float(self._recent[-self._per_epoch :].mean(dtype=np.float64))
+        train_loss = float(self._recent[-self.per_epoch :].mean(dtype=np.float64))
         stayed_out = self._inside + 1 < self.done and not train_loss <= self._limit
         if self.diverged_at is None and stayed_out:
             return train_loss, self._inside + 1

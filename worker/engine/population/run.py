@@ -1,0 +1,186 @@
+"""Trainings that differ in hyperparameters only, side by side, each with events of its own."""
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from spec.components import ComponentParams
+from spec.jobs import TrainingSpec
+from worker.engine.course import Course, course
+from worker.engine.errors import EngineError, explained
+from worker.engine.events import Block, Columns, Event, Finished, Plan
+from worker.engine.job import DEFAULT_PACE, prepared
+from worker.engine.loop import Pace, Rates
+from worker.engine.population.stack import Outcomes, Stack
+from worker.engine.recipe import Recipe, optimizer_params
+from worker.engine.steering import Looks, followed
+from worker.engine.train import finished, shown
+from worker.engine.verdict import Verdict
+from worker.engine.watch import Watch
+
+PLANNED = 1024
+"""Updates whose rates are worked out at a time."""
+
+
+@dataclass
+class Member:
+    """One training of the population."""
+
+    index: int
+    spec: TrainingSpec
+    course: Course
+    optimizer: ComponentParams
+    rates: Rates
+    looks: Looks | None
+    watch: Watch
+    verdict: Verdict = field(default_factory=Verdict)
+
+    @property
+    def every(self) -> int | None:
+        """After so many updates it is evaluated or looked at."""
+        per_epoch = self.watch.per_epoch if self.looks else None
+        return per_epoch if self.course.every is None else self.course.every
+
+    def judged(self, seconds: float) -> Finished:
+        """Its end."""
+        end = finished(
+            self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None)
+        )
+        return replace(end, result={**end.result, "seconds": seconds})
+
+
+def run_population(
+    specs: Sequence[TrainingSpec],
+    *,
+    device: torch.device,
+    data_dir: Path,
+    left: Container[int] = frozenset(),
+    pace: Pace = DEFAULT_PACE,
+) -> Iterator[tuple[int, Event | EngineError]]:
+    """The events of each training by its index: a Plan, Blocks, and Finished or an EngineError.
+
+    The trainings must have the same `population_key`. Those whose index is in `left`, which is
+    looked at between blocks, are dropped; the others go on. An EngineError that is raised, not
+    yielded, means that they cannot be trained together: train them one by one.
+    """
+    with explained():
+        recipe = prepared(specs[0], device, data_dir, runs=len(specs))
+        with recipe.numerics.applied():
+            began, members = perf_counter(), list[Member]()
+            for index, spec in enumerate(specs):
+                try:
+                    members.append(_member(index, spec, recipe))
+                except EngineError as error:
+                    yield index, error
+            for each in members:
+                yield each.index, _plan(each, recipe, runs=len(members))
+            if members:
+                for index, event in _trained(members, recipe, left, pace):
+                    if isinstance(event, Member):
+                        yield index, event.judged(perf_counter() - began)
+                    else:
+                        yield index, event
+
+
+def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
+    planned = course(spec, recipe.iterations_per_epoch)
+    rates, looks = followed(planned.schedule, planned.iterations)
+    watch = Watch(
+        recipe.iterations_per_epoch, means=looks is not None and looks.metric == "train_loss"
+    )
+    return Member(index, spec, planned, optimizer_params(spec), rates, looks, watch)
+
+
+def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
+    planned = member.course
+    return Plan(
+        planned.iterations,
+        recipe.iterations_per_epoch,
+        planned.schedule,
+        {**recipe.numerics.notes(), "population": runs},
+        (*recipe.warnings, *planned.schedule.warnings(planned.iterations)),
+    )
+
+
+def _trained(
+    members: list[Member], recipe: Recipe, left: Container[int], pace: Pace
+) -> Iterator[tuple[int, Block | Member]]:
+    """Blocks, and each member itself when it has come to its end."""
+    stack = Stack(
+        recipe,
+        [each.optimizer for each in members],
+        [np.random.SeedSequence(each.spec.seed) for each in members],
+    )
+    done, iterations, seconds = 0, members[0].course.iterations, pace.first
+    while members:
+        staying = [i for i, each in enumerate(members) if each.index not in left]
+        if len(staying) < len(members):
+            members = [members[i] for i in staying]
+            if not members:
+                return
+            stack.keep(staying)
+
+        stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
+        t = np.arange(done, stop, dtype=np.float64)
+        lr = np.stack([each.rates.lr_at(t) for each in members], axis=1)
+        momenta = [each.rates.momentum_at(t) for each in members]
+        stack.plan(
+            lr,
+            np.stack([np.full(len(t), np.nan) if m is None else m for m in momenta], axis=1),
+        )
+        since, rows = perf_counter(), [stack()]
+        while len(rows) < len(t) and perf_counter() - since < seconds:
+            rows.append(stack())
+        seconds = min(2 * seconds, pace.longest)
+
+        recorded = _columns(rows, ("loss", *recipe.record))
+        for i, each in enumerate(members):
+            columns = {name: column[:, i] for name, column in recorded.items()}
+            columns["lr"] = lr[: len(rows), i]
+            if (momentum := momenta[i]) is not None:
+                columns["momentum"] = momentum[: len(rows)]
+            yield each.index, each.watch.take(Block("train", 0, done, columns))
+        done += len(rows)
+
+        yield from _evaluated(members, stack, done)
+        ended = [
+            done == iterations or each.watch.diverged_at is not None for each in members
+        ]
+        for each, over in zip(members, ended, strict=True):
+            if over:
+                yield each.index, each
+        if any(ended):
+            staying = [i for i, over in enumerate(ended) if not over]
+            members = [members[i] for i in staying]
+            if members:
+                stack.keep(staying)
+
+
+def _stop(members: Sequence[Member], done: int) -> float:
+    """The next update after which a member is evaluated or looked at."""
+    intervals = {each.every for each in members if each.every is not None}
+    return min(((done // every + 1) * every for every in intervals), default=np.inf)
+
+
+def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[tuple[int, Block]]:
+    planned = members[0].course
+    due = done == planned.iterations or (planned.every is not None and done % planned.every == 0)
+    found = stack.evaluate(done) if due else []
+    for member, evaluation in zip(members, found, strict=False):
+        if member.watch.diverged_at is None:
+            yield member.index, member.verdict.take(evaluation)
+    for member in members:
+        every, looks = member.every, member.looks
+        if looks and every and done % every == 0 and member.watch.diverged_at is None:
+            looks.look(shown(looks, member.watch, member.verdict))
+
+
+def _columns(rows: Sequence[Outcomes], names: Sequence[str]) -> Columns:
+    """What was recorded, each of shape (rows, runs); this waits for the device."""
+    return {
+        name: torch.stack([getattr(each, name) for each in rows]).cpu().numpy() for name in names
+    }

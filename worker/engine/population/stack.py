@@ -1,0 +1,175 @@
+"""The learners of a population: parameters, optimizers and data orders of all its runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from schedules.values import F64
+from spec.components import ComponentParams
+from worker.engine import models
+from worker.engine.evaluate import Evaluation
+from worker.engine.population.program import Program, vectorised
+from worker.engine.population.updates import update_of
+from worker.engine.recipe import Recipe, initial, streams
+from worker.engine.splits import Split
+
+EVALUATED = 4000
+"""Examples, those of all runs together, that are evaluated at a time."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What an update of every run leaves behind, on the device; each is of shape (runs,)."""
+
+    loss: Tensor
+    accuracy: Tensor | None
+    grad_norm: Tensor | None
+
+
+class Stack:
+    """Trains its runs in step with each other."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        optimizers: Sequence[ComponentParams],
+        seeds: Sequence[np.random.SeedSequence],
+    ) -> None:
+        """One optimizer and one seed for each run."""
+        drawn = [streams(each) for each in seeds]
+        self._recipe = recipe
+        self._parameters = _stacked(recipe, [init for init, _, _ in drawn])
+        self._batches = _Batches(recipe, [order for _, order, _ in drawn])
+        self._update = update_of(optimizers, self._parameters)
+        with torch.device("meta"):
+            self._blueprint = models.build(
+                recipe.model, recipe.dataset.shape, recipe.dataset.classes
+            )
+        self._prepare()
+
+    def __len__(self) -> int:
+        return len(self._parameters[0])
+
+    def plan(self, lr: F64, momentum: F64) -> None:
+        """The rates of the coming updates, (updates, runs); the momentum NaN where it is own."""
+        self._update.plan(lr, momentum)
+
+    @torch.no_grad()
+    def __call__(self) -> Outcomes:
+        """Make the next of the planned updates of every run."""
+        batch = self._batches.next()
+        self._update.advance()
+        return self._step(batch.inputs, batch.labels)
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with these runs alone."""
+        rows = torch.tensor(positions, device=self._recipe.numerics.device)
+        self._parameters = [each.index_select(0, rows) for each in self._parameters]
+        self._update.keep(positions, self._parameters)
+        self._batches.keep(positions)
+        self._prepare()
+
+    @torch.no_grad()
+    def evaluate(self, iteration: int) -> list[Evaluation]:
+        """Measure every run on the validation split."""
+        split, runs = self._recipe.dataset.validation, len(self)
+        forward = vectorised(self._blueprint, self._recipe.numerics, shared=True)
+        size = max(1, EVALUATED // runs)
+        losses, hits = [], []
+        for inputs, labels in zip(
+            torch.split(split.inputs, size), torch.split(split.labels, size), strict=True
+        ):
+            scores = forward(self._parameters, inputs).transpose(1, 2)
+            truth = labels.expand(runs, -1)
+            losses.append(functional.cross_entropy(scores, truth, reduction="none").sum(1))
+            hits.append((scores.argmax(1) == truth).sum(1))
+        loss, hit = (torch.stack(each).cpu().double().sum(0) for each in (losses, hits))
+        return [
+            Evaluation(iteration, each / len(split), right / len(split))
+            for each, right in zip(loss.tolist(), hit.tolist(), strict=True)
+        ]
+
+    def _prepare(self) -> None:
+        """Trace the pass for the runs there are."""
+        record, batch = self._recipe.record, self._batches.sample()
+        program = Program(
+            self._blueprint,
+            self._recipe.numerics,
+            self._parameters,
+            batch.inputs,
+            batch.labels,
+            hits="accuracy" in record,
+        )
+
+        def step(inputs: Tensor, labels: Tensor) -> Outcomes:
+            passed = program(inputs, labels, self._parameters)
+            norm = _norms(passed.gradients) if "grad_norm" in record else None
+            self._update.step(passed.gradients)
+            accuracy = None if passed.hits is None else passed.hits / labels.shape[1]
+            return Outcomes(passed.losses, accuracy, norm)
+
+        compiled = self._recipe.numerics.compile
+        self._step: Callable[[Tensor, Tensor], Outcomes] = (
+            torch.compile(step, dynamic=False) if compiled else step
+        )
+
+
+def _stacked(recipe: Recipe, seeds: Sequence[int]) -> list[Tensor]:
+    """The initial parameters of each run, (runs, *shape)."""
+    built = [[each.detach() for each in initial(recipe, seed).parameters()] for seed in seeds]
+    return [torch.stack(each) for each in zip(*built, strict=True)]
+
+
+def _norms(gradients: Sequence[Tensor]) -> Tensor:
+    """L2 over all parameters, of each run."""
+    return torch.stack([each.flatten(1).square().sum(1) for each in gradients]).sum(0).sqrt()
+
+
+class _Batches:
+    """A batch for each run, in the order that the run would have alone."""
+
+    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+        self._train = recipe.dataset.train
+        self._size = recipe.batch_size
+        self._per_epoch = recipe.iterations_per_epoch
+        self._shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._orders: list[Tensor] = []
+        self._position = 0
+
+    def next(self) -> Split:
+        """Inputs (runs, examples, ...) and labels (runs, examples)."""
+        if self._position == 0:
+            self._orders = [self._order(each) for each in self._shuffles]
+            self._merge()
+        rows = self._rows[self._position]
+        self._position = (self._position + 1) % self._per_epoch
+        return self._gathered(rows)
+
+    def sample(self) -> Split:
+        """A batch for each run to see its shape by."""
+        return self._gathered(torch.arange(self._size).repeat(len(self._shuffles)))
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with these runs alone."""
+        self._shuffles = [self._shuffles[each] for each in positions]
+        self._orders = [self._orders[each] for each in positions]
+        if self._position:
+            self._merge()
+
+    def _order(self, shuffle: torch.Generator) -> Tensor:
+        used = self._per_epoch * self._size
+        order = torch.randperm(len(self._train), generator=shuffle)[:used]
+        return order.view(self._per_epoch, self._size)
+
+    def _merge(self) -> None:
+        merged = torch.stack(self._orders, dim=1).flatten(1)
+        self._rows = merged.to(self._train.labels.device).unbind()
+
+    def _gathered(self, rows: Tensor) -> Split:
+        batch = self._train.rows(rows.to(self._train.labels.device))
+        runs = len(self._shuffles)
+        return Split(batch.inputs.unflatten(0, (runs, -1)), batch.labels.view(runs, -1))

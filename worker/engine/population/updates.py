@@ -1,0 +1,159 @@
+"""SGD and Adam for stacked parameters, with hyperparameters of each run's own.
+
+The same arithmetic as torch's optimizers, of which each takes one value for all it updates.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schedules.values import F64
+from spec.components import AdamParams, AdamwParams, ComponentParams, SgdParams
+
+
+class Update(ABC):
+    """The optimizers of all runs of a population.
+
+    Attributes:
+        state: name -> a tensor for each parameter, (runs, *shape).
+    """
+
+    def __init__(self, runs: Sequence[ComponentParams], parameters: Sequence[Tensor]) -> None:
+        self._runs = list(runs)
+        self._parameters = list(parameters)
+        self._updates = 0
+        self._moves = False  # whether any run has ever had momentum
+        self._decays = False
+        self._now = torch.empty(0)
+        self.state: dict[str, list[Tensor]] = {
+            name: [torch.zeros_like(each) for each in parameters] for name in self.kept()
+        }
+
+    @abstractmethod
+    def kept(self) -> tuple[str, ...]:
+        """The names of what is kept for each parameter."""
+
+    @abstractmethod
+    def coefficients(self, lr: F64, momentum: F64) -> F64:
+        """What the coming updates multiply by, of shape (updates, coefficients, runs).
+
+        `lr` and `momentum` are of shape (updates, runs); the momentum is NaN where a run's own
+        holds.
+        """
+
+    @abstractmethod
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Make the update at hand."""
+
+    def plan(self, lr: F64, momentum: F64) -> None:
+        """Prepare as many updates as there are rows."""
+        table = self.coefficients(lr, momentum).astype(np.float32)
+        self._rows = torch.from_numpy(table).to(self._parameters[0].device).unbind()
+        self._next = 0
+        if self._now.shape != self._rows[0].shape:
+            self._now = torch.empty_like(self._rows[0])
+            more = [[1] * (each.dim() - 1) for each in self._parameters]
+            # a tensor of each coefficient for each parameter, all views of the row at hand
+            self._factors = [[each.view(-1, *ones) for ones in more] for each in self._now.unbind()]
+
+    def advance(self) -> None:
+        """Turn to the next of the planned updates."""
+        self._now.copy_(self._rows[self._next])
+        self._next += 1
+        self._updates += 1
+
+    def keep(self, positions: Sequence[int], parameters: Sequence[Tensor]) -> None:
+        """Go on with these runs, whose parameters are given."""
+        rows = torch.tensor(positions, device=self._parameters[0].device)
+        self._runs = [self._runs[each] for each in positions]
+        self._parameters = list(parameters)
+        self.state = {
+            name: [each.index_select(0, rows) for each in tensors]
+            for name, tensors in self.state.items()
+        }
+
+    def _own(self, name: str) -> F64:
+        return np.array([getattr(each, name) for each in self._runs], np.float64)
+
+
+class Sgd(Update):
+    """As torch.optim.SGD."""
+
+    def kept(self) -> tuple[str, ...]:
+        return ("velocity",)
+
+    def coefficients(self, lr: F64, momentum: F64) -> F64:
+        own = np.where(np.isnan(momentum), self._own("momentum"), momentum)
+        decay = np.broadcast_to(self._own("weight_decay"), lr.shape)
+        self._moves, self._decays = self._moves or bool(own.any()), bool(decay.any())
+        return np.stack([-lr, own, decay], axis=1)
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        rates, momentum, decay = self._factors
+        if self._decays:
+            gradients = torch._foreach_addcmul(gradients, self._parameters, decay)
+        if self._moves:
+            velocity = self.state["velocity"]
+            torch._foreach_mul_(velocity, momentum)
+            torch._foreach_add_(velocity, gradients)
+            ahead = cast("SgdParams", self._runs[0]).nesterov
+            follow = torch._foreach_addcmul(gradients, velocity, momentum) if ahead else velocity
+        else:
+            follow = gradients
+        torch._foreach_addcmul_(self._parameters, follow, rates)
+
+
+class Adam(Update):
+    """As torch.optim.Adam, and with decoupled weight decay as torch.optim.AdamW.
+
+    The second beta and eps are one for all runs. The bias correction of the mean square, which
+    torch divides its root by, is put into the rate and into eps.
+    """
+
+    def kept(self) -> tuple[str, ...]:
+        amsgrad = cast("AdamParams", self._runs[0]).amsgrad
+        return ("mean", "square", *(["largest"] if amsgrad else []))
+
+    def coefficients(self, lr: F64, momentum: F64) -> F64:
+        params = cast("AdamParams", self._runs[0])
+        own = np.array([cast("AdamParams", each).betas[0] for each in self._runs])
+        beta1 = np.where(np.isnan(momentum), own, momentum)
+        t = self._updates + 1 + np.arange(len(lr))[:, None]
+        root = np.sqrt(1 - params.betas[1] ** t)
+        decay = np.broadcast_to(self._own("weight_decay"), lr.shape)
+        self._decays = bool(decay.any())
+        eps = np.broadcast_to(params.eps * root, lr.shape)
+        shrink = 1 - lr * decay if isinstance(params, AdamwParams) else decay
+        return np.stack([-lr * root / (1 - beta1**t), 1 - beta1, eps, shrink], axis=1)
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        rates, fresh, eps, decay = self._factors
+        params = cast("AdamParams", self._runs[0])
+        mean, square = self.state["mean"], self.state["square"]
+        if self._decays and isinstance(params, AdamwParams):
+            torch._foreach_mul_(self._parameters, decay)
+        elif self._decays:
+            gradients = torch._foreach_addcmul(gradients, self._parameters, decay)
+        torch._foreach_lerp_(mean, gradients, fresh)
+        torch._foreach_mul_(square, params.betas[1])
+        torch._foreach_addcmul_(square, gradients, gradients, 1 - params.betas[1])
+        if params.amsgrad:
+            torch._foreach_maximum_(self.state["largest"], square)
+            square = self.state["largest"]
+        denominator = torch._foreach_sqrt(square)
+        torch._foreach_add_(denominator, eps)
+        torch._foreach_addcdiv_(self._parameters, torch._foreach_mul(mean, rates), denominator)
+
+
+def update_of(runs: Sequence[ComponentParams], parameters: Sequence[Tensor]) -> Update:
+    """The optimizers of these runs, which are of one kind."""
+    match runs[0]:
+        case SgdParams():
+            return Sgd(runs, parameters)
+        case AdamParams():
+            return Adam(runs, parameters)
+    raise TypeError(f"no population is trained with {type(runs[0]).__name__}")
