@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schedules.values import Momentum, Value
@@ -100,6 +100,28 @@ class SyntheticParams(ComponentParams):
         Field(strict=True, ge=0, le=1e3, description="spread of a cluster"),
     ] = 1.0
     seed: Seed = 0
+
+
+class ArraysParams(ComponentParams):
+    """Your own: four .npy files in a folder below `arrays` in the workers' data directory.
+
+    `train_inputs.npy` and `validation_inputs.npy` hold real numbers of shape (examples, channels,
+    height, width), (examples, height, width) or (examples, features); `train_labels.npy` and
+    `validation_labels.npy` an integer from 0 for each example. They are mapped into memory, and
+    may be larger than it.
+    """
+
+    component: ClassVar[str] = "arrays"
+
+    folder: Annotated[
+        str,
+        StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+        Field(description="its name; no path leads out of the data directory"),
+    ]
+    classes: Annotated[
+        int | None,
+        Field(strict=True, ge=2, le=100_000, description="unset: one more than the largest label"),
+    ] = None
 
 
 class SgdParams(ComponentParams):
@@ -225,7 +247,14 @@ def _named(*params: type[ComponentParams]) -> dict[str, type[ComponentParams]]:
 
 
 MODELS = _named(MlpParams, LenetParams, ResnetParams)
-DATASETS = _named(DigitsParams, FashionMnistParams, MnistParams, Cifar10Params, SyntheticParams)
+DATASETS = _named(
+    DigitsParams,
+    FashionMnistParams,
+    MnistParams,
+    Cifar10Params,
+    SyntheticParams,
+    ArraysParams,
+)
 OPTIMIZERS = _named(
     SgdParams,
     AdamParams,

@@ -22,7 +22,7 @@ from tests.factories import training_json
     ("kind", "names"),
     [
         ("models", {"mlp", "lenet", "resnet"}),
-        ("datasets", {"digits", "fashion-mnist", "mnist", "cifar10", "synthetic"}),
+        ("datasets", {"digits", "fashion-mnist", "mnist", "cifar10", "synthetic", "arrays"}),
         (
             "optimizers",
             {"sgd", "adam", "adamw", "rmsprop", "sgd_schedulefree", "adamw_schedulefree"}

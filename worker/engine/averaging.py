@@ -45,11 +45,10 @@ def _settle(model: nn.Module, recipe: Recipe) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to say: the mean of all
-    inputs = recipe.dataset.train.inputs[: SETTLING * recipe.batch_size]
-    whole = len(inputs) // recipe.batch_size * recipe.batch_size
+    whole = min(SETTLING, recipe.iterations_per_epoch)
     with without_dropout(model):
-        for batch in torch.split(inputs[:whole], recipe.batch_size):
+        for batch in recipe.dataset.train.in_order(recipe.batch_size, most=whole):
             with recipe.numerics.autocast():
-                model(batch)
+                model(batch.inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -1,30 +1,49 @@
 """Which examples each update sees: the training split in a new order every epoch."""
 
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from worker.engine.splits import Split
 
 
-class Batches:
-    """One batch after another; what is left of an epoch beyond them sits out.
+def orders(
+    examples: int, size: int, shuffle: torch.Generator, *, done: int = 0
+) -> Iterator[Tensor]:
+    """For each epoch the indices of its batches, (batches, size), without the first `done` of all.
 
-    Knows where it is in its epoch, so that a run can go on where it stopped.
+    What is left of an epoch beyond whole batches sits out. The generator is drawn from when an
+    epoch begins, those that are done included: to go on where a run stopped takes a generator as
+    it was at the run's start and the number of batches that it had.
+    """
+    per_epoch = examples // size
+    for _ in range(done // per_epoch):
+        torch.randperm(examples, generator=shuffle)
+    skipped = done % per_epoch
+    while True:
+        order = torch.randperm(examples, generator=shuffle)
+        yield order[: per_epoch * size].view(per_epoch, size)[skipped:]
+        skipped = 0
+
+
+class Batches:
+    """One batch after another of a split that is on the device.
+
+    `done` of them were had before, by a run that this one goes on with.
     """
 
-    def __init__(self, split: Split, size: int, shuffle: torch.Generator) -> None:
+    def __init__(self, split: Split, size: int, shuffle: torch.Generator, *, done: int = 0) -> None:
         self._split = split
-        self._size = size
-        self._shuffle = shuffle
-        self._per_epoch = len(split) // size
+        self._orders = orders(len(split), size, shuffle, done=done)
+        self._epoch: tuple[Tensor, ...] = ()
         self._position = 0
 
     def next(self) -> Split:
         """The next batch, on the device."""
-        if self._position == 0:
-            order = torch.randperm(len(self._split), generator=self._shuffle)
-            used = order[: self._per_epoch * self._size]
-            rows = used.view(self._per_epoch, self._size).to(self._split.labels.device)
-            self._epoch = rows.unbind()
+        if self._position == len(self._epoch):
+            self._epoch = next(self._orders).to(self._split.labels.device).unbind()
+            self._position = 0
         batch = self._split.rows(self._epoch[self._position])
-        self._position = (self._position + 1) % self._per_epoch
+        self._position += 1
         return batch

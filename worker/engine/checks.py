@@ -5,6 +5,7 @@ there. Its bound is the rate at which the ramp leaves that behind.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -139,7 +140,6 @@ class Checks:
             for batch in self._batches()
         )
 
-    def _batches(self) -> list[Split]:
-        train, size = self._recipe.dataset.train, self._recipe.batch_size
-        whole = min(BATCHES, len(train) // size)
-        return [train.between(i * size, (i + 1) * size) for i in range(whole)]
+    def _batches(self) -> Iterator[Split]:
+        whole = min(BATCHES, self._recipe.iterations_per_epoch)
+        return self._recipe.dataset.train.in_order(self._recipe.batch_size, most=whole)

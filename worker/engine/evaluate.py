@@ -13,6 +13,7 @@ from torch.nn import functional
 from worker.engine.device import Numerics
 from worker.engine.events import Columns
 from worker.engine.splits import Split
+from worker.engine.streams import Stream
 
 BATCH = 1000
 
@@ -47,31 +48,38 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, numerics: Numerics, iteration: int) -> Evaluation:
+def evaluate(
+    model: nn.Module, split: Split | Stream, numerics: Numerics, iteration: int
+) -> Evaluation:
     """Measure the model, and put it back into training mode."""
-    losses, hits = [], []
+    losses, hits, examples = [], [], 0
     for scores, labels in _scored(model, split, numerics):
         losses.append(functional.cross_entropy(scores, labels, reduction="sum"))
         hits.append((scores.argmax(1) == labels).sum())
+        examples += len(labels)
     loss, hit = (torch.stack(each).cpu().double().sum().item() for each in (losses, hits))
-    return Evaluation(iteration, loss / len(split), hit / len(split))
+    return Evaluation(iteration, loss / examples, hit / examples)
 
 
 @torch.no_grad()
-def log_probabilities(model: nn.Module, split: Split, numerics: Numerics) -> Tensor:
-    """What the model says of each example and class, of shape (examples, classes)."""
-    return torch.cat([scores.log_softmax(1) for scores, _ in _scored(model, split, numerics)])
+def log_probabilities(
+    model: nn.Module, split: Split | Stream, numerics: Numerics
+) -> tuple[Tensor, Tensor]:
+    """What the model says of each example and class, (examples, classes); and the labels."""
+    scored = [(scores.log_softmax(1), labels) for scores, labels in _scored(model, split, numerics)]
+    said, labels = zip(*scored, strict=True)
+    return torch.cat(said), torch.cat(labels)
 
 
-def _scored(model: nn.Module, split: Split, numerics: Numerics) -> Iterator[tuple[Tensor, Tensor]]:
+def _scored(
+    model: nn.Module, split: Split | Stream, numerics: Numerics
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Scores in float32 and labels, some examples at a time, of a model in eval mode meanwhile."""
     model.eval()
-    for inputs, labels in zip(
-        torch.split(split.inputs, BATCH), torch.split(split.labels, BATCH), strict=True
-    ):
+    for batch in split.in_order(BATCH):
         with numerics.autocast():
-            scores = model(inputs)
-        yield scores.float(), labels
+            scores = model(batch.inputs)
+        yield scores.float(), batch.labels
     model.train()
 
 

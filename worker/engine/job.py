@@ -1,6 +1,7 @@
 """One job, from its spec to its result, as a generator of events."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -36,7 +37,7 @@ def run(
     """
     with explained():
         recipe = prepared(spec, device, data_dir)
-        with recipe.numerics.applied():
+        with closing(recipe), recipe.numerics.applied():
             match spec:
                 case RangeTestSpec():
                     yield from _timed(range_test(spec, recipe, pace=pace))

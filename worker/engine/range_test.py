@@ -38,7 +38,7 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
         spec.repeats * rates.size,
         recipe.iterations_per_epoch,
         None,
-        recipe.numerics.notes(),
+        recipe.notes(),
         recipe.warnings,
     )
     yield plan

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import nn
 
 from schedules import Auto, Hypergradient
@@ -23,6 +23,7 @@ from worker.engine.errors import EngineError, invalid
 from worker.engine.groups import groups
 from worker.engine.splits import Dataset, Split
 from worker.engine.step import Step
+from worker.engine.streams import Streamed, StreamedBatches, shuffled
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recipe:
     model: ComponentParams
     optimizer: ComponentParams
     lr_groups: LrGroups | None
-    dataset: Dataset
+    dataset: Dataset | Streamed
     batch_size: int
     record: tuple[Measure, ...]
     numerics: Numerics
@@ -48,7 +49,28 @@ class Recipe:
     @property
     def probe(self) -> Split:
         """The batch that is the same at every iteration: the first of the training split."""
-        return self.dataset.train.between(0, self.batch_size)
+        return self.dataset.train.first(self.batch_size)
+
+    @property
+    def resident(self) -> Dataset:
+        """The data, for those who need all of it on the device."""
+        if isinstance(self.dataset, Streamed):
+            raise EngineError(
+                Reason.INVALID,
+                "/population: the data is streamed, for it does not fit on the device; set it to"
+                " false",
+            )
+        return self.dataset
+
+    def notes(self) -> dict[str, JsonValue]:
+        """What to remember about the job beside its spec."""
+        streamed = isinstance(self.dataset, Streamed)
+        return {**self.numerics.notes(), "data": "streamed" if streamed else "resident"}
+
+    def close(self) -> None:
+        """End the processes that read its data."""
+        if isinstance(self.dataset, Streamed):
+            self.dataset.close()
 
 
 @dataclass(frozen=True)
@@ -57,7 +79,7 @@ class Learner:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: Batches
+    batches: Batches | StreamedBatches
     step: Step
 
 
@@ -72,7 +94,9 @@ def prepare(
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
     model = _params(MODELS, "model", spec.model)
     optimizer = optimizer_params(spec)
-    dataset = data.load(_params(DATASETS, "data", spec.data), device=device, data_dir=data_dir)
+    dataset = data.open_dataset(
+        _params(DATASETS, "data", spec.data), device=device, data_dir=data_dir, loader=spec.loader
+    )
     examples = len(dataset.train)
     if spec.batch_size > examples:
         raise EngineError(
@@ -136,7 +160,7 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     parameters = groups(model, recipe.lr_groups) if recipe.lr_groups else model.parameters()
     optimizer = optimizers.build(recipe.optimizer, parameters)
     shuffle = torch.Generator().manual_seed(order)
-    batches = Batches(recipe.dataset.train, recipe.batch_size, shuffle)
+    batches = shuffled(recipe.dataset.train, recipe.batch_size, shuffle)
     step = Step(
         model,
         optimizer,

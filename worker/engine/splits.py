@@ -1,8 +1,8 @@
-"""A dataset as tensors: what the readers make and the loop indexes."""
+"""Labelled examples as tensors on the device: a whole split, or a batch of one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from worker.engine.models import Shape
@@ -18,6 +18,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> Shape:
+        """Channels, height and width of an example."""
+        channels, height, width = self.inputs.shape[1:]
+        return channels, height, width
+
     def rows(self, indices: Tensor) -> "Split":
         """The examples of these indices, copied."""
         return Split(self.inputs.index_select(0, indices), self.labels.index_select(0, indices))
@@ -26,10 +32,20 @@ class Split:
         """A view of consecutive examples."""
         return Split(self.inputs[start:stop], self.labels[start:stop])
 
+    def first(self, size: int) -> "Split":
+        """The batch that it begins with."""
+        return self.between(0, size)
+
+    def in_order(self, size: int, *, most: int | None = None) -> Iterator["Split"]:
+        """One batch after another from the start, the last perhaps smaller; `most` at most."""
+        stop = len(self) if most is None else min(most * size, len(self))
+        for start in range(0, stop, size):
+            yield self.between(start, min(start + size, stop))
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a validation split of labelled images."""
+    """A training and a validation split of labelled images, all of it in memory."""
 
     train: Split
     validation: Split
@@ -38,20 +54,4 @@ class Dataset:
     @property
     def shape(self) -> Shape:
         """Channels, height and width of an example."""
-        channels, height, width = self.train.inputs.shape[1:]
-        return channels, height, width
-
-
-def prepared(raw: Dataset, device: torch.device) -> Dataset:
-    """The dataset on `device`, in float32, each channel standardised over the training split."""
-    train = raw.train.inputs.to(torch.float32, copy=True)
-    std, mean = torch.std_mean(train, dim=(0, 2, 3), correction=0, keepdim=True)
-    std[std == 0] = 1  # a constant channel becomes 0, not NaN
-
-    def split(inputs: Tensor, labels: Tensor) -> Split:
-        return Split(inputs.sub_(mean).div_(std).to(device), labels.to(torch.int64).to(device))
-
-    validation = raw.validation.inputs.to(torch.float32, copy=True)
-    return Dataset(
-        split(train, raw.train.labels), split(validation, raw.validation.labels), raw.classes
-    )
+        return self.train.shape

@@ -38,7 +38,7 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
         plan.iterations,
         per_epoch,
         plan.schedule,
-        recipe.numerics.notes(),
+        recipe.notes(),
         (*recipe.warnings, *plan.schedule.warnings(plan.iterations)),
     )
 

@@ -30,6 +30,7 @@ class Validation:
         self._seed = seed
         self._snapshots: list[JsonValue] = []
         self._members = deque[Tensor](maxlen=snapshots.average_last if snapshots else 0)
+        self._labels: Tensor | None = None  # of the examples that they speak of
         self.verdict = Verdict()
 
     def measure(self, iteration: int, *, snapshot: bool) -> Iterator[Block | Snapshot]:
@@ -42,7 +43,8 @@ class Validation:
         with averaged(self._learner, self._recipe):
             found = evaluate(model, split, numerics, iteration)
             if snapshot:
-                self._members.append(log_probabilities(model, split, numerics))
+                said, self._labels = log_probabilities(model, split, numerics)
+                self._members.append(said)
                 self._snapshots.append(
                     {**found.result(), "curvature": self._curvature(), "file": None}
                 )
@@ -60,9 +62,7 @@ class Validation:
         result = self.verdict.result(diverged=diverged)
         if self._wanted is not None:
             result["snapshots"] = self._snapshots
-            result["ensemble"] = ensemble(
-                list(self._members), self._recipe.dataset.validation.labels
-            )
+            result["ensemble"] = ensemble(list(self._members), self._labels)
         return result
 
     def _curvature(self) -> float | None:
@@ -74,12 +74,12 @@ class Validation:
         )
 
 
-def ensemble(members: list[Tensor], labels: Tensor) -> dict[str, JsonValue] | None:
+def ensemble(members: list[Tensor], labels: Tensor | None) -> dict[str, JsonValue] | None:
     """How good the mean of the members' probabilities is, given their logarithms; None of none.
 
     Each is of shape (examples, classes).
     """
-    if not members:
+    if not members or labels is None:
         return None
     mean = reduce(torch.logaddexp, members) - math.log(len(members))
     truth = mean.gather(1, labels[:, None])

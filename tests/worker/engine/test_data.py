@@ -12,9 +12,10 @@ from spec.components import DigitsParams, FashionMnistParams, SyntheticParams
 from spec.states import Reason
 from tests.worker.engine.conftest import Record
 from worker.engine import EngineError
-from worker.engine.data import load
+from worker.engine.data import in_memory, load, resident
 from worker.engine.files import SYSTEM
-from worker.engine.splits import Dataset, Split, prepared
+from worker.engine.splits import Dataset, Split
+from worker.engine.standard import measured
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,8 @@ def test_inputs_are_standardised_over_the_training_split(tmp_path: Path) -> None
     raw = Dataset(
         Split(torch.from_numpy(train), labels), Split(torch.from_numpy(validation), labels), 30
     )
-    data = prepared(raw, CPU)
+    source = in_memory(raw)
+    data = resident(source, measured(source.train), CPU)
     mean = train.mean((0, 2, 3), keepdims=True)
     std = train.std((0, 2, 3), keepdims=True)
     std[:, 2] = 1

@@ -209,6 +209,7 @@ def test_what_cannot_be_steered_is_refused(
 def test_a_learned_rate_never_waits_for_the_device(
     train: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train(length={"iterations": 1})  # the data is loaded, and kept
     waits: list[int] = []
     for name in ("item", "__float__", "__bool__", "__int__", "tolist", "numpy"):
         real = getattr(torch.Tensor, name)

@@ -290,6 +290,7 @@ def test_a_diverged_training_stops_at_the_tenth_nan(train: Record, pace: Pace) -
 
 
 def test_no_iteration_waits_for_the_device(train: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(length={"iterations": 1})  # the data is loaded, and kept
     waits: list[int] = []
     for name in ("item", "__float__", "__bool__", "__int__", "tolist", "numpy"):
         real = getattr(torch.Tensor, name)

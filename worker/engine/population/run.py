@@ -47,9 +47,7 @@ class Member:
 
     def judged(self, seconds: float) -> Finished:
         """Its end."""
-        end = finished(
-            self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None)
-        )
+        end = finished(self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None))
         return replace(end, result={**end.result, "seconds": seconds})
 
 
@@ -101,7 +99,7 @@ def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
         planned.iterations,
         recipe.iterations_per_epoch,
         planned.schedule,
-        {**recipe.numerics.notes(), "population": runs},
+        {**recipe.notes(), "population": runs},
         (*recipe.warnings, *planned.schedule.warnings(planned.iterations)),
     )
 
@@ -147,9 +145,7 @@ def _trained(
         done += len(rows)
 
         yield from _evaluated(members, stack, done)
-        ended = [
-            done == iterations or each.watch.diverged_at is not None for each in members
-        ]
+        ended = [done == iterations or each.watch.diverged_at is not None for each in members]
         for each, over in zip(members, ended, strict=True):
             if over:
                 yield each.index, each

@@ -23,9 +23,7 @@ WORTH_IT = 1.1
 UPDATES = 5
 
 
-def population_size(
-    spec: TrainingSpec, *, device: torch.device, data_dir: Path, most: int
-) -> int:
+def population_size(spec: TrainingSpec, *, device: torch.device, data_dir: Path, most: int) -> int:
     """How many trainings like this one are best run at once on the device, 1 where one by one.
 
     Measured with a few updates the first time that a worker meets such a job.

@@ -80,11 +80,9 @@ class Stack:
         forward = vectorised(self._blueprint, self._recipe.numerics, shared=True)
         size = max(1, EVALUATED // runs)
         losses, hits = [], []
-        for inputs, labels in zip(
-            torch.split(split.inputs, size), torch.split(split.labels, size), strict=True
-        ):
-            scores = forward(self._parameters, inputs).transpose(1, 2)
-            truth = labels.expand(runs, -1)
+        for batch in split.in_order(size):
+            scores = forward(self._parameters, batch.inputs).transpose(1, 2)
+            truth = batch.labels.expand(runs, -1)
             losses.append(functional.cross_entropy(scores, truth, reduction="none").sum(1))
             hits.append((scores.argmax(1) == truth).sum(1))
         loss, hit = (torch.stack(each).cpu().double().sum(0) for each in (losses, hits))
@@ -133,7 +131,7 @@ class _Batches:
     """A batch for each run, in the order that the run would have alone."""
 
     def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
-        self._train = recipe.dataset.train
+        self._train = recipe.resident.train
         self._size = recipe.batch_size
         self._per_epoch = recipe.iterations_per_epoch
         self._shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
