@@ -61,13 +61,25 @@ class Learner:
     step: Step
 
 
-def prepare(
+def prepared(
     spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
 ) -> Recipe:
     """Check the spec's components, load its data and see that it fits, or raise EngineError.
 
     `runs`: how many like it are to be trained at once.
     """
+    try:
+        return _prepare(spec, device, data_dir, runs=runs)
+    except EngineError as error:
+        if error.reason is not Reason.OOM:
+            raise
+        data.load.cache_clear()  # the data of earlier jobs must not make this one fail
+        return _prepare(spec, device, data_dir, runs=runs)
+
+
+def _prepare(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int
+) -> Recipe:
     for conflict in conflicts(spec):
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
     model = _params(MODELS, "model", spec.model)
