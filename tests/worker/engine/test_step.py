@@ -121,7 +121,7 @@ def test_where_recording_fails_the_job_runs_and_says_so(
         def __init__(self, masks: torch.Generator) -> None:
             pass
 
-        def __call__(self, update: object) -> Any:
+        def __call__(self, _update: object) -> Any:
             raise RuntimeError("not permitted when stream is capturing")
 
     real = Numerics.choose
