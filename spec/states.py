@@ -56,7 +56,7 @@ MOVES = (
     ),
     Move("succeed", (State.RUNNING,), State.SUCCEEDED, "worker", "ends the job with its result"),
     Move("fail", (State.RUNNING,), State.FAILED, "worker", "ends the job with a reason"),
-    Move("hand_back", (State.RUNNING,), State.QUEUED, "worker", "shuts down; not a crash"),
+    Move("hand_back", (State.RUNNING,), State.QUEUED, "worker", "cannot go on; not a crash"),
     Move(
         "hand_back",
         (State.RUNNING,),

@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, case, delete, insert, select, update
 from uuid6 import uuid7
 
 from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
+from spec.population import population_key
 from spec.states import Reason, State
 from spec.values import JobId
 from store.database import ReadTx, WriteTx
@@ -41,6 +42,7 @@ class Job:
     resolved: dict[str, JsonValue] | None
     queue: str
     priority: int
+    population: str | None
     iteration: int
     iterations: int | None
     result: dict[str, JsonValue] | None
@@ -107,6 +109,7 @@ def add(
             resolved=known or None,
             queue=spec.queue,
             priority=spec.priority,
+            population=population_key(spec),
             run_after=now(),
             created_at=now(),
         )

@@ -1,23 +1,24 @@
-"""What the worker that holds a job does with it: claim, renew, record, and end it.
+"""What the worker that holds jobs does with them: renew, record, and end them.
 
 Every write carries the lease. Its attempt is the fencing token: once the job has been claimed
-again, or is no longer running, a write matches no row, raises, and its transaction is undone.
+again, or is no longer running, a write matches no row, and nothing is written. What is about one
+job raises then, and its transaction is undone; `renew` and `record`, which are about many, say
+which leases are lost.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, case, delete, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, case, literal, select, tuple_, update
 
 from spec.states import Reason, State
 from spec.values import JobId
 from store.chunks import Chunk, encode
 from store.database import WriteTx
 from store.instants import from_now, now
-from store.jobs import COLUMNS, Job, from_row
 from store.tables import attempts, chunks, jobs
 from store.upserts import upsert
 
@@ -35,66 +36,65 @@ class Lease:
     worker: str
 
 
-def claim(
-    tx: WriteTx,
-    *,
-    worker: str,
-    queues: Sequence[str],
-    lease: timedelta,
-) -> tuple[Job, Lease] | None:
-    """Takes the best ready job of the queues, by priority and then age, or none.
+@dataclass(frozen=True)
+class Renewal:
+    """What became of leases; one in neither was just being written to, and is held still."""
 
-    What an earlier attempt recorded is deleted: this attempt starts at iteration 0.
+    kept: Mapping[Lease, bool]
+    """Whether the client asked to cancel the job."""
+    lost: Collection[Lease]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a job has recorded since it was last stored, and how many updates it has made."""
+
+    lease: Lease
+    iteration: int
+    chunks: Sequence[Chunk]
+
+
+def renew(tx: WriteTx, held: Collection[Lease], *, extend: timedelta) -> Renewal:
+    """Keeps leases for `extend` from now.
+
+    It waits for nobody: a row that another transaction writes to is passed over, so that it does
+    not cost the other leases.
     """
-    best = (
-        select(jobs.c.id)
-        .where(
-            jobs.c.state == State.QUEUED,
-            jobs.c.queue.in_(queues),
-            jobs.c.run_after <= now(),
-            ~jobs.c.cancel_requested,
-        )
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)  # two claims at once take two jobs, neither waits
-        .scalar_subquery()
+    return _renew(tx, held, lease_expires=from_now(extend))
+
+
+def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renewal:
+    """Stores chunks and how far the jobs are, of those whose leases it can `renew`."""
+    done = {each.lease.job_id: literal(each.iteration, BigInteger) for each in news}
+    renewal = _renew(
+        tx,
+        [each.lease for each in news],
+        lease_expires=from_now(extend),
+        iteration=case(done, value=jobs.c.id),
+        version=jobs.c.version + 1,
     )
-    row = tx.execute(
-        update(jobs)
-        .where(jobs.c.id == best, jobs.c.state == State.QUEUED)
-        .values(
-            state=State.RUNNING,
-            attempt=jobs.c.attempt + 1,
-            lease_owner=worker,
-            lease_expires=from_now(lease),
-            started_at=now(),
-            iteration=0,
-            version=jobs.c.version + 1,
+    rows = [
+        {
+            "job_id": each.lease.job_id,
+            "series": chunk.series,
+            "repeat": chunk.repeat,
+            "start": chunk.start,
+            "stop": chunk.stop,
+            "attempt": each.lease.attempt,
+            "data": encode(chunk),
+        }
+        for each in news
+        if each.lease in renewal.kept
+        for chunk in each.chunks
+    ]
+    if rows:
+        upsert(
+            tx,
+            chunks,
+            rows,
+            where=lambda stored, written: stored.attempt <= written.attempt,
         )
-        .returning(*COLUMNS),
-    ).one_or_none()
-    if row is None:
-        return None
-    tx.execute(delete(chunks).where(chunks.c.job_id == row.id))
-    tx.execute(
-        insert(attempts).values(
-            job_id=row.id,
-            attempt=row.attempt,
-            worker=worker,
-            started_at=now(),
-        ),
-    )
-    job = from_row(row)
-    return job, Lease(job.id, job.attempt, worker)
-
-
-def renew(tx: WriteTx, lease: Lease, *, extend: timedelta) -> bool:
-    """Keeps the lease for `extend` from now; True when the client asked to cancel.
-
-    Raises:
-        LeaseLostError: the job is no longer this attempt's.
-    """
-    return bool(_guarded(tx, lease, lease_expires=from_now(extend)).cancel_requested)
+    return renewal
 
 
 def plan(
@@ -114,44 +114,6 @@ def plan(
     )
 
 
-def record(
-    tx: WriteTx,
-    lease: Lease,
-    new: Iterable[Chunk],
-    *,
-    iteration: int,
-    extend: timedelta,
-) -> bool:
-    """Stores chunks and how far the job is, and renews the lease; True when asked to cancel."""
-    row = _guarded(
-        tx,
-        lease,
-        lease_expires=from_now(extend),
-        iteration=iteration,
-        version=jobs.c.version + 1,
-    )
-    rows = [
-        {
-            "job_id": lease.job_id,
-            "series": chunk.series,
-            "repeat": chunk.repeat,
-            "start": chunk.start,
-            "stop": chunk.stop,
-            "attempt": lease.attempt,
-            "data": encode(chunk),
-        }
-        for chunk in new
-    ]
-    if rows:
-        upsert(
-            tx,
-            chunks,
-            rows,
-            where=lambda stored, written: stored.attempt <= written.attempt,
-        )
-    return bool(row.cancel_requested)
-
-
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
     """Ends the job with its result."""
     _end(tx, lease, State.SUCCEEDED, "succeeded", result=dict(result))
@@ -167,8 +129,11 @@ def confirm_cancel(tx: WriteTx, lease: Lease) -> None:
     _end(tx, lease, State.CANCELLED, "cancelled")
 
 
-def hand_back(tx: WriteTx, lease: Lease) -> None:
-    """Returns the job to the queue because the worker shuts down; not counted as a crash."""
+def hand_back(tx: WriteTx, lease: Lease, *, alone: bool = False) -> None:
+    """Returns the job to the queue; not counted as a crash.
+
+    The worker shuts down, or the job can only be trained `alone`, from now on.
+    """
     asked = jobs.c.cancel_requested
     row = _guarded(
         tx,
@@ -176,6 +141,7 @@ def hand_back(tx: WriteTx, lease: Lease) -> None:
         state=case((asked, State.CANCELLED), else_=State.QUEUED),
         finished_at=case((asked, now()), else_=None),
         started_at=case((asked, jobs.c.started_at), else_=None),
+        population=None if alone else jobs.c.population,
         lease_owner=None,
         lease_expires=None,
         version=jobs.c.version + 1,
@@ -195,6 +161,25 @@ def _end(tx: WriteTx, lease: Lease, state: State, outcome: str, **values: object
         **values,
     )
     _close(tx, lease, outcome, row.iteration)
+
+
+def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
+    mine = (jobs.c.state == State.RUNNING) & tuple_(jobs.c.id, jobs.c.attempt).in_(
+        [(lease.job_id, lease.attempt) for lease in held]
+    )
+    free = select(jobs.c.id).where(mine).with_for_update(skip_locked=True).cte("free")
+    rows = tx.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(free.c.id)), mine)
+        .values(**values)
+        .returning(jobs.c.id, jobs.c.cancel_requested),
+    )
+    asked = {row.id: bool(row.cancel_requested) for row in rows}
+    kept = {lease: asked[lease.job_id] for lease in held if lease.job_id in asked}
+    if len(kept) == len(held):
+        return Renewal(kept, lost=())
+    still = set(tx.execute(select(jobs.c.id).where(mine)).scalars())
+    return Renewal(kept, lost=[lease for lease in held if lease.job_id not in still])
 
 
 def _guarded(tx: WriteTx, lease: Lease, **values: object) -> Any:

@@ -35,7 +35,8 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     """Takes jobs away from workers whose lease has run out; returns them as they are now.
 
     A job goes back to the queue, is cancelled where that was asked for, and fails once its
-    lease has been lost `max_crashes` times.
+    lease has been lost `max_crashes` times. From then on it trains alone: it may be what killed
+    its worker, and everything that was trained together with it.
     """
     ran_out = (jobs.c.state == State.RUNNING) & (jobs.c.lease_expires < now())
     stale = select(jobs.c.id).where(ran_out).limit(limit).with_for_update(skip_locked=True)
@@ -56,6 +57,7 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
             reason=case((~asked & poison, Reason.WORKER_LOST), else_=None),
             detail=case((~asked & poison, _LOST.format(max_crashes)), else_=None),
             crashes=jobs.c.crashes + 1,
+            population=None,
             lease_owner=None,
             lease_expires=None,
             version=jobs.c.version + 1,

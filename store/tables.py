@@ -50,6 +50,8 @@ jobs = Table(
     Column("resolved", JSON(none_as_null=True)),
     Column("queue", String(64), nullable=False),
     Column("priority", Integer, nullable=False),
+    # equal for jobs that may be trained together; none for a job that trains alone
+    Column("population", String(64)),
     Column("run_after", Instant, nullable=False),
     Column("iteration", BigInteger, nullable=False, default=0),
     Column("iterations", BigInteger),
@@ -87,6 +89,14 @@ jobs = Table(
         "id",
         sqlite_where=text("state = 'queued'"),
         postgresql_where=text("state = 'queued'"),
+    ),
+    Index(
+        "ix_jobs_siblings",
+        "population",
+        column("priority").desc(),
+        "id",
+        sqlite_where=text("state = 'queued' AND population IS NOT NULL"),
+        postgresql_where=text("state = 'queued' AND population IS NOT NULL"),
     ),
     Index(
         "ix_jobs_expiry",

@@ -18,19 +18,21 @@ def upsert(
 ) -> int:
     """Inserts rows, or replaces the stored ones where `where(stored, written)` holds.
 
+    A row that is alone may have SQL expressions among its values.
+
     Returns:
         How many rows were written.
     """
     construct = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
     key = [column.name for column in table.primary_key.columns]
-    written = 0
-    for row in rows:  # an executemany would not tell how many rows a guard let through
-        statement = construct(table).values(**row)
-        statement = statement.on_conflict_do_update(
-            index_elements=key,
-            set_={name: statement.excluded[name] for name in row if name not in key},
-            where=where(table.c, statement.excluded) if where else None,
-        )
-        # RETURNING, because a driver need not know how many rows an INSERT wrote
-        written += len(tx.execute(statement.returning(*table.primary_key.columns)).all())
-    return written
+    statement = construct(table)
+    statement = statement.on_conflict_do_update(
+        index_elements=key,
+        set_={name: statement.excluded[name] for name in rows[0] if name not in key},
+        where=where(table.c, statement.excluded) if where else None,
+    )
+    # RETURNING, because a driver need not know how many rows an INSERT wrote
+    returning = statement.returning(*table.primary_key.columns)
+    if len(rows) == 1:
+        return len(tx.execute(returning.values(**rows[0])).all())
+    return len(tx.execute(returning, rows).all())

@@ -64,6 +64,14 @@ def forget(tx: WriteTx, *, unseen_for: timedelta) -> None:
     tx.execute(delete(workers).where(workers.c.seen_at < from_now(-unseen_for)))
 
 
+def idle(tx: ReadTx, *, queue: str, besides: str, lost_after: timedelta) -> int:
+    """How many workers of a queue wait for a job, not counting the one called `besides`."""
+    return sum(
+        each.state == "idle" and queue in each.queues and each.name != besides
+        for each in find(tx, lost_after=lost_after)
+    )
+
+
 def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
     """All workers by name; those unseen for `lost_after` are lost."""
     lost = (workers.c.seen_at < from_now(-lost_after)).label("lost")

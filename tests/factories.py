@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
-from store import jobs, leases
+from store import claims, jobs
 from store.database import Sessions
 from store.jobs import Job
 from store.leases import Lease
@@ -55,7 +55,7 @@ def queued(sessions: Sessions, **changes: Any) -> Job:
 def claimed(sessions: Sessions, *, worker: str = "w1", lease: timedelta = LEASE) -> Lease:
     """The lease of the best job in the queue."""
     with sessions.begin() as tx:
-        found = leases.claim(tx, worker=worker, queues=["default"], lease=lease)
+        found = claims.claim(tx, worker=worker, queues=["default"], lease=lease)
     assert found is not None
     return found[1]
 

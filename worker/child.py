@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
-from store import leases, workers
+from store import claims, workers
 from store.database import Sessions, Unavailable, connect, describe
 from worker.drain import Drain, holding_signals
 from worker.parent import die_with_parent, offer_to_oom_killer
@@ -84,7 +84,7 @@ class Child:
         """Runs the best ready job; False when there is none."""
         try:
             with self._sessions.begin() as tx:
-                claimed = leases.claim(
+                claimed = claims.claim(
                     tx,
                     worker=self.name,
                     queues=self._settings.queues,

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -11,7 +12,7 @@ from spec.settings import Settings
 from store import leases
 from store.chunks import Chunk
 from store.database import Sessions, Unavailable, WriteTx, describe
-from store.leases import Lease, LeaseLostError
+from store.leases import Lease, LeaseLostError, Progress
 from worker.engine import Block
 from worker.pulse import Pulse, clock
 
@@ -21,46 +22,68 @@ FIRST_INTERVAL = 0.1
 LONGEST_INTERVAL = 2.0
 ENOUGH_ROWS = 65_536
 
+End = Callable[[WriteTx], None]
+"""The move that ends a job, to be made with its last rows in one transaction."""
+
+
+@dataclass
+class _Pending:
+    """What a job has recorded and not stored yet, and how far it is."""
+
+    pulse: Pulse
+    blocks: list[Block] = field(default_factory=list)
+    rows: int = 0
+    iteration: int = 0
+
+    def add(self, block: Block) -> None:
+        self.blocks.append(block)
+        if block.series != "validation":  # which has no iterations of its own
+            self.rows += len(block)
+            self.iteration += len(block)
+
+    def progress(self) -> Progress:
+        return Progress(self.pulse.lease, self.iteration, chunks(self.blocks))
+
+    def stored(self, *, asked_at: float, cancel_requested: bool) -> None:
+        """The transaction that began at `asked_at` has been committed."""
+        self.pulse.renewed(asked_at=asked_at, cancel_requested=cancel_requested)
+        self.blocks.clear()
+        self.rows = 0
+
 
 class Recorder:
     """Holds blocks back until a transaction is worth it; loses none when the database is away.
 
     The first rows are stored at once, so that a curve begins when a job does; the interval then
-    doubles up to two seconds.
+    doubles up to two seconds. Jobs that run together share their transactions, so that many of
+    them are no more of them.
     """
 
-    def __init__(self, sessions: Sessions, lease: Lease, pulse: Pulse, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
-        self._lease = lease
-        self._pulse = pulse
         self._extend: timedelta = settings.lease
-        self._blocks: list[Block] = []
-        self._rows = 0
-        self._iteration = 0
+        self._pending: dict[Lease, _Pending] = {}
         self._interval = FIRST_INTERVAL
         self._due = 0.0
 
-    def add(self, block: Block) -> None:
-        """Takes a block, and stores what is pending when it is time to.
+    def add(self, pulse: Pulse, block: Block) -> None:
+        """Takes a job's block, and stores what is pending when it is time to.
 
-        Raises:
-            LeaseLostError: the job is no longer this worker's.
+        A job that is found to be no longer this worker's is noted in its pulse.
         """
-        self._blocks.append(block)
-        if block.series != "validation":  # which has no iterations of its own
-            self._rows += len(block)
-            self._iteration += len(block)
-        if time.monotonic() < self._due and self._rows < ENOUGH_ROWS:
+        pending = self._of(pulse)
+        pending.add(block)
+        if time.monotonic() < self._due and pending.rows < ENOUGH_ROWS:
             return
         try:
-            self._write(None)
+            self._write([each for each in self._pending.values() if each.blocks])
         except Unavailable as error:
-            log.warning("job.record_failed job=%s %s", self._lease.job_id, describe(error))
+            log.warning("job.record_failed jobs=%d %s", len(self._pending), describe(error))
         self._due = time.monotonic() + self._interval
         self._interval = min(2 * self._interval, LONGEST_INTERVAL)
 
-    def finish(self, end: Callable[[WriteTx], None]) -> None:
-        """Stores what is left and ends the job, in one transaction.
+    def finish(self, pulse: Pulse, end: End) -> None:
+        """Stores what is left of a job and ends it, in one transaction.
 
         Tries again while the database is away and the lease lasts. An answer lost after the
         COMMIT shows as a lost lease: the job has ended, and there is nothing left to do.
@@ -68,34 +91,42 @@ class Recorder:
         Raises:
             LeaseLostError: the job is no longer this worker's.
         """
+        pending = self._of(pulse)
         delay = FIRST_INTERVAL
-        while True:
+        while not pulse.lost:
             try:
-                self._write(end)
+                if self._write([pending], end):
+                    return
             except Unavailable as error:
-                log.warning("job.end_failed job=%s %s", self._lease.job_id, describe(error))
+                log.warning("job.end_failed job=%s %s", pulse.lease.job_id, describe(error))
+            if not pulse.lost:
                 time.sleep(delay)
                 delay = min(2 * delay, LONGEST_INTERVAL)
-            else:
-                return
+        raise LeaseLostError(f"{pulse.lease.job_id} is no longer held")
 
-    def _write(self, end: Callable[[WriteTx], None] | None) -> None:
-        if self._pulse.lost:
-            raise LeaseLostError(f"{self._lease.job_id}: the lease was not renewed in time")
+    def forget(self, pulse: Pulse) -> None:
+        """Drops what is pending of a job that has ended."""
+        self._pending.pop(pulse.lease, None)
+
+    def _of(self, pulse: Pulse) -> _Pending:
+        return self._pending.setdefault(pulse.lease, _Pending(pulse))
+
+    def _write(self, news: list[_Pending], end: End | None = None) -> bool:
+        """Stores what is new of those that are held, with the end; False where none is."""
+        by_lease = {each.pulse.lease: each for each in news if not each.pulse.lost}
+        if not by_lease:
+            return False
         asked_at = clock()
+        progress = [each.progress() for each in by_lease.values()]
         with self._sessions.begin() as tx:
-            asked = leases.record(
-                tx,
-                self._lease,
-                chunks(self._blocks),
-                iteration=self._iteration,
-                extend=self._extend,
-            )
-            if end is not None:
+            renewal = leases.record(tx, progress, extend=self._extend)
+            if end is not None and renewal.kept:
                 end(tx)
-        self._pulse.renewed(asked_at=asked_at, cancel_requested=asked)
-        self._blocks.clear()
-        self._rows = 0
+        for lease, asked in renewal.kept.items():
+            by_lease[lease].stored(asked_at=asked_at, cancel_requested=asked)
+        for lease in renewal.lost:
+            by_lease[lease].pulse.lose()
+        return bool(renewal.kept)
 
 
 def _follows(block: Block, before: Block) -> bool:

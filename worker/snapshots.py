@@ -5,8 +5,10 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 
@@ -30,3 +32,21 @@ def save(folder: Path, iteration: int, weights: Mapping[str, Tensor]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def with_files(
+    result: dict[str, JsonValue], files: Mapping[int, str | None]
+) -> dict[str, JsonValue]:
+    """The result with the file of each snapshot, and a warning where one has none."""
+    if not files:
+        return result
+    taken = cast("list[dict[str, JsonValue]]", result["snapshots"])
+    filled: list[JsonValue] = [
+        {**each, "file": files[cast("int", each["iteration"])]} for each in taken
+    ]
+    result = {**result, "snapshots": filled}
+    if lost := [str(iteration) for iteration, file in files.items() if file is None]:
+        which = ", ".join(lost)
+        warning = f"the snapshots at {which} could not be written; the worker's log says why"
+        result["warnings"] = [warning]
+    return result

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from store import leases
 from store.chunks import Chunk
 from store.database import Sessions
-from store.leases import Lease
+from store.leases import Lease, Progress
 from tests.factories import LEASE, claimed, queued
 
 LOSSES = np.random.default_rng(0).random(500).astype(np.float32)
@@ -26,7 +26,7 @@ def recorded(sessions: Sessions, losses: np.ndarray = LOSSES) -> Lease:
         Chunk("validation", 0, 250, val),
     ]
     with sessions.begin() as tx:
-        leases.record(tx, lease, parts, iteration=500, extend=LEASE)
+        leases.record(tx, [Progress(lease, 500, parts)], extend=LEASE)
     return lease
 
 
@@ -50,7 +50,7 @@ def test_the_range_test_of_a_training_has_a_series_of_its_own(
         for repeat, n in enumerate((100, 60))
     ]
     with sessions.begin() as tx:
-        leases.record(tx, lease, parts, iteration=500, extend=LEASE)
+        leases.record(tx, [Progress(lease, 500, parts)], extend=LEASE)
     url = f"/v1/jobs/{lease.job_id}/series"
     for repeat, n in enumerate((100, 60)):
         wanted = {"names": "range_loss,range_lr", "repeat": repeat}

@@ -8,9 +8,10 @@ import pytest
 
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
-from store import jobs, leases
+from store import claims, jobs, leases
 from store.chunks import Chunk
 from store.database import Sessions
+from store.leases import Progress
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
 from tests.factories import LEASE, claimed, queued, range_test_json, stored, training_json
 
@@ -39,7 +40,7 @@ def range_test(sessions: Sessions, *, repeats: int = 2, **changes: object) -> st
             kept = slice(100) if repeat < repeats - 1 else slice(95)
             values[93:] = np.inf
             chunk = Chunk("train", repeat, 0, {"loss": values[kept], "lr": lr[kept]})
-            leases.record(tx, lease, [chunk], iteration=100 * repeat, extend=LEASE)
+            leases.record(tx, [Progress(lease, 100 * repeat, [chunk])], extend=LEASE)
         result = {"status": "ok", "suggestion": SUGGESTION, "agreement": "high"}
         leases.succeed(tx, lease, {**result, "landmarks": {"lr_edge": 0.34, "lr_ragged": None}})
     return lease.job_id
@@ -57,7 +58,7 @@ def training(sessions: Sessions, *, iterations: int, finish: bool = True) -> str
     with sessions.begin() as tx:
         leases.plan(tx, lease, iterations=2000, resolved={})
         validation = Chunk("validation", 0, int(at[0]), measured)
-        leases.record(tx, lease, [train, validation], iteration=iterations, extend=LEASE)
+        leases.record(tx, [Progress(lease, iterations, [train, validation])], extend=LEASE)
         if finish:
             final = {"train_loss": 0.1, "val_loss": 0.11, "val_accuracy": 0.9, "diverged_at": None}
             leases.succeed(tx, lease, final)
@@ -144,7 +145,7 @@ def test_a_training_shows_loss_accuracy_and_rate_as_they_grow(site: Site, watche
     lease = leases.Lease(job_id, 1, "w1")
     more = {"loss": np.full(1500, 0.1, "f4"), "lr": np.full(1500, 0.02)}
     with site.sessions.begin() as tx:
-        leases.record(tx, lease, [Chunk("train", 0, 500, more)], iteration=2000, extend=LEASE)
+        leases.record(tx, [Progress(lease, 2000, [Chunk("train", 0, 500, more)])], extend=LEASE)
     expect(page.get_by_text("2,000 of 2,000 iterations.")).to_be_visible()
     expect(page.get_by_text("of 2,000 iterations: the extremes of each 8")).to_be_visible()
     page.get_by_role("img").first.hover(position={"x": 300, "y": 50})
@@ -166,7 +167,7 @@ def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Wat
         leases.plan(tx, lease, iterations=600, resolved={})
         for repeat in range(3):
             chunk = Chunk("range_test", repeat, 0, up)
-            leases.record(tx, lease, [chunk], iteration=100 * repeat, extend=LEASE)
+            leases.record(tx, [Progress(lease, 100 * repeat, [chunk])], extend=LEASE)
     page = watched(site)
     page.goto(f"{site.url}/#{lease.job_id}")
     by_rate = page.get_by_role("figure", name="Training loss against learning rate")
@@ -185,7 +186,7 @@ def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Wat
     with site.sessions.begin() as tx:
         leases.plan(tx, lease, iterations=600, resolved={"warnings": ["it stops <early>"]})
         rows = [Chunk("train", 0, 0, curve), Chunk("validation", 0, 300, at)]
-        leases.record(tx, lease, rows, iteration=600, extend=LEASE)
+        leases.record(tx, [Progress(lease, 600, rows)], extend=LEASE)
         leases.succeed(tx, lease, final | {"range_test": found})
     expect(by_rate.locator("text.band")).to_have_text("suggested: 0.0421 to 0.1684")
     expect(page.get_by_role("figure", name="Learning rate", exact=True)).to_be_visible()
@@ -197,7 +198,7 @@ def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Wat
 def test_a_failed_job_says_why_and_can_be_retried_and_cancelled(site: Site, watched: Watch) -> None:
     job = queued(site.sessions)
     with site.sessions.begin() as tx:
-        _, lease = leases.claim(tx, worker="w1", queues=["default"], lease=LEASE)
+        _, lease = claims.claim(tx, worker="w1", queues=["default"], lease=LEASE)
         leases.fail(tx, lease, Reason.OOM, "CUDA out of memory <b>")
     page = watched(site)
     page.goto(site.url)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import update
 
 from spec.states import MOVES, Reason, State
-from store import jobs, leases, recovery
+from store import claims, jobs, leases, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.jobs import WrongStateError
-from store.leases import Lease, LeaseLostError
+from store.leases import Lease, LeaseLostError, Progress
 from store.tables import jobs as table
 from tests.factories import LEASE, claimed, queued, stored
 
@@ -35,7 +35,11 @@ def prepared(sessions: Sessions, state: State) -> Lease:
 
 
 def claim(tx: WriteTx, lease: Lease) -> None:
-    assert leases.claim(tx, worker="w", queues=["default"], lease=LEASE), lease
+    assert claims.claim(tx, worker="w", queues=["default"], lease=LEASE), lease
+
+
+def renew(tx: WriteTx, lease: Lease) -> None:
+    assert lease in leases.renew(tx, [lease], extend=LEASE).kept
 
 
 def expire(tx: WriteTx, lease: Lease, *, max_crashes: int = 2) -> None:
@@ -58,7 +62,7 @@ def after_a_cancel(verb: Callable[[WriteTx, Lease], None]) -> Callable[[WriteTx,
 
 VERBS: list[tuple[str, str, Callable[[WriteTx, Lease], object]]] = [
     ("claim", "worker", claim),
-    ("renew", "worker", lambda tx, lease: leases.renew(tx, lease, extend=LEASE)),
+    ("renew", "worker", renew),
     ("succeed", "worker", lambda tx, lease: leases.succeed(tx, lease, {})),
     ("fail", "worker", lambda tx, lease: leases.fail(tx, lease, Reason.CODE, "")),
     ("hand_back", "worker", leases.hand_back),
@@ -95,7 +99,7 @@ def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
     for verb in (leases.hand_back, expire):
         lease = prepared(sessions, State.RUNNING)
         with sessions.begin() as tx:
-            leases.record(tx, lease, [], iteration=7, extend=LEASE)
+            leases.record(tx, [Progress(lease, 7, [])], extend=LEASE)
         with sessions.begin() as tx:
             verb(tx, lease)
         assert stored(sessions, lease.job_id).started_at is None
@@ -106,7 +110,7 @@ def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
 def test_a_retry_forgets_crashes_and_progress(sessions: Sessions) -> None:
     lease = prepared(sessions, State.RUNNING)
     with sessions.begin() as tx:
-        leases.record(tx, lease, [], iteration=7, extend=LEASE)
+        leases.record(tx, [Progress(lease, 7, [])], extend=LEASE)
     with sessions.begin() as tx:
         expire(tx, lease, max_crashes=1)
     with sessions.begin() as tx:

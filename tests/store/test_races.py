@@ -9,10 +9,9 @@ from typing import TypeVar
 from sqlalchemy import select, update
 
 from spec.states import State
-from store import jobs, leases, recovery
+from store import claims, jobs, leases, recovery
 from store.database import Sessions
 from store.instants import from_now
-from store.leases import LeaseLostError
 from store.tables import attempts
 from store.tables import jobs as table
 from tests.factories import LEASE, claimed, queued, stored
@@ -36,7 +35,7 @@ def at_once(*actions: Callable[[], T]) -> list[T]:
 def test_a_job_is_claimed_once(sessions: Sessions) -> None:
     def claim() -> str | None:
         with sessions.begin() as tx:
-            found = leases.claim(tx, worker="w", queues=["default"], lease=LEASE)
+            found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
             return found and found[0].id
 
     for _ in range(ROUNDS):
@@ -56,12 +55,8 @@ def test_an_expiry_and_a_renewal_do_not_both_win(sessions: Sessions) -> None:
             tx.execute(update(table).where(table.c.id == lease.job_id).values(lease_expires=past))
 
         def renew(lease: leases.Lease = lease) -> bool:
-            try:
-                with sessions.begin() as tx:
-                    leases.renew(tx, lease, extend=LEASE)
-            except LeaseLostError:
-                return False
-            return True
+            with sessions.begin() as tx:
+                return lease in leases.renew(tx, [lease], extend=LEASE).kept
 
         def expire() -> bool:
             with sessions.begin() as tx:
@@ -82,7 +77,7 @@ def test_a_cancel_and_a_claim_agree(sessions: Sessions) -> None:
 
         def claim() -> bool:
             with sessions.begin() as tx:
-                found = leases.claim(tx, worker="w", queues=["default"], lease=LEASE)
+                found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
                 return found is not None
 
         def cancel(job_id: str = job_id) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy import update
 from store import leases, series
 from store.chunks import Chunk, DamagedChunkError
 from store.database import Sessions
+from store.leases import Progress
 from store.series import Rows
 from store.tables import chunks
 from store.views import MIN_POINTS, minmax
@@ -23,7 +24,7 @@ def write(sessions: Sessions, parts: Sequence[Chunk]) -> str:
     queued(sessions)
     lease = claimed(sessions)
     with sessions.begin() as tx:
-        leases.record(tx, lease, parts, iteration=0, extend=LEASE)
+        leases.record(tx, [Progress(lease, 0, parts)], extend=LEASE)
     return lease.job_id
 
 

@@ -10,7 +10,7 @@ import torch
 
 from spec.settings import Settings
 from spec.states import Reason, State
-from store import jobs, leases, series
+from store import claims, jobs, series
 from store.database import Sessions
 from store.jobs import Job
 from tests.factories import LEASE, range_test_json, stored, training_json
@@ -46,7 +46,7 @@ def finished(sessions: Sessions, settings: Settings) -> Any:
         with sessions.begin() as tx:
             added = jobs.add(tx, jobs.JOB_SPEC.validate_python(spec), **known)
         with sessions.begin() as tx:
-            found = leases.claim(tx, worker="w", queues=["default"], lease=LEASE)
+            found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
         assert found is not None
         jobs_of_workers.run(*found, sessions=sessions, settings=settings, device=CPU, drain=Drain())
         return stored(sessions, added.id)

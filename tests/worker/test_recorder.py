@@ -65,8 +65,13 @@ def database(sessions: Sessions) -> FlakyDatabase:
 
 
 @pytest.fixture
-def recorder(database: FlakyDatabase, lease: Lease, settings: Settings) -> Recorder:
-    return Recorder(database, lease, Pulse(settings, Drain()), settings)
+def pulse(lease: Lease, settings: Settings) -> Pulse:
+    return Pulse(lease, settings, Drain())
+
+
+@pytest.fixture
+def recorder(database: FlakyDatabase, settings: Settings) -> Recorder:
+    return Recorder(database, settings)
 
 
 def recorded(sessions: Sessions, lease: Lease) -> list[float]:
@@ -92,23 +97,26 @@ def succeed(lease: Lease) -> Callable[[WriteTx], None]:
 def test_the_first_block_is_stored_at_once(
     sessions: Sessions,
     recorder: Recorder,
+    pulse: Pulse,
     lease: Lease,
 ) -> None:
-    recorder.add(block(0, 3))
+    recorder.add(pulse, block(0, 3))
     assert recorded(sessions, lease) == [0, 1, 2]
     assert stored(sessions, lease.job_id).iteration == 3
 
 
 def test_progress_counts_the_range_test_and_the_training(
-    sessions: Sessions, recorder: Recorder, lease: Lease
+    sessions: Sessions, recorder: Recorder, pulse: Pulse, lease: Lease
 ) -> None:
     for repeat in (0, 1):
         ramp = replace(block(0, 3, repeat), series="range_test")
-        recorder.add(replace(ramp, columns={f"range_{n}": c for n, c in ramp.columns.items()}))
-    recorder.add(block(0, 5))
+        recorder.add(
+            pulse, replace(ramp, columns={f"range_{n}": c for n, c in ramp.columns.items()})
+        )
+    recorder.add(pulse, block(0, 5))
     columns = {"iteration": np.array([5]), "val_loss": np.array([1.0])}
-    recorder.add(Block("validation", 0, 5, columns))
-    recorder.finish(succeed(lease))
+    recorder.add(pulse, Block("validation", 0, 5, columns))
+    recorder.finish(pulse, succeed(lease))
     assert stored(sessions, lease.job_id).iteration == 11
     assert recorded(sessions, lease) == list(range(5))
 
@@ -116,11 +124,12 @@ def test_progress_counts_the_range_test_and_the_training(
 def test_the_end_is_stored_with_the_last_rows(
     sessions: Sessions,
     recorder: Recorder,
+    pulse: Pulse,
     lease: Lease,
 ) -> None:
     for start in range(0, 50, 5):
-        recorder.add(block(start, 5))
-    recorder.finish(succeed(lease))
+        recorder.add(pulse, block(start, 5))
+    recorder.finish(pulse, succeed(lease))
     assert recorded(sessions, lease) == list(range(50))
     job = stored(sessions, lease.job_id)
     assert (job.state, job.iteration) == (State.SUCCEEDED, 50)
@@ -130,29 +139,30 @@ def test_no_row_is_lost_while_the_database_is_away(
     sessions: Sessions,
     database: FlakyDatabase,
     recorder: Recorder,
-    lease: Lease,
+    pulse: Pulse,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recorders, "FIRST_INTERVAL", 0.001)
     database.failures = 1
-    recorder.add(block(0, 5))
-    assert recorded(sessions, lease) == []
-    recorder.add(block(5, 5))
+    recorder.add(pulse, block(0, 5))
+    assert recorded(sessions, pulse.lease) == []
+    recorder.add(pulse, block(5, 5))
     database.failures = 3
-    recorder.finish(succeed(lease))
-    assert recorded(sessions, lease) == list(range(10))
-    assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+    recorder.finish(pulse, succeed(pulse.lease))
+    assert recorded(sessions, pulse.lease) == list(range(10))
+    assert stored(sessions, pulse.lease.job_id).state == State.SUCCEEDED
 
 
 def test_an_answer_lost_after_the_commit_ends_as_a_lost_lease(
     sessions: Sessions,
     recorder: Recorder,
+    pulse: Pulse,
     lease: Lease,
 ) -> None:
-    recorder.add(block(0, 5))
-    recorder.finish(succeed(lease))
+    recorder.add(pulse, block(0, 5))
+    recorder.finish(pulse, succeed(lease))
     with pytest.raises(LeaseLostError):
-        recorder.finish(succeed(lease))
+        recorder.finish(pulse, succeed(lease))
     assert stored(sessions, lease.job_id).state == State.SUCCEEDED
 
 
@@ -165,23 +175,22 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(pulses, "clock", lambda: now[0])
-    pulse = Pulse(settings, Drain())
-    recorder = Recorder(database, lease, pulse, settings)
+    pulse = Pulse(lease, settings, Drain())
+    recorder = Recorder(database, settings)
     now[0] += settings.lease_seconds - settings.heartbeat_seconds - 1
     assert pulse.stop is None
     now[0] += 2
     assert pulse.stop == "lost"
+    recorder.add(pulse, block(0, 5))
     with pytest.raises(LeaseLostError):
-        recorder.add(block(0, 5))
-    with pytest.raises(LeaseLostError):
-        recorder.finish(succeed(lease))
+        recorder.finish(pulse, succeed(lease))
     assert recorded(sessions, lease) == []
     assert stored(sessions, lease.job_id).state == State.RUNNING
 
 
 def test_a_pulse_knows_why_to_stop(settings: Settings) -> None:
     drain = Drain()
-    pulse = Pulse(settings, drain)
+    pulse = Pulse(lease, settings, drain)
     pulse.renewed(asked_at=0, cancel_requested=False)
     assert pulse.stop is None
     drain.note(signal.SIGTERM)

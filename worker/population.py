@@ -1,0 +1,107 @@
+"""Jobs that differ in hyperparameters only, trained as one program: finding them, driving them."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from spec.jobs import TrainingSpec
+from spec.settings import Settings
+from spec.states import Reason
+from store import claims, workers
+from store.claims import Claimed
+from store.database import Sessions
+from store.jobs import Job
+from store.leases import Lease
+from worker import engine
+from worker.engine import EngineError
+from worker.running import Running, specified
+
+log = logging.getLogger(__name__)
+
+
+def recruit(
+    job: Job, lease: Lease, *, sessions: Sessions, settings: Settings, device: torch.device
+) -> list[Claimed]:
+    """Claims what is best trained together with a claimed job: none where that does not pay."""
+    if job.population is None:
+        return []
+    try:
+        with sessions.read() as tx:
+            ready = claims.siblings(tx, job.population, queues=settings.queues)
+            idle = workers.idle(
+                tx, queue=job.queue, besides=lease.worker, lost_after=settings.lease
+            )
+        most = share(1 + ready, idle)
+        spec = specified(job)
+        if most == 1 or not isinstance(spec, TrainingSpec):
+            return []
+        size = engine.population_size(spec, device=device, data_dir=settings.data_dir, most=most)
+        if size <= 1:
+            return []
+        with sessions.begin() as tx:
+            claimed = claims.claim_siblings(
+                tx,
+                job.population,
+                worker=lease.worker,
+                queues=settings.queues,
+                lease=settings.lease,
+                limit=size - 1,
+            )
+    except Exception:  # what is wrong with the job itself shows when it runs alone
+        log.exception("population.none job=%s", job.id)
+        return []
+    for each, _ in claimed:
+        log.info("job.claimed job=%s attempt=%s with=%s", each.id, each.attempt, job.id)
+    return claimed
+
+
+def share(ready: int, idle: int) -> int:
+    """How many of the ready jobs are for one worker when `idle` others get as many."""
+    return -(-ready // (1 + idle))
+
+
+def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -> None:
+    """Runs jobs as one program, each to its own end.
+
+    Where that program cannot be run, what has not ended goes back to the queue, to train alone.
+    """
+    parsed = [(each, spec) for each in members if (spec := _parsed(each)) is not None]
+    try:
+        _follow(parsed, device=device, data_dir=data_dir)
+    except EngineError as error:
+        trace = error if error.reason is Reason.CODE else None
+        log.warning("population.failed reason=%s %s", error.reason, error.detail, exc_info=trace)
+    except Exception:
+        log.exception("population.failed")
+    for member, _ in parsed:
+        if not member.ended:
+            member.hand_back_alone()
+
+
+def _follow(
+    parsed: Sequence[tuple[Running, TrainingSpec]], *, device: torch.device, data_dir: Path
+) -> None:
+    specs = [spec for _, spec in parsed]
+    left: set[int] = set()
+    events = engine.run_population(specs, device=device, data_dir=data_dir, left=left)
+    for index, event in events:
+        member, _ = parsed[index]
+        if not member.ended:
+            member.follow(event)
+        if member.ended:
+            left.add(index)
+        if len(left) == len(parsed):
+            return
+    raise RuntimeError("the engine ended before its jobs did")
+
+
+def _parsed(member: Running) -> TrainingSpec | None:
+    try:
+        spec = specified(member.job)
+    except ValidationError as error:
+        member.fail(error)
+        return None
+    return spec if isinstance(spec, TrainingSpec) else None
