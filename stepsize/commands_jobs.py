@@ -92,7 +92,7 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any other field of the job, as population=true, channels_last=true, compile=true.",
+            help="Any other field of the job, as population=true or channels_last=true.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name to find it by.")] = None,
