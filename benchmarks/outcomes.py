@@ -26,7 +26,7 @@ from schedules.values import F64, as_iterations
 from spec.jobs import JOB_SPEC, RangeTestSpec
 from worker.engine import Block, Finished, Pace, run
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepare, start
+from worker.engine.recipe import prepared, start
 
 CPU = torch.device("cpu")
 BINS = 50
@@ -135,7 +135,7 @@ def ramp_up(spec: Record, data_dir: Path) -> Record:
     job = JOB_SPEC.validate_python(spec)
     if not isinstance(job, RangeTestSpec):
         raise TypeError("a range test is needed")
-    recipe = prepare(job, CPU, data_dir)
+    recipe = prepared(job, CPU, data_dir)
     ramp = job.range.resolve(iterations_per_epoch=recipe.iterations_per_epoch)
     planned = as_iterations(ramp.iterations)
     rates = Rates(planned, ramp.lr_at, lambda _: None)

@@ -60,7 +60,7 @@ def _graded(groups: LrGroups) -> bool:
 
 def _of_schedule(spec: TrainingSpec) -> Iterator[Conflict]:
     name, known = spec.optimizer.name, ", ".join(LEARNS_ITS_RATE)
-    for pointer, schedule in _within("/schedule", spec.schedule):
+    for pointer, schedule in within("/schedule", spec.schedule):
         if isinstance(schedule, Hypergradient) and name not in LEARNS_ITS_RATE:
             yield Conflict(
                 "/optimizer/name",
@@ -78,12 +78,12 @@ def _of_schedule(spec: TrainingSpec) -> Iterator[Conflict]:
             )
 
 
-def _within(pointer: str, schedule: Schedule) -> Iterator[tuple[str, Schedule]]:
+def within(pointer: str, schedule: Schedule) -> Iterator[tuple[str, Schedule]]:
     """The schedule and those inside it."""
     yield pointer, schedule
     match schedule:
         case Auto():
-            yield from _within(f"{pointer}/schedule", schedule.schedule)
+            yield from within(f"{pointer}/schedule", schedule.schedule)
         case Piecewise():
             for i, piece in enumerate(schedule.pieces):
-                yield from _within(f"{pointer}/pieces/{i}/schedule", piece.schedule)
+                yield from within(f"{pointer}/pieces/{i}/schedule", piece.schedule)

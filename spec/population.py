@@ -36,6 +36,11 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
     )
 
 
+def repeats_stack(spec: RangeTestSpec) -> bool:
+    """Whether the repeats of a range test can climb as one."""
+    return stackable(spec) and spec.repeats > 1 and not spec.checks and spec.loss != "probe"
+
+
 def population_key(spec: RangeTestSpec | TrainingSpec) -> str | None:
     """Equal for jobs that may be trained together; None for a job that trains alone.
 

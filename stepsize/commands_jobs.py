@@ -87,6 +87,14 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     precision: Annotated[Literal["fp32", "tf32", "bf16"], typer.Option()] = "fp32",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any other field of the job, as population=true or channels_last=true.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A name to find it by.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY:VALUE", help="A tag; repeat for more.")
@@ -101,21 +109,24 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     [bold]stepsize range-test --data digits --model mlp --model-param 'hidden=\[64]' \
       --optimizer sgd --optimizer-param momentum=0.9 --batch-size 32 --plot lr.png[/]
     """
+    fields = {
+        "batch_size": batch_size,
+        "range": {"start": start, "end": end_, "iterations": iterations, "ramp": ramp},
+        "repeats": repeats,
+        "extensions": extensions,
+        "loss": loss,
+        "checks": check or [],
+        "record": record or [],
+        "seed": seed,
+        "precision": precision,
+        "name": name,
+        "tags": {key: str(value) for key, value in _pairs(tag, ":", parse=False).items()},
+    }
     spec = range_test_spec(
         {"name": model, "params": _pairs(model_param, "=")},
         {"name": data, "params": _pairs(data_param, "=")},
         {"name": optimizer, "params": _pairs(optimizer_param, "=")},
-        batch_size=batch_size,
-        range={"start": start, "end": end_, "iterations": iterations, "ramp": ramp},
-        repeats=repeats,
-        extensions=extensions,
-        loss=loss,
-        checks=check or [],
-        record=record or [],
-        seed=seed,
-        precision=precision,
-        name=name,
-        tags={key: str(value) for key, value in _pairs(tag, ":", parse=False).items()},
+        **(fields | _pairs(set_, "=")),
     )
     with Client() as client:
         _submitted(client, client.submit(spec), watch=watch, as_json=as_json, plot=plot)

@@ -12,15 +12,16 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What must be set before Celery, OpenMP and the C library start; what is set already wins.
 
     REMAP_SIGTERM: a SIGTERM ends the node at once, and its job hands itself back.
-    OMP_WAIT_POLICY: threads that spin while they wait would slow a busy neighbour, such as the
-    API on the same machine, several times over.
+    GOMP_SPINCOUNT: threads that spin for long while they wait would slow a busy neighbour, such as
+    the API on the same machine, several times over; if they slept at once, waking them would take
+    longer than many an operation.
     MALLOC_*: freed activations are kept for the next iteration instead of being given back to
     the kernel and faulted in again, page by page.
     CUDA_DEVICE_ORDER: numbers of GPUs mean the same as in nvidia-smi.
     """
     return {
         "REMAP_SIGTERM": "SIGQUIT",
-        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",
         "MALLOC_MMAP_THRESHOLD_": "4294967296",
         "MALLOC_TRIM_THRESHOLD_": "17179869184",
         "MALLOC_TOP_PAD_": "67108864",

@@ -169,6 +169,7 @@ def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:
         *("--repeats", "5", "--record", "accuracy", "--seed", "7", "--precision", "bf16"),
         *("--name", "trial", "--tag", "project:demo", "--no-watch"),
         *("--extensions", "1", "--loss", "probe", "--check", "curvature", "--check", "line_search"),
+        *("--set", "compile=true", "--set", 'clipping={"norm": 1}', "--set", "seed=9"),
     )
     assert (done.exit_code, done.stdout) == (0, "job_1\n")
     assert fake.asked[0][3] == {
@@ -184,7 +185,9 @@ def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:
         "range": {"start": 1e-5, "end": 1.0, "iterations": 200, "ramp": "linear"},
         "repeats": 5,
         "record": ["accuracy"],
-        "seed": 7,
+        "seed": 9,
+        "compile": True,
+        "clipping": {"norm": 1},
         "precision": "bf16",
         "tags": {"project": "demo"},
     }

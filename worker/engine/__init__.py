@@ -4,7 +4,8 @@ from worker.engine.errors import EngineError
 from worker.engine.events import Block, Columns, Event, Finished, Plan, Snapshot
 from worker.engine.job import run
 from worker.engine.loop import Pace
-from worker.engine.population import population_size, run_population
+from worker.engine.population.run import run_population
+from worker.engine.population.size import population_size
 
 __all__ = [
     "Block",

@@ -35,6 +35,7 @@ class Numerics:
     threads: int
     compile: bool = False
     channels_last: bool = False
+    replay: bool = False
 
     @classmethod
     def choose(
@@ -44,11 +45,12 @@ class Numerics:
         *,
         products: int,
         operations: int,
+        replay: bool = False,
     ) -> Self:
         """The choices that the spec leaves open are made by the size of the job alone.
 
         `products`: multiply-adds in the job's largest matrix product; `operations`: floating-point
-        ones in a forward pass.
+        ones in a forward pass; `replay`: whether its updates can be recorded.
         """
         matmul, threads = EXACT, torch.get_num_threads()
         if device.type == "cuda" and spec.precision == "tf32":
@@ -64,6 +66,7 @@ class Numerics:
             threads,
             compile=spec.compile and no_compiler(device) is None,
             channels_last=spec.channels_last,
+            replay=replay,
         )
 
     def autocast(self) -> AbstractContextManager[torch.autocast | None]:
@@ -79,6 +82,7 @@ class Numerics:
             notes["threads"] = self.threads
             notes["matmul"] = "onednn" if self.matmul == ONEDNN else "default"
         if self.device.type == "cuda":
+            notes["cuda_graphs"] = self.replay
             notes["device_name"] = torch.cuda.get_device_name(self.device)
         return notes
 

@@ -33,9 +33,10 @@ class _Fused:
     def __call__(self) -> None:
         groups = self._optimizer.param_groups
         gradients = [[each.grad for each in group["params"]] for group in groups]
-        if not self._tensors or any(each is None for group in gradients for each in group):
+        missing = any(each is None for group in gradients for each in group)
+        if missing or not self._tensors:
             self._optimizer.step()
-            self._tensors = [_state(group, self._optimizer) for group in groups]
+            self._tensors = [] if missing else [_state(each, self._optimizer) for each in groups]
             return
         for group, given, tensors in zip(groups, gradients, self._tensors, strict=True):
             self._kernel(group, given, tensors)

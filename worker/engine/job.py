@@ -10,17 +10,15 @@ import torch
 
 from schedules import Auto
 from spec.jobs import RangeTestSpec, TrainingSpec
-from spec.states import Reason
+from spec.population import repeats_stack
 from worker.engine.auto import automatic
-from worker.engine.data import load
-from worker.engine.errors import EngineError, explained
+from worker.engine.errors import explained
 from worker.engine.events import Event, Finished, Plan
-from worker.engine.loop import Pace
+from worker.engine.loop import DEFAULT_PACE, Pace
+from worker.engine.population.size import population_size
 from worker.engine.range_test import range_test
-from worker.engine.recipe import Recipe, prepare
+from worker.engine.recipe import prepared
 from worker.engine.train import training
-
-DEFAULT_PACE = Pace()
 
 
 def run(
@@ -36,28 +34,18 @@ def run(
     generator stops the job at once. One job at a time per process: it sets torch's global state.
     """
     with explained():
-        recipe = prepared(spec, device, data_dir)
+        together = 1
+        if isinstance(spec, RangeTestSpec) and repeats_stack(spec):
+            together = population_size(spec, device=device, data_dir=data_dir, most=spec.repeats)
+        recipe = prepared(spec, device, data_dir, runs=together)
         with closing(recipe), recipe.numerics.applied():
             match spec:
                 case RangeTestSpec():
-                    yield from _timed(range_test(spec, recipe, pace=pace))
+                    yield from _timed(range_test(spec, recipe, pace=pace, together=together))
                 case TrainingSpec(schedule=Auto() as schedule):
                     yield from _timed(automatic(spec, schedule, recipe, pace=pace))
                 case TrainingSpec():
                     yield from _timed(training(spec, recipe, pace=pace))
-
-
-def prepared(
-    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
-) -> Recipe:
-    """The recipe of a job; the data of earlier ones makes way where it must."""
-    try:
-        return prepare(spec, device, data_dir, runs=runs)
-    except EngineError as error:
-        if error.reason is not Reason.OOM:
-            raise
-        load.cache_clear()
-        return prepare(spec, device, data_dir, runs=runs)
 
 
 def _timed(events: Iterator[Event]) -> Iterator[Event]:

@@ -44,6 +44,9 @@ class Pace:
     points: int = 4096
 
 
+DEFAULT_PACE = Pace()
+
+
 def updates(
     learner: Learner,
     recipe: Recipe,

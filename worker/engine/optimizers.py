@@ -84,6 +84,11 @@ def _prodigy(params: ProdigyParams, parameters: Iterable[Any]) -> torch.optim.Op
     return optimizer
 
 
+def is_fused(params: ComponentParams) -> bool:
+    """Whether an update is one kernel, which can read its rate from the device."""
+    return isinstance(params, SgdParams | AdamParams)
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Write the schedule's rate into every parameter group, times the group's factor."""
     for group in optimizer.param_groups:

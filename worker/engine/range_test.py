@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from schedules.analysis import Analysis, Status, analyse, has_risen
 from schedules.ramp import Ramp
@@ -15,18 +15,23 @@ from worker.engine.errors import invalid
 from worker.engine.events import Event, Finished, Plan
 from worker.engine.loop import Pace
 from worker.engine.optimizers import family
+from worker.engine.population.stack import Stack
+from worker.engine.population.together import Together
 from worker.engine.recipe import Recipe, start
-from worker.engine.repeat import Repeat
+from worker.engine.repeat import Alone, Climber, Repeat
 
 EVALUATIONS = 100
 """Up the ramp where the validation loss is read, unless the spec says how often."""
 
 
-def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
+def range_test(
+    spec: RangeTestSpec, recipe: Recipe, *, pace: Pace, together: int = 1
+) -> Iterator[Event]:
     """Train a fresh model up the ramp `repeats` times, each from a seed of its own.
 
-    A repeat that comes to the end of the ramp without an edge goes on at once, up a longer one,
-    which the repeats after it have from their start; the plan is then sent again.
+    As many repeats climb at once as `together` says. One that comes to the end of the ramp without
+    an edge goes on at once, up a longer one, which the repeats after it have from their start; the
+    plan is then sent again.
     """
     ramp = _resolved(spec.range, recipe.iterations_per_epoch)
     if spec.loss == "probe" and "probe_loss" not in recipe.record:
@@ -34,31 +39,42 @@ def range_test(spec: RangeTestSpec, recipe: Recipe, *, pace: Pace) -> Iterator[E
     rates, extended = ramp.rates(), 0
     every = _interval(spec, rates.size, recipe.iterations_per_epoch)
     checks = Checks(spec.checks, recipe, seed=spec.seed) if spec.checks else None
+    population: dict[str, JsonValue] = {"population": together} if together > 1 else {}
     plan = Plan(
         spec.repeats * rates.size,
         recipe.iterations_per_epoch,
         None,
-        recipe.notes(),
+        recipe.notes() | population,
         recipe.warnings,
     )
     yield plan
 
     repeats: list[Repeat] = []
-    for index, seeds in enumerate(np.random.SeedSequence(spec.seed).spawn(spec.repeats)):
-        learner, repeat = start(recipe, seeds), Repeat(index, recipe, every)
-        repeats.append(repeat)
-        checking = None if index else checks
-        yield from repeat.climb(learner, rates, pace=pace, checks=checking)
-        while extended < spec.extensions and _is_open(repeat, rates, spec):
+    seeds = np.random.SeedSequence(spec.seed).spawn(spec.repeats)
+    while len(repeats) < spec.repeats:
+        first = len(repeats)
+        starting = seeds[first : first + together]
+        fresh = [Repeat(first + i, recipe, every) for i in range(len(starting))]
+        repeats += fresh
+        climber: Climber
+        if len(fresh) > 1:
+            stack = Stack(recipe, [recipe.optimizer] * len(fresh), starting)
+            climber = Together(fresh, stack, pace=pace)
+        else:
+            learner = start(recipe, starting[0])
+            climber = Alone(learner, pace=pace, checks=None if first else checks)
+        yield from climber.climb(rates, fresh)
+        while extended < spec.extensions:
+            going = [each for each in fresh if _is_open(each, rates, spec)]
             longer = ramp.rates(extended=extended + 1)
-            if longer.size == rates.size:  # no rate may be higher
+            if not going or longer.size == rates.size:  # no rate may be higher
                 break
-            more = (spec.repeats - index) * (longer.size - rates.size)
+            more = (len(going) + spec.repeats - len(repeats)) * (longer.size - rates.size)
             rates, extended = longer, extended + 1
             plan = replace(plan, iterations=plan.iterations + more)
             yield plan
-            yield from repeat.climb(learner, rates, pace=pace, checks=checking)
-        del learner  # two of them need not fit
+            yield from climber.climb(rates, going)
+        del climber  # two of them need not fit
 
     analysis = _read(repeats, rates, spec, recipe)
     edge = analysis.landmarks.lr_edge

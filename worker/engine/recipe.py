@@ -1,7 +1,7 @@
 """Everything a run is made from, checked; with a seed it becomes a learner."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from worker.engine.batches import Batches
 from worker.engine.device import Numerics, no_compiler
 from worker.engine.errors import EngineError, invalid
 from worker.engine.groups import groups
+from worker.engine.replay import WARM_UP, Graph, Replayed, obstacles
 from worker.engine.splits import Dataset, Split
 from worker.engine.step import Step
 from worker.engine.streams import Streamed, StreamedBatches, shuffled
@@ -80,16 +81,28 @@ class Learner:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: Batches | StreamedBatches
-    step: Step
+    step: Step | Replayed
 
 
-def prepare(
+def prepared(
     spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
 ) -> Recipe:
     """Check the spec's components, load its data and see that it fits, or raise EngineError.
 
     `runs`: how many like it are to be trained at once.
     """
+    try:
+        return _prepare(spec, device, data_dir, runs=runs)
+    except EngineError as error:
+        if error.reason is not Reason.OOM:
+            raise
+        data.load.cache_clear()  # the data of earlier jobs must not make this one fail
+        return _prepare(spec, device, data_dir, runs=runs)
+
+
+def _prepare(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int
+) -> Recipe:
     for conflict in conflicts(spec):
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
     model = _params(MODELS, "model", spec.model)
@@ -119,8 +132,15 @@ def prepare(
     largest = max(
         layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
     )
-    numerics = Numerics.choose(device, spec, products=part * largest, operations=operations)
-    return Recipe(
+    obstacle = next(obstacles(spec, fused=optimizers.is_fused(optimizer)), None)
+    numerics = Numerics.choose(
+        device,
+        spec,
+        products=part * largest,
+        operations=operations,
+        replay=device.type == "cuda" and spec.cuda_graphs and obstacle is None,
+    )
+    recipe = Recipe(
         model,
         optimizer,
         spec.lr_groups,
@@ -130,12 +150,39 @@ def prepare(
         numerics,
         spec.accumulation,
         spec.clipping,
-        tuple(_warnings(spec, device)),
+        tuple(_warnings(spec, device, obstacle)),
+    )
+    failure = _failure(recipe) if numerics.replay else None
+    if failure is None:
+        return recipe
+    return replace(
+        recipe,
+        numerics=replace(numerics, replay=False),
+        warnings=(*recipe.warnings, _eager(f"recording one failed with {failure}")),
     )
 
 
-def _warnings(spec: RangeTestSpec | TrainingSpec, device: torch.device) -> Iterator[str]:
+def _failure(recipe: Recipe) -> str | None:
+    """Why updates of the recipe cannot be recorded, tried out with a learner of its own."""
+    learner = start(recipe, np.random.SeedSequence(0))
+    try:
+        for _ in range(WARM_UP + 2):
+            learner.step(recipe.probe, 0.0)
+    except RuntimeError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _eager(why: str) -> str:
+    return f"updates are launched kernel by kernel, without CUDA graphs: {why}"
+
+
+def _warnings(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, obstacle: str | None
+) -> Iterator[str]:
     """What was asked for and cannot be had here."""
+    if device.type == "cuda" and spec.cuda_graphs and obstacle is not None:
+        yield _eager(obstacle)
     if spec.compile and (reason := no_compiler(device)):
         yield f"the model is not compiled: on this worker {reason}"
 
@@ -169,6 +216,8 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         clipping=recipe.clipping,
         norm="grad_norm" in recipe.record,
     )
+    if recipe.numerics.replay:
+        return Learner(model, optimizer, batches, Replayed(step, optimizer, Graph(masks)))
     return Learner(model, optimizer, batches, step)
 
 

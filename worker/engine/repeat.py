@@ -1,7 +1,8 @@
-"""One repeat of a range test: its way up the ramp, and what is recorded on it."""
+"""The repeats of a range test: their way up the ramp, and what is recorded on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -38,17 +39,6 @@ class Repeat:
         """Updates that count; the learner of a diverged repeat may have made a few more."""
         return len(self.columns.get("loss", ()))
 
-    def climb(
-        self, learner: Learner, rates: F64, *, pace: Pace, checks: Checks | None
-    ) -> Iterator[Block]:
-        """Go on with the learner to the end of the ramp, or until divergence is confirmed."""
-        while self.done < rates.size and not self.diverged:
-            stop = rates.size if checks is None else min(checks.due(rates), rates.size)
-            if checks is not None and stop == self.done:
-                checks.measure(learner, rates, stop)
-            else:
-                yield from self._until(stop, learner, rates, pace)
-
     def loss(self, name: Loss) -> F64:
         """The losses of this kind, one for each update or evaluation."""
         if name == "validation":
@@ -62,20 +52,7 @@ class Repeat:
         found = self.columns.get("accuracy")
         return None if found is None else found.astype(np.float64)
 
-    def _until(self, stop: int, learner: Learner, rates: F64, pace: Pace) -> Iterator[Block]:
-        segment = Rates(stop, lambda t: rates[t.astype(np.int64)], lambda _: None)
-        blocks = updates(
-            learner, self.recipe, segment, pace=pace, every=self.every, start=self.done
-        )
-        for block in blocks:
-            kept = self._take(block, rates)
-            yield kept
-            if self.every and self.done % self.every == 0 and len(kept) == len(block):
-                yield self._evaluated(learner)
-            if self.diverged:
-                return
-
-    def _take(self, block: Block, rates: F64) -> Block:
+    def take(self, block: Block, rates: F64) -> Block:
         """Record the rows of a block that count, and return these."""
         before = self.columns.get("loss", np.empty(0))
         losses = np.append(before, block.columns["loss"])
@@ -90,10 +67,50 @@ class Repeat:
         }
         return kept
 
-    def _evaluated(self, learner: Learner) -> Block:
-        with averaged(learner, self.recipe):
-            found = evaluate(
-                learner.model, self.recipe.dataset.validation, self.recipe.numerics, self.done
-            )
-        self.evaluations.append(found)
-        return Block("validation", self.index, self.done, found.columns())
+    def evaluated(self, evaluation: Evaluation) -> Block:
+        """Record an evaluation, and return its row."""
+        self.evaluations.append(evaluation)
+        return Block("validation", self.index, evaluation.iteration, evaluation.columns())
+
+
+class Climber(Protocol):
+    """Trains repeats up the ramp."""
+
+    def climb(self, rates: F64, going: Sequence[Repeat]) -> Iterator[Block]:
+        """Go on with these repeats to the end of the ramp, each until divergence is confirmed."""
+
+
+class Alone:
+    """Trains one repeat."""
+
+    def __init__(self, learner: Learner, *, pace: Pace, checks: Checks | None) -> None:
+        self._learner = learner
+        self._pace = pace
+        self._checks = checks
+
+    def climb(self, rates: F64, going: Sequence[Repeat]) -> Iterator[Block]:
+        """Go on with the repeat, if it is among these."""
+        for repeat in going:
+            while repeat.done < rates.size and not repeat.diverged:
+                checks = self._checks
+                stop = rates.size if checks is None else min(checks.due(rates), rates.size)
+                if checks is not None and stop == repeat.done:
+                    checks.measure(self._learner, rates, stop)
+                else:
+                    yield from self._until(stop, repeat, rates)
+
+    def _until(self, stop: int, repeat: Repeat, rates: F64) -> Iterator[Block]:
+        learner, recipe, every = self._learner, repeat.recipe, repeat.every
+        segment = Rates(stop, lambda t: rates[t.astype(np.int64)], lambda _: None)
+        blocks = updates(learner, recipe, segment, pace=self._pace, every=every, start=repeat.done)
+        for block in blocks:
+            kept = repeat.take(block, rates)
+            yield kept
+            if every and repeat.done % every == 0 and len(kept) == len(block):
+                with averaged(learner, recipe):
+                    found = evaluate(
+                        learner.model, recipe.dataset.validation, recipe.numerics, repeat.done
+                    )
+                yield repeat.evaluated(found)
+            if repeat.diverged:
+                return

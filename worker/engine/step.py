@@ -68,13 +68,18 @@ class Step:
         `adapt` is given the rate of the schedule once the gradients are there, writes the rate of
         this very update into the optimizer and returns it.
         """
-        loss, scores = self._backward(batch)
-        norm = self._clip()
         if momentum is not None:
             set_momentum(self._optimizer, momentum)
-        if adapt is None:
-            set_lr(self._optimizer, lr)
-        used = None if adapt is None else adapt(lr)
+        if adapt is not None:
+            return self.make(batch, lambda: adapt(lr))
+        set_lr(self._optimizer, lr)
+        return self.make(batch)
+
+    def make(self, batch: Split, adapt: Callable[[], Tensor] | None = None) -> Outcome:
+        """Make the update with the rate and momentum that the optimizer has."""
+        loss, scores = self._backward(batch)
+        norm = self._clip()
+        used = None if adapt is None else adapt()
         self._update()
         for each in self._parameters:
             each.grad = None

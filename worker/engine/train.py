@@ -22,10 +22,7 @@ from worker.engine.watch import Watch
 
 def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
     """Train as the spec says, evaluating every so often, at the end of cycles and at the end."""
-    for rate in spec.schedule.references():
-        raise EngineError(
-            Reason.INVALID, f"/schedule{rate.pointer}: the range test is not resolved"
-        )
+    require_resolved(spec)
     per_epoch = recipe.iterations_per_epoch
     plan = course(spec, per_epoch)
     if plan.members:
@@ -57,6 +54,14 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
         if looks and every is not None and done % every == 0:
             looks.look(shown(looks, watch, validation.verdict))
     yield finished(watch, validation.result(diverged=watch.diverged_at is not None))
+
+
+def require_resolved(spec: TrainingSpec) -> None:
+    """Raise INVALID if a rate is still to be taken from a range test."""
+    for rate in spec.schedule.references():
+        raise EngineError(
+            Reason.INVALID, f"/schedule{rate.pointer}: the range test is not resolved"
+        )
 
 
 def finished(watch: Watch, judged: dict[str, JsonValue]) -> Finished:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from spec.jobs import JOB_SPEC
 from worker.engine import Block, Event, Finished, Pace, Plan, Snapshot, run
-from worker.engine.job import DEFAULT_PACE
+from worker.engine.loop import DEFAULT_PACE
 
 CPU = torch.device("cpu")
 

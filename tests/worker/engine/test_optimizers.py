@@ -28,7 +28,7 @@ from worker.engine import EngineError, Pace, models, optimizers
 from worker.engine.averaging import averaged
 from worker.engine.data import load
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepare, start
+from worker.engine.recipe import prepared, start
 
 
 def test_velocity_passes_through_a_momentum_of_zero() -> None:
@@ -196,7 +196,7 @@ def test_schedule_free_batch_norm_goes_by_the_averaged_weights() -> None:
         | {"model": {"name": "resnet", "params": {"width": 2}}, "data": data}
         | {"optimizer": {"name": "sgd_schedulefree"}}
     )
-    recipe = prepare(spec, CPU, Path())
+    recipe = prepared(spec, CPU, Path())
     learner = start(recipe, np.random.SeedSequence(0))
     steps = updates(learner, recipe, Rates(30, lambda t: 0.5 + 0 * t, lambda _: None), pace=Pace())
     assert sum(map(len, steps)) == 30

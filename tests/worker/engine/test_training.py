@@ -21,7 +21,7 @@ from worker.engine.data import load
 from worker.engine.device import EXACT, Numerics
 from worker.engine.evaluate import Evaluation, evaluate
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepare, start
+from worker.engine.recipe import prepared, start
 from worker.engine.splits import Split
 from worker.engine.watch import Watch
 
@@ -109,7 +109,7 @@ def test_a_seed_means_the_same_series_however_it_is_cut(train: Record, pace: Pac
 def test_a_learner_goes_on_where_it_was(train: Record, stop: int) -> None:
     """Over the end of an epoch, before it, and at it."""
     spec = JOB_SPEC.validate_python(TRAINING | {"optimizer": ADAM})
-    recipe = prepare(spec, CPU, Path())
+    recipe = prepared(spec, CPU, Path())
     learner = start(recipe, np.random.SeedSequence(0))
     parts = [
         block
@@ -139,7 +139,7 @@ def test_a_learner_goes_on_where_it_was(train: Record, stop: int) -> None:
 
 def test_blocks_end_at_every_stop() -> None:
     spec = JOB_SPEC.validate_python(TRAINING)
-    recipe = prepare(spec, CPU, Path())
+    recipe = prepared(spec, CPU, Path())
     blocks = updates(
         start(recipe, np.random.SeedSequence(0)),
         recipe,

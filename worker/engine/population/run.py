@@ -1,6 +1,7 @@
 """Trainings that differ in hyperparameters only, side by side, each with events of its own."""
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,13 +13,12 @@ from spec.components import ComponentParams
 from spec.jobs import TrainingSpec
 from worker.engine.course import Course, course
 from worker.engine.errors import EngineError, explained
-from worker.engine.events import Block, Columns, Event, Finished, Plan
-from worker.engine.job import DEFAULT_PACE, prepared
-from worker.engine.loop import Pace, Rates
-from worker.engine.population.stack import Outcomes, Stack
-from worker.engine.recipe import Recipe, optimizer_params
+from worker.engine.events import Block, Event, Finished, Plan
+from worker.engine.loop import DEFAULT_PACE, Pace, Rates
+from worker.engine.population.stack import Stack, paced
+from worker.engine.recipe import Recipe, optimizer_params, prepared
 from worker.engine.steering import Looks, followed
-from worker.engine.train import finished, shown
+from worker.engine.train import finished, require_resolved, shown
 from worker.engine.verdict import Verdict
 from worker.engine.watch import Watch
 
@@ -67,7 +67,7 @@ def run_population(
     """
     with explained():
         recipe = prepared(specs[0], device, data_dir, runs=len(specs))
-        with recipe.numerics.applied():
+        with closing(recipe), recipe.numerics.applied():
             began, members = perf_counter(), list[Member]()
             for index, spec in enumerate(specs):
                 try:
@@ -85,6 +85,7 @@ def run_population(
 
 
 def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
+    require_resolved(spec)
     planned = course(spec, recipe.iterations_per_epoch)
     rates, looks = followed(planned.schedule, planned.iterations)
     watch = Watch(
@@ -126,23 +127,16 @@ def _trained(
         t = np.arange(done, stop, dtype=np.float64)
         lr = np.stack([each.rates.lr_at(t) for each in members], axis=1)
         momenta = [each.rates.momentum_at(t) for each in members]
-        stack.plan(
-            lr,
-            np.stack([np.full(len(t), np.nan) if m is None else m for m in momenta], axis=1),
-        )
-        since, rows = perf_counter(), [stack()]
-        while len(rows) < len(t) and perf_counter() - since < seconds:
-            rows.append(stack())
-        seconds = min(2 * seconds, pace.longest)
-
-        recorded = _columns(rows, ("loss", *recipe.record))
+        momentum = np.stack([np.full(len(t), np.nan) if m is None else m for m in momenta], axis=1)
+        recorded = paced(stack, lr, momentum, seconds)
+        rows, seconds = len(recorded["loss"]), min(2 * seconds, pace.longest)
         for i, each in enumerate(members):
             columns = {name: column[:, i] for name, column in recorded.items()}
-            columns["lr"] = lr[: len(rows), i]
-            if (momentum := momenta[i]) is not None:
-                columns["momentum"] = momentum[: len(rows)]
+            columns["lr"] = lr[:rows, i]
+            if momenta[i] is not None:
+                columns["momentum"] = momentum[:rows, i]
             yield each.index, each.watch.take(Block("train", 0, done, columns))
-        done += len(rows)
+        done += rows
 
         yield from _evaluated(members, stack, done)
         ended = [done == iterations or each.watch.diverged_at is not None for each in members]
@@ -173,10 +167,3 @@ def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[t
         every, looks = member.every, member.looks
         if looks and every and done % every == 0 and member.watch.diverged_at is None:
             looks.look(shown(looks, member.watch, member.verdict))
-
-
-def _columns(rows: Sequence[Outcomes], names: Sequence[str]) -> Columns:
-    """What was recorded, each of shape (rows, runs); this waits for the device."""
-    return {
-        name: torch.stack([getattr(each, name) for each in rows]).cpu().numpy() for name in names
-    }

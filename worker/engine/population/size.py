@@ -9,22 +9,29 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from spec.jobs import TrainingSpec
+from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
 from worker.engine.errors import EngineError, explained
-from worker.engine.job import prepared
 from worker.engine.population.stack import Stack
-from worker.engine.recipe import Recipe, optimizer_params, start
+from worker.engine.recipe import Recipe, optimizer_params, prepared, start
+from worker.engine.streams import Streamed
 
 SIZES = (2, 4, 8, 16, 32, 64)
 
 WORTH_IT = 1.1
-"""What a run must gain over the next smaller size, as a factor of speed."""
+"""What a run must gain over being trained alone, as a factor of speed."""
 
 UPDATES = 5
+SECONDS = 0.03
+"""An update is timed so often at least, and for so long."""
+
+PATIENCE = 2
+"""Sizes in a row that are no faster than the best before the search ends."""
 
 
-def population_size(spec: TrainingSpec, *, device: torch.device, data_dir: Path, most: int) -> int:
-    """How many trainings like this one are best run at once on the device, 1 where one by one.
+def population_size(
+    spec: RangeTestSpec | TrainingSpec, *, device: torch.device, data_dir: Path, most: int
+) -> int:
+    """How many runs of such a job are best trained at once on the device, 1 where one by one.
 
     Measured with a few updates the first time that a worker meets such a job.
     """
@@ -36,8 +43,12 @@ def population_size(spec: TrainingSpec, *, device: torch.device, data_dir: Path,
 
 @lru_cache(maxsize=64)
 def _best(text: str, device: torch.device, data_dir: Path) -> int:
-    spec = TrainingSpec.model_validate_json(text)
-    best, least = 1, _alone(prepared(spec, device, data_dir), spec)
+    spec = JOB_SPEC.validate_json(text)
+    recipe = prepared(spec, device, data_dir)
+    if isinstance(recipe.dataset, Streamed):
+        return 1
+    alone = _alone(recipe, spec)
+    best, least, idle = 1, alone / WORTH_IT, 0
     for runs in SIZES:
         try:
             with explained():
@@ -45,35 +56,42 @@ def _best(text: str, device: torch.device, data_dir: Path) -> int:
                 seconds = _together(recipe, spec, runs) / runs
         except EngineError:  # no memory for so many
             break
-        if least / seconds < WORTH_IT:
+        idle += 1
+        if seconds < least:
+            best, least, idle = runs, seconds, 0
+        if idle == PATIENCE:
             break
-        best, least = runs, seconds
     return best
 
 
-def _alone(recipe: Recipe, spec: TrainingSpec) -> float:
+def _alone(recipe: Recipe, spec: RangeTestSpec | TrainingSpec) -> float:
     """Seconds that an update of one run takes."""
     with recipe.numerics.applied():
         learner = start(recipe, np.random.SeedSequence(spec.seed))
         return _seconds(lambda: learner.step(learner.batches.next(), 0.0), recipe)
 
 
-def _together(recipe: Recipe, spec: TrainingSpec, runs: int) -> float:
+def _together(recipe: Recipe, spec: RangeTestSpec | TrainingSpec, runs: int) -> float:
     """Seconds that an update of so many takes."""
     with recipe.numerics.applied():
         seeds = [np.random.SeedSequence(spec.seed)] * runs
         stack = Stack(recipe, [optimizer_params(spec)] * runs, seeds)
-        stack.plan(np.zeros((2 * UPDATES, runs)), np.full((2 * UPDATES, runs), np.nan))
-        return _seconds(stack, recipe)
+
+        def update() -> None:
+            stack.plan(np.zeros((1, runs)), np.full((1, runs), np.nan))
+            stack()
+
+        return _seconds(update, recipe)
 
 
 def _seconds(update: Callable[[], object], recipe: Recipe) -> float:
     """The median of a few, after one that pays for what only the first has to do."""
-    cuda, taken = recipe.numerics.device.type == "cuda", []
-    for _ in range(1 + UPDATES):
+    cuda, taken = recipe.numerics.device.type == "cuda", list[float]()
+    update()
+    while len(taken) < UPDATES or sum(taken) < SECONDS:
         began = perf_counter()
         update()
         if cuda:
             torch.cuda.synchronize(recipe.numerics.device)
         taken.append(perf_counter() - began)
-    return median(taken[1:])
+    return median(taken)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from schedules.values import F64
 from spec.components import ComponentParams
 from worker.engine import models
 from worker.engine.evaluate import Evaluation
+from worker.engine.events import Columns
 from worker.engine.population.program import Program, vectorised
 from worker.engine.population.updates import update_of
 from worker.engine.recipe import Recipe, initial, streams
@@ -42,6 +44,7 @@ class Stack:
         """One optimizer and one seed for each run."""
         drawn = [streams(each) for each in seeds]
         self._recipe = recipe
+        self._living = list(range(len(drawn)))
         self._parameters = _stacked(recipe, [init for init, _, _ in drawn])
         self._batches = _Batches(recipe, [order for _, order, _ in drawn])
         self._update = update_of(optimizers, self._parameters)
@@ -51,12 +54,9 @@ class Stack:
             )
         self._prepare()
 
-    def __len__(self) -> int:
-        return len(self._parameters[0])
-
     def plan(self, lr: F64, momentum: F64) -> None:
         """The rates of the coming updates, (updates, runs); the momentum NaN where it is own."""
-        self._update.plan(lr, momentum)
+        self._update.plan(self._computed(lr), self._computed(momentum))
 
     @torch.no_grad()
     def __call__(self) -> Outcomes:
@@ -65,18 +65,39 @@ class Stack:
         self._update.advance()
         return self._step(batch.inputs, batch.labels)
 
+    def read(self, outcomes: Sequence[Outcomes]) -> Columns:
+        """What is recorded, each of shape (updates, runs); this waits for the device."""
+        names = ("loss", *self._recipe.record)
+        return {
+            name: torch.stack([getattr(each, name) for each in outcomes])
+            .cpu()
+            .numpy()[:, self._living]
+            for name in names
+        }
+
     def keep(self, positions: Sequence[int]) -> None:
-        """Go on with these runs alone."""
-        rows = torch.tensor(positions, device=self._recipe.numerics.device)
+        """Go on with these runs alone.
+
+        A compiled step computes runs that have left until they are half of all: it would have to
+        be compiled anew.
+        """
+        self._living = [self._living[each] for each in positions]
+        computed = len(self._parameters[0])
+        if len(self._living) == computed:
+            return
+        if self._recipe.numerics.compile and 2 * len(self._living) > computed:
+            return
+        rows = torch.tensor(self._living, device=self._recipe.numerics.device)
         self._parameters = [each.index_select(0, rows) for each in self._parameters]
-        self._update.keep(positions, self._parameters)
-        self._batches.keep(positions)
+        self._update.keep(self._living, self._parameters)
+        self._batches.keep(self._living)
+        self._living = list(range(len(positions)))
         self._prepare()
 
     @torch.no_grad()
     def evaluate(self, iteration: int) -> list[Evaluation]:
         """Measure every run on the validation split."""
-        split, runs = self._recipe.dataset.validation, len(self)
+        split, runs = self._recipe.dataset.validation, len(self._parameters[0])
         forward = vectorised(self._blueprint, self._recipe.numerics, shared=True)
         size = max(1, EVALUATED // runs)
         losses, hits = [], []
@@ -86,10 +107,16 @@ class Stack:
             losses.append(functional.cross_entropy(scores, truth, reduction="none").sum(1))
             hits.append((scores.argmax(1) == truth).sum(1))
         loss, hit = (torch.stack(each).cpu().double().sum(0) for each in (losses, hits))
+        loss, hit = (each[self._living] / len(split) for each in (loss, hit))
         return [
-            Evaluation(iteration, each / len(split), right / len(split))
-            for each, right in zip(loss.tolist(), hit.tolist(), strict=True)
+            Evaluation(iteration, *each) for each in zip(loss.tolist(), hit.tolist(), strict=True)
         ]
+
+    def _computed(self, of_living: F64) -> F64:
+        """The same with a column for each run that is computed."""
+        columns = np.zeros((len(of_living), len(self._parameters[0])))
+        columns[:, self._living] = of_living
+        return columns
 
     def _prepare(self) -> None:
         """Trace the pass for the runs there are."""
@@ -114,6 +141,15 @@ class Stack:
         self._step: Callable[[Tensor, Tensor], Outcomes] = (
             torch.compile(step, dynamic=False) if compiled else step
         )
+
+
+def paced(stack: Stack, lr: F64, momentum: F64, seconds: float) -> Columns:
+    """What is recorded of the first updates at these rates: of all, or as many as take so long."""
+    stack.plan(lr, momentum)
+    since, outcomes = perf_counter(), [stack()]
+    while len(outcomes) < len(lr) and perf_counter() - since < seconds:
+        outcomes.append(stack())
+    return stack.read(outcomes)
 
 
 def _stacked(recipe: Recipe, seeds: Sequence[int]) -> list[Tensor]:
@@ -170,4 +206,6 @@ class _Batches:
     def _gathered(self, rows: Tensor) -> Split:
         batch = self._train.rows(rows.to(self._train.labels.device))
         runs = len(self._shuffles)
-        return Split(batch.inputs.unflatten(0, (runs, -1)), batch.labels.view(runs, -1))
+        return Split(
+            batch.inputs.view(runs, -1, *batch.inputs.shape[1:]), batch.labels.view(runs, -1)
+        )

@@ -2,6 +2,7 @@
 
 The same arithmetic as torch's optimizers, of which each takes one value for all it updates.
 """
+# ruff: noqa: SLF001 - torch's public foreach functions begin with an underscore
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Update(ABC):
         """
 
     @abstractmethod
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: list[Tensor]) -> None:
         """Make the update at hand."""
 
     def plan(self, lr: F64, momentum: F64) -> None:
@@ -84,18 +85,21 @@ class Sgd(Update):
     """As torch.optim.SGD."""
 
     def kept(self) -> tuple[str, ...]:
+        """The velocity alone."""
         return ("velocity",)
 
     def coefficients(self, lr: F64, momentum: F64) -> F64:
+        """Of the velocity in the parameters, of itself, of the parameters in the gradients."""
         own = np.where(np.isnan(momentum), self._own("momentum"), momentum)
         decay = np.broadcast_to(self._own("weight_decay"), lr.shape)
         self._moves, self._decays = self._moves or bool(own.any()), bool(decay.any())
         return np.stack([-lr, own, decay], axis=1)
 
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: list[Tensor]) -> None:
+        """Make the update at hand."""
         rates, momentum, decay = self._factors
         if self._decays:
-            gradients = torch._foreach_addcmul(gradients, self._parameters, decay)
+            gradients = list(torch._foreach_addcmul(gradients, self._parameters, decay))
         if self._moves:
             velocity = self.state["velocity"]
             torch._foreach_mul_(velocity, momentum)
@@ -115,10 +119,12 @@ class Adam(Update):
     """
 
     def kept(self) -> tuple[str, ...]:
+        """Averages of the gradients and of their squares, and the largest of these."""
         amsgrad = cast("AdamParams", self._runs[0]).amsgrad
         return ("mean", "square", *(["largest"] if amsgrad else []))
 
     def coefficients(self, lr: F64, momentum: F64) -> F64:
+        """Rates, weight of a gradient in its average, eps, and the part of weight decay."""
         params = cast("AdamParams", self._runs[0])
         own = np.array([cast("AdamParams", each).betas[0] for each in self._runs])
         beta1 = np.where(np.isnan(momentum), own, momentum)
@@ -130,14 +136,15 @@ class Adam(Update):
         shrink = 1 - lr * decay if isinstance(params, AdamwParams) else decay
         return np.stack([-lr * root / (1 - beta1**t), 1 - beta1, eps, shrink], axis=1)
 
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: list[Tensor]) -> None:
+        """Make the update at hand."""
         rates, fresh, eps, decay = self._factors
         params = cast("AdamParams", self._runs[0])
         mean, square = self.state["mean"], self.state["square"]
         if self._decays and isinstance(params, AdamwParams):
             torch._foreach_mul_(self._parameters, decay)
         elif self._decays:
-            gradients = torch._foreach_addcmul(gradients, self._parameters, decay)
+            gradients = list(torch._foreach_addcmul(gradients, self._parameters, decay))
         torch._foreach_lerp_(mean, gradients, fresh)
         torch._foreach_mul_(square, params.betas[1])
         torch._foreach_addcmul_(square, gradients, gradients, 1 - params.betas[1])
