@@ -287,7 +287,7 @@ def test_memory_is_the_limit(
     tmp_path: Path, gains: dict[int, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gains.update(dict.fromkeys(size.SIZES, 1.0))
-    monkeypatch.setattr("worker.engine.memory.available", lambda _: 400_000)
+    monkeypatch.setattr("worker.engine.memory.available", lambda _: 1_000_000)
     found = population_size(spec(), device=CPU, data_dir=tmp_path, most=64)
     assert 2 <= found < 64
 

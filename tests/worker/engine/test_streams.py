@@ -26,7 +26,7 @@ from spec.states import Reason
 from tests.worker.engine.conftest import CPU, TRAINING, Record, Recorded, Start
 from worker.engine import Block, EngineError, Finished, data, digits, memory
 from worker.engine.data import load, open_dataset
-from worker.engine.recipe import prepare
+from worker.engine.recipe import prepared
 from worker.engine.sources import ByIndex, OneByOne, Ready
 from worker.engine.splits import Split
 from worker.engine.streams import Stream, Streamed, shuffled
@@ -361,7 +361,7 @@ def test_readers_start_in_celerys_processes_and_die_with_them(
 
 def test_a_population_needs_its_data_on_the_device(arrays: dict[str, Any], tmp_path: Path) -> None:
     spec = JOB_SPEC.validate_python(TRAINING | {"data": arrays, "loader": {}})
-    recipe = prepare(spec, CPU, tmp_path)
+    recipe = prepared(spec, CPU, tmp_path)
     with pytest.raises(EngineError, match=r"^/population: the data is streamed") as refused:
         _ = recipe.resident
     assert refused.value.reason is Reason.INVALID
