@@ -115,8 +115,12 @@ function chartsOf(job) {
 }
 
 function factsOf(job) {
-  const { optimizer, batch_size: batch, model, data } = job.spec;
+  const { optimizer, batch_size: batch, model, data, precision } = job.spec;
+  const { device, threads, population } = job.resolved ?? {};
   const parts = [kindOf(job), model.name, data.name, optimizer.name, `batch ${batch}`];
+  if (precision !== "fp32") parts.push(precision);
+  if (device) parts.push(threads ? `${device}, ${threads} thread${threads > 1 ? "s" : ""}` : device);
+  if (population > 1) parts.push(`${population} runs at once`);
   if (job.attempt > 1) parts.push(`attempt ${job.attempt}`);
   parts.push(`submitted ${new Date(job.created_at).toLocaleString()}`);
   if (job.started_at) {

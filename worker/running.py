@@ -20,8 +20,6 @@ from worker.recorder import End, Recorder
 log = logging.getLogger(__name__)
 
 _BOUNDS: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
-_KNOWN = ("bounds", "warnings")
-"""What is resolved when a job is submitted; all else is of one attempt."""
 _DETAIL_LENGTH = 2000
 
 
@@ -135,14 +133,14 @@ class Running:
 
     def _plan(self, plan: Plan) -> None:
         before = self.job.resolved or {}
+        # the bounds were resolved when the job was submitted; all else is of one attempt
         resolved: dict[str, JsonValue] = {
-            **{name: before[name] for name in _KNOWN if name in before},
+            **{name: before[name] for name in ("bounds",) if name in before},
             "schedule": None if plan.schedule is None else plan.schedule.model_dump(mode="json"),
             "iterations_per_epoch": plan.iterations_per_epoch,
+            "warnings": list(plan.warnings),
             **plan.notes,
         }
-        if plan.schedule is not None:
-            resolved["warnings"] = list(plan.warnings)
         try:
             with self._sessions.begin() as tx:
                 leases.plan(tx, self.lease, iterations=plan.iterations, resolved=resolved)
