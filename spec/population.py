@@ -33,6 +33,7 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
         and spec.loader is None
         and spec.accumulation == 1
         and spec.clipping is None
+        and not spec.channels_last
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from spec.jobs import TrainingSpec
 from spec.settings import Settings
@@ -101,7 +100,7 @@ def _follow(
 def _parsed(member: Running) -> TrainingSpec | None:
     try:
         spec = specified(member.job)
-    except ValidationError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others can be trained
         member.fail(error)
         return None
     return spec if isinstance(spec, TrainingSpec) else None

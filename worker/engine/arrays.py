@@ -24,6 +24,9 @@ REAL = "?bBhHiIlLqQefd"
 TORCH_HAS = "?bBhilqefd"
 """Those that torch computes with on every device; others become float32 as they are read."""
 
+Stamp = tuple[int, int, int]
+"""What changes when a file does."""
+
 FEWEST_CLASSES, MOST_CLASSES = 2, 100_000
 
 
@@ -35,6 +38,7 @@ class ArraysOnDisk:
     labels_path: Path
     shape: Shape
     length: int
+    stamps: tuple[Stamp, Stamp]
     _mapped: tuple[NDArray[Any], NDArray[Any]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -46,9 +50,16 @@ class ArraysOnDisk:
         return {**self.__dict__, "_mapped": None}
 
     def rows(self, indices: Indices) -> Rows:
-        """Copies of these examples."""
+        """Copies of these examples.
+
+        Raises:
+            ValueError: a file is no longer the one that the job began with.
+        """
         if self._mapped is None:
             self._mapped = _mapped(self.inputs_path), _mapped(self.labels_path)
+            for path, before in zip((self.inputs_path, self.labels_path), self.stamps, strict=True):
+                if _stamp(path) != before:
+                    raise ValueError(f"{path} was changed since the job began: run it again")
         inputs, labels = (each[indices] for each in self._mapped)
         return Rows(
             torch.from_numpy(_native(inputs)).view(-1, *self.shape),
@@ -56,17 +67,13 @@ class ArraysOnDisk:
         )
 
 
-def stamp(params: ArraysParams, data_dir: Path) -> tuple[tuple[int, int, int], ...]:
-    """What changes when a file does.
+def stamp(params: ArraysParams, data_dir: Path) -> tuple[Stamp, ...]:
+    """Of all files.
 
     Raises:
         EngineError: INVALID, a file is missing.
     """
-    found = []
-    for path in _paths(params, data_dir):
-        status = path.stat()
-        found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+    return tuple(_stamp(path) for path in _paths(params, data_dir))
 
 
 def read(params: ArraysParams, data_dir: Path) -> Raw:
@@ -109,7 +116,9 @@ def _paths(params: ArraysParams, data_dir: Path) -> list[Path]:
 
 
 def _checked(inputs_path: Path, labels_path: Path) -> ArraysOnDisk:
+    stamps = _stamp(inputs_path), _stamp(labels_path)
     inputs, labels = _mapped(inputs_path), _mapped(labels_path)
+    shape = _shape(inputs_path, inputs.shape)
     if inputs.dtype.char not in REAL:
         raise _wrong(inputs_path, f"has numbers of type {inputs.dtype}: save real ones")
     if inputs.size == 0:
@@ -126,7 +135,12 @@ def _checked(inputs_path: Path, labels_path: Path) -> ArraysOnDisk:
         raise _wrong(labels_path, f"has {len(labels)} labels for {len(inputs)} inputs")
     if int(labels.min()) < 0:
         raise _wrong(labels_path, f"has a label {labels.min()}: count classes from 0")
-    return ArraysOnDisk(inputs_path, labels_path, _shape(inputs_path, inputs.shape), len(labels))
+    return ArraysOnDisk(inputs_path, labels_path, shape, len(labels), stamps)
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _shape(path: Path, shape: tuple[int, ...]) -> Shape:

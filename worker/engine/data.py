@@ -48,7 +48,7 @@ def open_dataset(
     if isinstance(found, Dataset):
         return found
     train, validation = (
-        Stream(split, found.standard, loader or Loader(), device)
+        Stream(split, found.standard, loader or Loader(), device, classes=found.source.classes)
         for split in (found.source.train, found.source.validation)
     )
     return Streamed(train, validation, found.source.classes)

@@ -1,11 +1,12 @@
 """How a job computes on its device: precision, matrix products, threads, determinism."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import torch
 from pydantic import JsonValue
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from spec.compute import Precision
 from spec.jobs import RangeTestSpec, TrainingSpec
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 THREADS_FROM = 1 << 23
 """Floating-point operations of a forward pass from which it pays to share them among threads."""
@@ -58,7 +61,9 @@ class Numerics:
         if device.type == "cpu":
             if products >= ONEDNN_FROM and onednn_is_exact():
                 matmul = ONEDNN
-            threads = spec.threads or (threads if operations >= THREADS_FROM else 1)
+            threads = threads if operations >= THREADS_FROM else 1
+            if spec.threads is not None:
+                threads = min(spec.threads, cores())
         return cls(
             device,
             spec.precision,
@@ -103,6 +108,26 @@ class Numerics:
             torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(matmul)
             cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+def compiled(function: Function, backend: Any = "inductor") -> Function:
+    """The function compiled for arguments of one shape, apart from all others.
+
+    Functions that were made by the same code would share a limit of eight, past which torch stops
+    compiling and says so in its log alone.
+    """
+    made: Function = torch.compile(
+        function,
+        dynamic=False,
+        backend=backend,
+        isolate_recompiles=True,  # type: ignore[call-overload]  # not in the stubs
+    )
+    return made
+
+
+def cores() -> int:
+    """How many this process may compute on."""
+    return len(os.sched_getaffinity(0))
 
 
 def no_compiler(device: torch.device) -> str | None:

@@ -16,6 +16,10 @@ from worker.engine.splits import Split
 from worker.engine.streams import Stream
 
 BATCH = 1000
+"""Examples that are evaluated at a time."""
+
+NUMBERS = 1 << 22
+"""Numbers that the inputs of these have at most: of large examples there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def _scored(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Scores in float32 and labels, some examples at a time, of a model in eval mode meanwhile."""
     model.eval()
-    for batch in split.in_order(BATCH):
+    for batch in split.in_order(max(1, min(BATCH, NUMBERS // math.prod(split.shape)))):
         with numerics.autocast():
             scores = model(batch.inputs)
         yield scores.float(), batch.labels

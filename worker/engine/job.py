@@ -12,12 +12,12 @@ from schedules import Auto
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.population import repeats_stack
 from worker.engine.auto import automatic
-from worker.engine.errors import explained
+from worker.engine.errors import EngineError, explained
 from worker.engine.events import Event, Finished, Plan
 from worker.engine.loop import DEFAULT_PACE, Pace
 from worker.engine.population.size import population_size
+from worker.engine.prepare import prepared
 from worker.engine.range_test import range_test
-from worker.engine.recipe import prepared
 from worker.engine.train import training
 
 
@@ -34,10 +34,9 @@ def run(
     generator stops the job at once. One job at a time per process: it sets torch's global state.
     """
     with explained():
-        together = 1
-        if isinstance(spec, RangeTestSpec) and repeats_stack(spec):
-            together = population_size(spec, device=device, data_dir=data_dir, most=spec.repeats)
+        together, alone = _together(spec, device, data_dir)
         recipe = prepared(spec, device, data_dir, runs=together)
+        recipe = replace(recipe, warnings=(*recipe.warnings, *alone))
         with closing(recipe), recipe.numerics.applied():
             match spec:
                 case RangeTestSpec():
@@ -46,6 +45,19 @@ def run(
                     yield from _timed(automatic(spec, schedule, recipe, pace=pace))
                 case TrainingSpec():
                     yield from _timed(training(spec, recipe, pace=pace))
+
+
+def _together(
+    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path
+) -> tuple[int, list[str]]:
+    """How many repeats of a range test climb at once, and why none do where that failed."""
+    if isinstance(spec, TrainingSpec) or not repeats_stack(spec):
+        return 1, []
+    try:
+        found = population_size(spec, device=device, data_dir=data_dir, most=spec.repeats)
+    except EngineError as error:
+        return 1, [f"the repeats climb one by one: {error.detail}"]
+    return found, []
 
 
 def _timed(events: Iterator[Event]) -> Iterator[Event]:

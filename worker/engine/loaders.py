@@ -85,6 +85,8 @@ class Loading:
         """End the processes."""
         if self._processes is not None and self._loader.num_workers:
             self._processes._shutdown_workers()  # noqa: SLF001 - else they end when it is collected
+            for each in self._processes._workers:  # noqa: SLF001 - as above
+                each.kill()  # one that hangs heeds nothing else
         self._processes = None
 
     @staticmethod
@@ -124,7 +126,12 @@ def _context() -> ForkServerContext:
 
 
 def _end_with_the_job(_worker: int) -> None:
-    """Let this process end as soon as the one that runs the job has, even if it was killed."""
+    """Let this process end when the one that runs the job does, however that ends, and not before.
+
+    A signal to all processes of a worker is for that one to heed: it hands its job back.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     job = multiprocessing.parent_process()
     if job is None:
         raise RuntimeError("a process that reads data was not started by one that runs a job")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spec.compute import Clipping
-from worker.engine.device import Numerics
+from worker.engine.device import Numerics, compiled
 from worker.engine.fused import updater
 from worker.engine.optimizers import set_lr, set_momentum
 from worker.engine.splits import Split
@@ -121,4 +121,4 @@ def _forward(model: nn.Module, numerics: Numerics) -> Forward:
             scores = model(inputs).float()
         return functional.cross_entropy(scores, labels), scores
 
-    return torch.compile(forward, dynamic=False) if numerics.compile else forward
+    return compiled(forward) if numerics.compile else forward

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from spec.compute import Loader
+from spec.states import Reason
 from worker.engine.batches import Batches, orders
+from worker.engine.errors import EngineError
 from worker.engine.loaders import Loading
 from worker.engine.models import Shape
 from worker.engine.readers import Asked, Passes, Reader
@@ -27,8 +29,11 @@ class Stream:
         standard: Standard | None,
         loader: Loader,
         device: torch.device,
+        *,
+        classes: int,
     ) -> None:
         self._source = source
+        self._classes = classes
         self._standard = standard and standard.to(device)
         self._loader = loader.model_copy(update={"workers": _workers(source, loader)})
         self._device = device
@@ -115,6 +120,13 @@ class Stream:
             yield _arrived(*coming)
 
     def _moved(self, rows: Rows) -> Split:
+        least, most = rows.labels.aminmax()
+        if least < 0 or most >= self._classes:  # on a GPU this would end the process's use of it
+            raise EngineError(
+                Reason.CODE,
+                f"the data has a label {int(most if most >= self._classes else least)}, which is"
+                f" not one of {self._classes} classes",
+            )
         inputs = rows.inputs.to(self._device, non_blocking=True)
         labels = rows.labels.to(self._device, non_blocking=True)
         standard = self._standard

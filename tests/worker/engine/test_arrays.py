@@ -237,6 +237,16 @@ def test_a_file_that_changes_is_read_again(save: Save, tmp_path: Path) -> None:
     assert len(opened(tmp_path).train) == 7
 
 
+def test_a_file_that_changes_under_a_job_is_not_mixed_with_what_was_there(
+    save: Save, tmp_path: Path
+) -> None:
+    save()
+    dataset = streamed(tmp_path)
+    save(validation_inputs=INPUTS[:3] + 1, validation_labels=LABELS[:3])
+    with pytest.raises(EngineError, match=r"validation_inputs.npy was changed since the job began"):
+        list(dataset.validation.in_order(2))
+
+
 def anonymous() -> int:
     """Bytes of this process that are no file's."""
     lines = Path("/proc/self/status").read_text().splitlines()

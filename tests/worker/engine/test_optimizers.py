@@ -28,7 +28,8 @@ from worker.engine import EngineError, Pace, models, optimizers
 from worker.engine.averaging import averaged
 from worker.engine.data import load
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepared, start
+from worker.engine.prepare import prepared
+from worker.engine.recipe import start
 
 
 def test_velocity_passes_through_a_momentum_of_zero() -> None:

@@ -155,6 +155,12 @@ def test_a_run_that_is_dropped_leaves_and_the_others_go_on(tmp_path: Path) -> No
         )
 
 
+def test_one_may_have_left_before_the_first_update(tmp_path: Path) -> None:
+    first, second = together([spec(), spec(seed=1)], tmp_path, left={0})
+    assert [type(each) for each in first] == [Plan]
+    assert len(column(second, "loss")) == 50
+
+
 def test_it_ends_when_all_have_left(tmp_path: Path) -> None:
     left = set[int]()
     events = run_population(
@@ -276,6 +282,32 @@ def test_the_fastest_size_is_taken_and_one_where_it_does_not_pay(
     gains.update(seconds)
     assert population_size(spec(), device=CPU, data_dir=tmp_path, most=100) == best
     assert population_size(spec(seed=3), device=CPU, data_dir=tmp_path, most=3) == min(best, 3)
+
+
+def test_jobs_that_differ_in_hyperparameters_are_measured_once(
+    tmp_path: Path, gains: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains.update(dict.fromkeys(size.SIZES, 1.0))
+    measured = []
+    real = size._together
+    monkeypatch.setattr(size, "_together", lambda *args: (measured.append(args[2]), real(*args))[1])
+    for i, schedule in enumerate(SCHEDULES):
+        params = {"momentum": i / 10}
+        other = spec(seed=i, schedule=schedule, optimizer={"name": "sgd", "params": params})
+        assert population_size(other, device=CPU, data_dir=tmp_path, most=3) == 3
+    assert measured == [2, 4]  # and none larger than there are jobs for
+
+
+def test_where_measuring_fails_the_repeats_climb_alone_and_it_is_said(
+    range_test: Record, gains: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> float:
+        raise RuntimeError("no tracing today")
+
+    monkeypatch.setattr(size, "_together", broken)
+    found = range_test(population=True)
+    assert found.plan.warnings == ("the repeats climb one by one: RuntimeError: no tracing today",)
+    assert found.column("loss").tobytes() == range_test().column("loss").tobytes()
 
 
 def test_it_can_be_measured(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Each way of making an update computes what a plain loop computes."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from spec.compute import Clipping
 from spec.jobs import JOB_SPEC
 from tests.worker.engine.conftest import CPU, TRAINING, Record
 from tests.worker.engine.plain import plain_loop
-from worker.engine import EngineError, device, recipe
-from worker.engine.device import EXACT, Numerics, no_compiler
+from worker.engine import EngineError, device, prepare, recipe
+from worker.engine.device import EXACT, Numerics, compiled, no_compiler
 from worker.engine.fused import updater
 from worker.engine.replay import Replayed, obstacles
 from worker.engine.splits import Split
@@ -129,7 +130,7 @@ def test_where_recording_fails_the_job_runs_and_says_so(
         Numerics, "choose", lambda *args, **kwargs: replace(real(*args, **kwargs), replay=True)
     )
     monkeypatch.setattr(recipe, "Graph", Broken)
-    made = recipe.prepared(JOB_SPEC.validate_python(TRAINING), CPU, tmp_path)
+    made = prepare.prepared(JOB_SPEC.validate_python(TRAINING), CPU, tmp_path)
     assert not made.numerics.replay
     (warning,) = made.warnings
     assert warning.startswith("updates are launched kernel by kernel, without CUDA graphs: ")
@@ -214,13 +215,41 @@ def test_compiled_a_model_computes_the_same(train: Record) -> None:
 def test_without_a_compiler_the_job_runs_and_says_so(
     train: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (recipe, device):
+    for module in (prepare, device):
         monkeypatch.setattr(module, "no_compiler", lambda _: "there is no C++ compiler")
     found = train(compile=True)
     assert found.column("loss").tobytes() == train().column("loss").tobytes()
     assert found.plan.warnings == (
         "the model is not compiled: on this worker there is no C++ compiler",
     )
+
+
+def test_any_number_of_jobs_can_be_compiled_in_a_process() -> None:
+    programs = []
+
+    def backend(graph: Any, _: object) -> Any:
+        programs.append(graph)
+        return graph.forward
+
+    def adding(width: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        return compiled(lambda x: x + width, backend)
+
+    for width in range(12):
+        assert adding(width)(torch.zeros(width + 2)).tolist() == [width] * (width + 2)
+    assert len(programs) == 12
+
+
+def test_there_are_no_more_threads_than_cores(train: Record) -> None:
+    found = train(threads=1024, length={"iterations": 1}).plan
+    assert found.notes["threads"] == len(os.sched_getaffinity(0))
+    assert found.warnings == (
+        f"threads are {found.notes['threads']}, as many as this worker has cores",
+    )
+
+
+def test_a_check_of_what_clipping_changes_is_refused(range_test: Record) -> None:
+    with pytest.raises(EngineError, match="/checks: say how far"):
+        range_test(checks=["line_search"], clipping={"norm": 1.0})
 
 
 @pytest.mark.gpu

@@ -26,7 +26,7 @@ from spec.states import Reason
 from tests.worker.engine.conftest import CPU, TRAINING, Record, Recorded, Start
 from worker.engine import Block, EngineError, Finished, data, digits, memory
 from worker.engine.data import load, open_dataset
-from worker.engine.recipe import prepared
+from worker.engine.prepare import prepared
 from worker.engine.sources import ByIndex, OneByOne, Ready
 from worker.engine.splits import Split
 from worker.engine.streams import Stream, Streamed, shuffled
@@ -223,7 +223,7 @@ def test_what_an_example_draws_follows_the_seed(train: Record, serve: Serve) -> 
     assert same(own, other)
     losses = train(loader={"workers": 0}, seed=1).column("loss")
     assert losses.tobytes() != own.column("loss").tobytes()
-    stream = Stream(ByIndex(Pixels(32), SHAPE), None, Loader(workers=0), CPU)
+    stream = Stream(ByIndex(Pixels(32), SHAPE), None, Loader(workers=0), CPU, classes=10)
     epochs = [each.inputs.sum() for each in islice(stream.shuffled(32, torch.Generator()), 3)]
     assert len(set(epochs)) == 3
 
@@ -234,7 +234,7 @@ def test_one_by_one_in_an_order_of_their_own(train: Record, serve: Serve) -> Non
     assert own.plan.iterations_per_epoch == 6
     assert same(own, other)
 
-    stream = Stream(OneByOne(MeasuredLine(70), SHAPE), None, Loader(workers=0), CPU)
+    stream = Stream(OneByOne(MeasuredLine(70), SHAPE), None, Loader(workers=0), CPU, classes=10)
     seen = [each.labels.tolist() for each in islice(stream.shuffled(32, torch.Generator()), 4)]
     expected = [range(32), range(32, 64), range(1, 33), range(33, 65)]  # the rest sits out
     assert seen == [[i % 10 for i in each] for each in expected]
@@ -306,6 +306,28 @@ def test_a_cancelled_job_leaves_no_process(start: Start, arrays: dict[str, Any])
     assert len(readers()) == 4  # of each split
     events.close()
     assert not readers()
+
+
+def test_a_signal_to_all_processes_of_a_worker_is_for_the_one_that_runs_the_job(
+    start: Start, arrays: dict[str, Any]
+) -> None:
+    job = {"data": arrays, "loader": {"workers": 2}, "length": {"iterations": 300}}
+    events = start(TRAINING, **job)
+    while not isinstance(next(events), Block):
+        pass
+    for reader in readers():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            reader.send_signal(number)
+    *_, last = events
+    assert isinstance(last, Finished)
+    assert not readers()
+
+
+def test_a_label_beyond_the_classes_is_told(train: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = ByIndex(Pixels(), SHAPE)
+    monkeypatch.setattr(data, "_read", lambda *_: Ready(split, split, 9))
+    with pytest.raises(EngineError, match="a label 9, which is not one of 9 classes"):
+        train(loader={"workers": 0})
 
 
 NODE = """

@@ -21,7 +21,8 @@ from worker.engine.data import load
 from worker.engine.device import EXACT, Numerics
 from worker.engine.evaluate import Evaluation, evaluate
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepared, start
+from worker.engine.prepare import prepared
+from worker.engine.recipe import start
 from worker.engine.splits import Split
 from worker.engine.watch import Watch
 

@@ -16,7 +16,8 @@ from worker.engine.errors import EngineError, explained
 from worker.engine.events import Block, Event, Finished, Plan
 from worker.engine.loop import DEFAULT_PACE, Pace, Rates
 from worker.engine.population.stack import Stack, paced
-from worker.engine.recipe import Recipe, optimizer_params, prepared
+from worker.engine.prepare import prepared
+from worker.engine.recipe import Recipe, optimizer_params
 from worker.engine.steering import Looks, followed
 from worker.engine.train import finished, require_resolved, shown
 from worker.engine.verdict import Verdict

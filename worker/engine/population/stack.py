@@ -11,13 +11,16 @@ from torch.nn import functional
 
 from schedules.values import F64
 from spec.components import ComponentParams
+from spec.states import Reason
 from worker.engine import models
+from worker.engine.device import compiled
+from worker.engine.errors import EngineError
 from worker.engine.evaluate import Evaluation
 from worker.engine.events import Columns
 from worker.engine.population.program import Program, vectorised
 from worker.engine.population.updates import update_of
 from worker.engine.recipe import Recipe, initial, streams
-from worker.engine.splits import Split
+from worker.engine.splits import Dataset, Split
 
 EVALUATED = 4000
 """Examples, those of all runs together, that are evaluated at a time."""
@@ -137,9 +140,8 @@ class Stack:
             accuracy = None if passed.hits is None else passed.hits / labels.shape[1]
             return Outcomes(passed.losses, accuracy, norm)
 
-        compiled = self._recipe.numerics.compile
         self._step: Callable[[Tensor, Tensor], Outcomes] = (
-            torch.compile(step, dynamic=False) if compiled else step
+            compiled(step) if self._recipe.numerics.compile else step
         )
 
 
@@ -167,7 +169,11 @@ class _Batches:
     """A batch for each run, in the order that the run would have alone."""
 
     def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
-        self._train = recipe.resident.train
+        if not isinstance(recipe.dataset, Dataset):
+            raise EngineError(
+                Reason.INVALID, "/population: the data is streamed: leave it out, or the loader"
+            )
+        self._train = recipe.dataset.train
         self._size = recipe.batch_size
         self._per_epoch = recipe.iterations_per_epoch
         self._shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -190,8 +196,8 @@ class _Batches:
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with these runs alone."""
         self._shuffles = [self._shuffles[each] for each in positions]
-        self._orders = [self._orders[each] for each in positions]
-        if self._position:
+        if self._orders:  # drawn with the first batch
+            self._orders = [self._orders[each] for each in positions]
             self._merge()
 
     def _order(self, shuffle: torch.Generator) -> Tensor:
