@@ -61,7 +61,13 @@ $(VENV)/.bench: $(VENV)/.dev
 	@touch $@
 
 bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (hours; each script has --help)
-	$(VENV)/bin/python benchmarks/range_test_speed.py
+	$(VENV)/bin/python benchmarks/engine_speed.py
+	$(VENV)/bin/python benchmarks/engine_speed.py --precision bf16
+	$(VENV)/bin/python benchmarks/engine_speed.py --mode epoch
+	$(VENV)/bin/python benchmarks/limits.py
+	$(VENV)/bin/python benchmarks/recording_cost.py
+	$(VENV)/bin/python benchmarks/populations.py
+	$(VENV)/bin/python benchmarks/waiting_threads.py
 	$(VENV)/bin/python benchmarks/compat_parity.py
 	$(VENV)/bin/python benchmarks/check_agreement.py
 	$(VENV)/bin/python benchmarks/suggestion_quality.py measure

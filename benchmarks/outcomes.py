@@ -26,7 +26,8 @@ from schedules.values import F64, as_iterations
 from spec.jobs import JOB_SPEC, RangeTestSpec
 from worker.engine import Block, Finished, Pace, run
 from worker.engine.loop import Rates, updates
-from worker.engine.recipe import prepared, start
+from worker.engine.prepare import prepared
+from worker.engine.recipe import start
 
 CPU = torch.device("cpu")
 BINS = 50

@@ -21,7 +21,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
     return {
         "REMAP_SIGTERM": "SIGQUIT",
-        "GOMP_SPINCOUNT": "1000",
+        "GOMP_SPINCOUNT": "2000",
         "MALLOC_MMAP_THRESHOLD_": "4294967296",
         "MALLOC_TRIM_THRESHOLD_": "17179869184",
         "MALLOC_TOP_PAD_": "67108864",
