@@ -57,7 +57,7 @@ class Program:
 
         def passed(inputs: Tensor, labels: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
             leaves = [each.detach().requires_grad_() for each in parameters]
-            # classes in the middle: torch's softmax is several times faster that way
+            # classes in the middle: torch's softmax is faster that way
             scores = forward(leaves, inputs).transpose(1, 2)
             losses = functional.cross_entropy(scores, labels, reduction="none")
             gradients = torch.autograd.grad(losses, leaves, share)
