@@ -118,7 +118,6 @@ def _paths(params: ArraysParams, data_dir: Path) -> list[Path]:
 def _checked(inputs_path: Path, labels_path: Path) -> ArraysOnDisk:
     stamps = _stamp(inputs_path), _stamp(labels_path)
     inputs, labels = _mapped(inputs_path), _mapped(labels_path)
-    shape = _shape(inputs_path, inputs.shape)
     if inputs.dtype.char not in REAL:
         raise _wrong(inputs_path, f"has numbers of type {inputs.dtype}: save real ones")
     if inputs.size == 0:
@@ -131,6 +130,7 @@ def _checked(inputs_path: Path, labels_path: Path) -> ArraysOnDisk:
             f"has numbers of type {labels.dtype} in shape {labels.shape}: save one integer an"
             " example, in one dimension",
         )
+    shape = _shape(inputs_path, inputs.shape)
     if len(labels) != len(inputs):
         raise _wrong(labels_path, f"has {len(labels)} labels for {len(inputs)} inputs")
     if int(labels.min()) < 0:

@@ -260,6 +260,7 @@ def test_hyperparameters_do_not_change_the_key() -> None:
 def gains(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, float]]:
     """Seconds that an update of so many runs takes, to be set by a test."""
     seconds: dict[int, float] = {}
+    monkeypatch.setattr(size, "FILLED", 1.0)
     monkeypatch.setattr(size, "_alone", lambda *_: 1.0)
     monkeypatch.setattr(size, "_together", lambda _recipe, _spec, runs: seconds[runs])
     size._best.cache_clear()
@@ -308,6 +309,14 @@ def test_where_measuring_fails_the_repeats_climb_alone_and_it_is_said(
     found = range_test(population=True)
     assert found.plan.warnings == ("the repeats climb one by one: RuntimeError: no tracing today",)
     assert found.column("loss").tobytes() == range_test().column("loss").tobytes()
+
+
+def test_what_fills_a_processor_is_not_measured(
+    tmp_path: Path, gains: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(size, "_alone", lambda *_: 1.1)
+    assert gains == {}
+    assert population_size(spec(), device=CPU, data_dir=tmp_path, most=6) == 1
 
 
 def test_it_can_be_measured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from spec.states import Reason
 from tests.worker.engine.conftest import CPU, TRAINING, Record, Recorded, Start
 from worker.engine import Block, EngineError, Finished, data, digits, memory
 from worker.engine.data import load, open_dataset
+from worker.engine.population.stack import Stack
 from worker.engine.prepare import prepared
 from worker.engine.sources import ByIndex, OneByOne, Ready
 from worker.engine.splits import Split
@@ -109,7 +111,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
 def readers() -> list[psutil.Process]:
     """The processes that read for the job of this one: its server's children."""
     below = psutil.Process().children(recursive=True)
-    return [each for each in below if each.ppid() != os.getpid()]
+    return [each for each in below if each.ppid() != os.getpid() and _is_forked(each)]
+
+
+def _is_forked(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "multiprocessing.forkserver" in " ".join(process.cmdline())
+    return False
 
 
 def same(a: Recorded, b: Recorded) -> bool:
@@ -385,5 +393,5 @@ def test_a_population_needs_its_data_on_the_device(arrays: dict[str, Any], tmp_p
     spec = JOB_SPEC.validate_python(TRAINING | {"data": arrays, "loader": {}})
     recipe = prepared(spec, CPU, tmp_path)
     with pytest.raises(EngineError, match=r"^/population: the data is streamed") as refused:
-        _ = recipe.resident
+        Stack(recipe, [recipe.optimizer], [np.random.SeedSequence(0)])
     assert refused.value.reason is Reason.INVALID

@@ -46,7 +46,7 @@ class Member:
         per_epoch = self.watch.per_epoch if self.looks else None
         return per_epoch if self.course.every is None else self.course.every
 
-    def judged(self, seconds: float) -> Finished:
+    def finished(self, seconds: float) -> Finished:
         """Its end."""
         end = finished(self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None))
         return replace(end, result={**end.result, "seconds": seconds})
@@ -78,11 +78,7 @@ def run_population(
             for each in members:
                 yield each.index, _plan(each, recipe, runs=len(members))
             if members:
-                for index, event in _trained(members, recipe, left, pace):
-                    if isinstance(event, Member):
-                        yield index, event.judged(perf_counter() - began)
-                    else:
-                        yield index, event
+                yield from _trained(members, recipe, left, pace, began=began)
 
 
 def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
@@ -107,23 +103,15 @@ def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
 
 
 def _trained(
-    members: list[Member], recipe: Recipe, left: Container[int], pace: Pace
-) -> Iterator[tuple[int, Block | Member]]:
-    """Blocks, and each member itself when it has come to its end."""
+    members: list[Member], recipe: Recipe, left: Container[int], pace: Pace, *, began: float
+) -> Iterator[tuple[int, Block | Finished]]:
     stack = Stack(
         recipe,
         [each.optimizer for each in members],
         [np.random.SeedSequence(each.spec.seed) for each in members],
     )
     done, iterations, seconds = 0, members[0].course.iterations, pace.first
-    while members:
-        staying = [i for i, each in enumerate(members) if each.index not in left]
-        if len(staying) < len(members):
-            members = [members[i] for i in staying]
-            if not members:
-                return
-            stack.keep(staying)
-
+    while members := _kept(members, stack, [each.index not in left for each in members]):
         stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
         t = np.arange(done, stop, dtype=np.float64)
         lr = np.stack([each.rates.lr_at(t) for each in members], axis=1)
@@ -140,15 +128,19 @@ def _trained(
         done += rows
 
         yield from _evaluated(members, stack, done)
-        ended = [done == iterations or each.watch.diverged_at is not None for each in members]
-        for each, over in zip(members, ended, strict=True):
-            if over:
-                yield each.index, each
-        if any(ended):
-            staying = [i for i, over in enumerate(ended) if not over]
-            members = [members[i] for i in staying]
-            if members:
-                stack.keep(staying)
+        going = [done < iterations and each.watch.diverged_at is None for each in members]
+        for each, goes_on in zip(members, going, strict=True):
+            if not goes_on:
+                yield each.index, each.finished(perf_counter() - began)
+        members = _kept(members, stack, going)
+
+
+def _kept(members: list[Member], stack: Stack, staying: Sequence[bool]) -> list[Member]:
+    """Those that stay; the stack goes on with them, if there are any."""
+    positions = [i for i, stays in enumerate(staying) if stays]
+    if 0 < len(positions) < len(members):
+        stack.keep(positions)
+    return [members[i] for i in positions]
 
 
 def _stop(members: Sequence[Member], done: int) -> float:
