@@ -30,7 +30,6 @@ SECONDS = 0.03
 PATIENCE = 2
 """Sizes in a row that are no faster than the best before the search ends."""
 
-
 FILLED = 0.05
 """Seconds of an update in which a processor has enough to do."""
 

@@ -13,6 +13,7 @@ from schedules.values import F64
 from spec.components import ComponentParams
 from spec.states import Reason
 from worker.engine import models
+from worker.engine.batches import orders
 from worker.engine.device import compiled
 from worker.engine.errors import EngineError
 from worker.engine.evaluate import Evaluation
@@ -175,43 +176,40 @@ class _Batches:
             )
         self._train = recipe.dataset.train
         self._size = recipe.batch_size
-        self._per_epoch = recipe.iterations_per_epoch
-        self._shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._orders: list[Tensor] = []
+        shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._orders = [orders(len(self._train), self._size, each) for each in shuffles]
+        self._epochs: list[Tensor] = []
+        self._rows: tuple[Tensor, ...] = ()
         self._position = 0
 
     def next(self) -> Split:
         """Inputs (runs, examples, ...) and labels (runs, examples)."""
-        if self._position == 0:
-            self._orders = [self._order(each) for each in self._shuffles]
+        if self._position == len(self._rows):
+            self._epochs = [next(each) for each in self._orders]
             self._merge()
+            self._position = 0
         rows = self._rows[self._position]
-        self._position = (self._position + 1) % self._per_epoch
+        self._position += 1
         return self._gathered(rows)
 
     def sample(self) -> Split:
         """A batch for each run to see its shape by."""
-        return self._gathered(torch.arange(self._size).repeat(len(self._shuffles)))
+        return self._gathered(torch.arange(self._size).repeat(len(self._orders)))
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with these runs alone."""
-        self._shuffles = [self._shuffles[each] for each in positions]
-        if self._orders:  # drawn with the first batch
-            self._orders = [self._orders[each] for each in positions]
+        self._orders = [self._orders[each] for each in positions]
+        if self._epochs:  # drawn with the first batch
+            self._epochs = [self._epochs[each] for each in positions]
             self._merge()
 
-    def _order(self, shuffle: torch.Generator) -> Tensor:
-        used = self._per_epoch * self._size
-        order = torch.randperm(len(self._train), generator=shuffle)[:used]
-        return order.view(self._per_epoch, self._size)
-
     def _merge(self) -> None:
-        merged = torch.stack(self._orders, dim=1).flatten(1)
+        merged = torch.stack(self._epochs, dim=1).flatten(1)
         self._rows = merged.to(self._train.labels.device).unbind()
 
     def _gathered(self, rows: Tensor) -> Split:
         batch = self._train.rows(rows.to(self._train.labels.device))
-        runs = len(self._shuffles)
+        runs = len(self._orders)
         return Split(
             batch.inputs.view(runs, -1, *batch.inputs.shape[1:]), batch.labels.view(runs, -1)
         )
