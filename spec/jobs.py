@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import (
+    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
@@ -17,10 +18,12 @@ from schedules import Policy
 from schedules.ramp import Ramp
 from schedules.values import MAX_ITERATIONS, Epochs, Iterations, UnresolvedError, Value
 from spec.compute import Clipping, Loader, Precision
-from spec.values import Component, Identifier, Seed, Text
+from spec.values import Component, Identifier, JobId, Seed, Text
 
 SPEC_VERSION = 1
 """Stored beside each spec, so that an old one can be read by newer code."""
+
+MAX_SECONDS = 366 * 86_400
 
 Measure = Literal["accuracy", "grad_norm", "probe_loss"]
 Check = Literal["curvature", "line_search"]
@@ -142,6 +145,14 @@ class _Job(Value):
             " losses then match to rounding",
         ),
     ] = False
+    max_seconds: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=MAX_SECONDS,
+            description="of running, over all attempts, after which the job fails with 'timeout'",
+        ),
+    ] = None
     tags: Annotated[dict[TagKey, Text], Field(max_length=32)] = Field(default_factory=dict)
     priority: Annotated[
         int,
@@ -199,10 +210,30 @@ class Snapshots(Value):
     ] = False
 
 
+class Origin(Value):
+    """The checkpoint of another training that a training begins with."""
+
+    job: Annotated[JobId, Field(pattern=r"^job_[0-9a-z]{1,60}$")]
+    iteration: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=2**53, description="of the checkpoint; unset: the last one"),
+    ] = None
+
+
 class TrainingSpec(_Job):
     """A training under a learning-rate schedule."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     kind: Literal["training"]
+    origin: Annotated[
+        Origin | None,
+        Field(
+            alias="from",
+            description="go on from a checkpoint of another training of the same model, data,"
+            " batch size, seed and kind of optimizer",
+        ),
+    ] = None
     schedule: Policy
     length: Length
     evaluate: Evaluate | None = None

@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, type[SgdParams | AdamParams]] = {
     each.component: each for each in (SgdParams, AdamParams, AdamwParams)
 }
 
-OWN = {"name", "tags", "priority", "queue", "seed", "schedule", "optimizer"}
+OWN = {"name", "tags", "priority", "queue", "max_seconds", "seed", "schedule", "optimizer"}
 """Fields of a training that may differ between the members of a population."""
 
 
@@ -50,6 +50,8 @@ def population_key(spec: RangeTestSpec | TrainingSpec) -> str | None:
     if not isinstance(spec, TrainingSpec) or not stackable(spec):
         return None
     if isinstance(spec.schedule, Auto | Hypergradient) or spec.snapshots is not None:
+        return None
+    if spec.origin is not None:
         return None
     if not isinstance(spec.length, InIterations | Epochs):
         return None

@@ -104,6 +104,22 @@ class Settings(DatabaseSettings):
         Field(ge=1, le=1000, description="lost leases after which a job has failed"),
     ] = 3
 
+    checkpoint_seconds: Annotated[
+        Seconds, Field(description="how often a running job is checkpointed")
+    ] = 60
+    checkpoint_url: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="where checkpoints lie: a directory, or any URL of fsspec such as"
+            " s3://bucket/prefix; unset: checkpoints/ in the data directory",
+        ),
+    ] = None
+    stall_seconds: Annotated[
+        Seconds,
+        Field(description="without any progress for so long a job counts as stalled"),
+    ] = 900
+
     @field_validator("heartbeat_seconds")
     @classmethod
     def _often_enough(cls, value: float, info: ValidationInfo) -> float:
@@ -116,6 +132,11 @@ class Settings(DatabaseSettings):
     def lease(self) -> timedelta:
         """How long a job stays with a worker that is not heard of."""
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def checkpoints(self) -> str:
+        """The directory or URL that checkpoints lie in."""
+        return self.checkpoint_url or str(self.data_dir / "checkpoints")
 
     def snapshots(self, job_id: JobId) -> Path:
         """Where the files of a job's snapshots are."""

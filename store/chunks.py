@@ -28,12 +28,16 @@ class DamagedChunkError(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows `[start, stop)` of one series; every column has one value a row."""
+    """Rows `[start, stop)` of one series; every column has one value a row.
+
+    `after` is the iteration of the checkpoint that all of them were recorded after, 0 for none.
+    """
 
     series: str
     repeat: int
     start: int
     columns: Mapping[str, Column]
+    after: int = 0
 
     @property
     def points(self) -> int:

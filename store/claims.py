@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from spec.states import State
 from store.database import ReadTx, WriteTx
+from store.history import note
 from store.instants import from_now, now
 from store.jobs import COLUMNS, Job, from_row
 from store.leases import Lease
@@ -27,7 +28,8 @@ def claim(
 ) -> Claimed | None:
     """Takes the best ready job of the queues, by priority and then age, or none.
 
-    What an earlier attempt recorded is deleted: this attempt starts at iteration 0.
+    What an earlier attempt recorded after the job's last checkpoint is deleted: this attempt goes
+    on from there, or from iteration 0.
     """
     taken = _take(tx, _ready(queues), worker=worker, lease=lease, limit=1)
     return taken[0] if taken else None
@@ -50,7 +52,8 @@ def claim_siblings(
 ) -> list[Claimed]:
     """Takes up to `limit` ready jobs that may be trained together, best first, as `claim` does.
 
-    They may overtake older jobs of other kinds, but none of a higher priority.
+    They may overtake older jobs of other kinds, but none of a higher priority. One that has a
+    checkpoint is not among them: it is ahead of those that begin.
     """
     return _take(tx, _joining(population, queues), worker=worker, lease=lease, limit=limit)
 
@@ -76,6 +79,7 @@ def _joining(population: str, queues: Sequence[str]) -> ColumnElement[bool]:
     return (
         _ready(queues)
         & (jobs.c.population == population)
+        & jobs.c.checkpoint.is_(None)
         & (jobs.c.priority >= func.coalesce(others, jobs.c.priority))
     )
 
@@ -105,16 +109,25 @@ def _take(
             lease_owner=worker,
             lease_expires=from_now(lease),
             started_at=now(),
-            iteration=0,
+            iteration=func.coalesce(jobs.c.checkpoint, 0),
             version=jobs.c.version + 1,
         )
         .returning(*COLUMNS),
     ).all()
     taken = sorted(map(from_row, rows), key=lambda job: (-job.priority, job.id))
+    for job in taken:
+        again = (chunks.c.job_id == job.id) & (chunks.c.after >= job.iteration)
+        tx.execute(delete(chunks).where(again))
     if taken:
-        tx.execute(delete(chunks).where(chunks.c.job_id.in_([job.id for job in taken])))
+        note(tx, rows, verb="claim", actor=worker)
         opened = [
-            {"job_id": job.id, "attempt": job.attempt, "worker": worker, "started_at": now()}
+            {
+                "job_id": job.id,
+                "attempt": job.attempt,
+                "worker": worker,
+                "started_at": now(),
+                "began": job.iteration,
+            }
             for job in taken
         ]
         tx.execute(insert(attempts).values(opened))

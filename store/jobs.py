@@ -1,25 +1,34 @@
 """Jobs as rows: submitting, finding, and the moves a client makes (cancel, retry, delete)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, Select, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, select, update
 from uuid6 import uuid7
 
 from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
 from spec.population import population_key
-from spec.states import Reason, State
+from spec.states import FINISHED, Reason, State
 from spec.values import JobId
+from store.checkpoints import Checkpoint
 from store.database import ReadTx, WriteTx
+from store.history import CLIENT, note
 from store.instants import now
 from store.tables import job_tags, jobs
 
 
 class JobNotFoundError(Exception):
     """There is no such job."""
+
+
+class NeededError(Exception):
+    """Another job is still to begin with a checkpoint of this one."""
+
+    def __init__(self, job_id: str, child: str) -> None:
+        super().__init__(f"{child} is to go on from {job_id}: cancel it first, or let it begin")
 
 
 class WrongStateError(Exception):
@@ -48,9 +57,14 @@ class Job:
     result: dict[str, JsonValue] | None
     reason: Reason | None
     detail: str | None
+    checkpoint: int | None
+    parent: JobId | None
+    parent_iteration: int | None
     attempt: int
     crashes: int
+    failures: int
     cancel_requested: bool
+    pause_requested: bool
     lease_owner: str | None
     version: int
     created_at: datetime
@@ -90,8 +104,12 @@ def add(
     *,
     bounds: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
+    origin: Checkpoint | None = None,
 ) -> Job:
-    """Queues a job; `bounds` are the numbers its schedule takes from range tests."""
+    """Queues a job; `bounds` are the numbers its schedule takes from range tests.
+
+    `origin` is the checkpoint that it begins with.
+    """
     known: dict[str, JsonValue] = {}
     if bounds:
         known["bounds"] = dict(bounds)
@@ -110,11 +128,14 @@ def add(
             queue=spec.queue,
             priority=spec.priority,
             population=population_key(spec),
+            parent=origin and origin.job_id,
+            parent_iteration=origin and origin.iteration,
             run_after=now(),
             created_at=now(),
         )
         .returning(*COLUMNS),
     ).one()
+    note(tx, [row], verb="submit", actor=CLIENT)
     if spec.tags:
         tags = [{"job_id": row.id, "key": k, "value": v} for k, v in spec.tags.items()]
         tx.execute(insert(job_tags), tags)
@@ -160,78 +181,121 @@ def find(
 
 
 def cancel(tx: WriteTx, job_id: str) -> Job:
-    """Ends a waiting job, asks a running one to stop; a cancelled one stays as it is.
+    """Ends a job that waits, asks a running one to stop; a cancelled one stays as it is.
 
     Raises:
         JobNotFoundError: there is none.
         WrongStateError: the job has succeeded or failed.
     """
-    waiting = jobs.c.state == State.QUEUED
-    row = tx.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == job_id,
-            jobs.c.state.in_([State.QUEUED, State.RUNNING]),
-            ~jobs.c.cancel_requested,
-        )
-        .values(
-            state=case((waiting, State.CANCELLED), else_=jobs.c.state),
-            finished_at=case((waiting, now()), else_=None),
-            cancel_requested=True,
-            version=jobs.c.version + 1,
-        )
-        .returning(*COLUMNS),
-    ).one_or_none()
-    if row is not None:
-        return from_row(row)
-    job = get(tx, job_id)
-    if job.state in {State.SUCCEEDED, State.FAILED}:
-        raise WrongStateError(job, "cancelled")
-    return job
+    waiting = jobs.c.state.in_([State.QUEUED, State.PAUSED])
+    changed = _change(
+        tx,
+        "cancel",
+        (jobs.c.id == job_id) & (waiting | (jobs.c.state == State.RUNNING)),
+        ~jobs.c.cancel_requested,
+        state=case((waiting, State.CANCELLED), else_=jobs.c.state),
+        finished_at=case((waiting, now()), else_=None),
+        cancel_requested=True,
+    )
+    return changed or _as_it_is(tx, job_id, "cancelled", {State.SUCCEEDED, State.FAILED})
+
+
+def pause(tx: WriteTx, job_id: str) -> Job:
+    """Holds a waiting job, asks a running one to stop for now; a paused one stays as it is.
+
+    Raises:
+        JobNotFoundError: there is none.
+        WrongStateError: the job is finished.
+    """
+    running = jobs.c.state == State.RUNNING
+    changed = _change(
+        tx,
+        "pause",
+        (jobs.c.id == job_id) & (running | (jobs.c.state == State.QUEUED)),
+        ~jobs.c.pause_requested & ~jobs.c.cancel_requested,
+        state=case((running, jobs.c.state), else_=State.PAUSED),
+        pause_requested=running,
+    )
+    return changed or _as_it_is(tx, job_id, "paused", FINISHED)
+
+
+def resume(tx: WriteTx, job_id: str) -> Job:
+    """Queues a paused job, or takes back that a running one is to pause; others stay as they are.
+
+    Raises:
+        JobNotFoundError: there is none.
+        WrongStateError: the job is finished.
+    """
+    paused = jobs.c.state == State.PAUSED
+    changed = _change(
+        tx,
+        "resume",
+        (jobs.c.id == job_id) & (paused | jobs.c.pause_requested),
+        state=case((paused, State.QUEUED), else_=jobs.c.state),
+        pause_requested=False,
+    )
+    return changed or _as_it_is(tx, job_id, "resumed", FINISHED)
 
 
 def retry(tx: WriteTx, job_id: str) -> Job:
     """Queues a failed or cancelled job again; one that is queued or running stays as it is.
 
-    The attempt is not reset: it is what fences the writes of workers that were lost.
+    It goes on from its last checkpoint. The attempt is not reset: it is what fences the writes of
+    workers that were lost.
 
     Raises:
         JobNotFoundError: there is none.
-        WrongStateError: the job has succeeded.
+        WrongStateError: the job has succeeded, or is paused.
     """
-    row = tx.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_([State.FAILED, State.CANCELLED]))
-        .values(
-            state=State.QUEUED,
-            crashes=0,
-            cancel_requested=False,
-            reason=None,
-            detail=None,
-            run_after=now(),
-            started_at=None,
-            finished_at=None,
-            iteration=0,
-            version=jobs.c.version + 1,
-        )
-        .returning(*COLUMNS),
-    ).one_or_none()
-    if row is not None:
-        return from_row(row)
-    job = get(tx, job_id)
-    if job.state == State.SUCCEEDED:
-        raise WrongStateError(job, "retried")
-    return job
+    changed = _change(
+        tx,
+        "retry",
+        (jobs.c.id == job_id) & jobs.c.state.in_([State.FAILED, State.CANCELLED]),
+        state=State.QUEUED,
+        crashes=0,
+        failures=0,
+        cancel_requested=False,
+        reason=None,
+        detail=None,
+        run_after=now(),
+        started_at=None,
+        finished_at=None,
+        iteration=func.coalesce(jobs.c.checkpoint, 0),
+    )
+    return changed or _as_it_is(tx, job_id, "retried", {State.SUCCEEDED, State.PAUSED})
 
 
 def remove(tx: WriteTx, job_id: str) -> None:
-    """Deletes a finished job with its series and attempts.
+    """Deletes a finished job with its series, checkpoints, attempts and history.
 
     Raises:
         JobNotFoundError: there is none.
         WrongStateError: the job is not finished.
+        NeededError: another job is still to begin with one of its checkpoints.
     """
-    ended = [State.SUCCEEDED, State.FAILED, State.CANCELLED]
-    gone = tx.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(ended)))
+    waiting = select(jobs.c.id).where(
+        jobs.c.parent == job_id, jobs.c.state.not_in(FINISHED), jobs.c.checkpoint.is_(None)
+    )
+    if child := tx.execute(waiting.limit(1)).scalar_one_or_none():
+        raise NeededError(job_id, child)
+    gone = tx.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(FINISHED)))
     if gone.rowcount == 0:
         raise WrongStateError(get(tx, job_id), "deleted")
+
+
+def _change(tx: WriteTx, verb: str, *guard: ColumnElement[bool], **values: object) -> Job | None:
+    """Makes a client's move; None where the job is not as the guard wants it."""
+    row = tx.execute(
+        update(jobs).where(*guard).values(version=jobs.c.version + 1, **values).returning(*COLUMNS),
+    ).one_or_none()
+    if row is None:
+        return None
+    note(tx, [row], verb=verb, actor=CLIENT)
+    return from_row(row)
+
+
+def _as_it_is(tx: ReadTx, job_id: str, verb: str, refused: Container[State]) -> Job:
+    job = get(tx, job_id)
+    if job.state in refused:
+        raise WrongStateError(job, verb)
+    return job

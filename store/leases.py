@@ -7,19 +7,34 @@ which leases are lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import BigInteger, ColumnElement, case, literal, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
-from spec.states import Reason, State
+from spec.states import NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
+from store import checkpoints
+from store.checkpoints import Saved
 from store.chunks import Chunk, encode
-from store.database import WriteTx
+from store.database import ReadTx, WriteTx
+from store.history import NOTED, note
 from store.instants import from_now, now
-from store.tables import attempts, chunks, jobs
+from store.leaving import leaving
+from store.tables import attempts, chunks, history, jobs
 from store.upserts import upsert
 
 
@@ -37,12 +52,24 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Renewal:
-    """What became of leases; one in neither was just being written to, and is held still."""
+class Requests:
+    """What a client has asked of a running job."""
 
-    kept: Mapping[Lease, bool]
-    """Whether the client asked to cancel the job."""
+    cancel: bool = False
+    pause: bool = False
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What became of leases; one in neither was just being written to, and is held still.
+
+    Attributes:
+        superseded: files of checkpoints to be removed once the transaction has been committed.
+    """
+
+    kept: Mapping[Lease, Requests]
     lost: Collection[Lease]
+    superseded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,7 @@ class Progress:
     lease: Lease
     iteration: int
     chunks: Sequence[Chunk]
+    checkpoints: Sequence[Saved] = ()
 
 
 def renew(tx: WriteTx, held: Collection[Lease], *, extend: timedelta) -> Renewal:
@@ -64,14 +92,20 @@ def renew(tx: WriteTx, held: Collection[Lease], *, extend: timedelta) -> Renewal
 
 
 def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renewal:
-    """Stores chunks and how far the jobs are, of those whose leases it can `renew`."""
+    """Stores chunks, checkpoints and how far the jobs are, of those whose leases it can `renew`."""
     done = {each.lease.job_id: literal(each.iteration, BigInteger) for each in news}
+    saved = {
+        each.lease.job_id: literal(each.checkpoints[-1].iteration, BigInteger)
+        for each in news
+        if each.checkpoints
+    }
     renewal = _renew(
         tx,
         [each.lease for each in news],
         lease_expires=from_now(extend),
         iteration=case(done, value=jobs.c.id),
         version=jobs.c.version + 1,
+        **({"checkpoint": case(saved, value=jobs.c.id, else_=jobs.c.checkpoint)} if saved else {}),
     )
     rows = [
         {
@@ -80,6 +114,7 @@ def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renew
             "repeat": chunk.repeat,
             "start": chunk.start,
             "stop": chunk.stop,
+            "after": chunk.after,
             "attempt": each.lease.attempt,
             "data": encode(chunk),
         }
@@ -94,73 +129,112 @@ def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renew
             rows,
             where=lambda stored, written: stored.attempt <= written.attempt,
         )
-    return renewal
+    superseded: list[str] = []
+    for each in news:
+        if each.checkpoints and each.lease in renewal.kept:
+            checkpoints.write(tx, each.lease.job_id, each.lease.attempt, each.checkpoints)
+            superseded += checkpoints.prune(tx, each.lease.job_id)
+    return replace(renewal, superseded=superseded)
 
 
 def plan(
     tx: WriteTx,
     lease: Lease,
     *,
+    start: int,
     iterations: int,
     resolved: Mapping[str, JsonValue],
 ) -> None:
-    """Stores what became known at the start: how long the job is, and its schedule in numbers."""
-    _guarded(
-        tx,
-        lease,
-        iterations=iterations,
-        resolved=dict(resolved),
-        version=jobs.c.version + 1,
+    """Stores what became known at the start: where the job begins, its length, its schedule."""
+    values = {
+        # a plan that is sent again says no more of where the job is
+        "iteration": case((jobs.c.iteration < start, start), else_=jobs.c.iteration),
+        "iterations": iterations,
+        "resolved": dict(resolved),
+        "version": jobs.c.version + 1,
+    }
+    _guarded(tx, lease, values)
+
+
+def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> list[str]:
+    """Goes on from an earlier checkpoint, or from the start, since later ones cannot be read.
+
+    What was recorded after it is deleted, as it is at a claim. `detail` stays in the history.
+    Returns the files of the later ones, to be removed.
+    """
+    start = to or 0
+    values = {"checkpoint": to, "iteration": start, "version": jobs.c.version + 1}
+    row = _guarded(tx, lease, values)
+    tx.execute(delete(chunks).where(chunks.c.job_id == lease.job_id, chunks.c.after >= start))
+    tx.execute(
+        update(attempts)
+        .where(attempts.c.job_id == lease.job_id, attempts.c.attempt == lease.attempt)
+        .values(began=start),
     )
+    note(tx, [row], verb="fall_back", actor=lease.worker, detail=detail)
+    return checkpoints.forget(tx, lease.job_id, after=start)
+
+
+def spent(tx: ReadTx, job_id: str) -> timedelta:
+    """How long the job has run, in all attempts that have ended since its client asked for it."""
+    asked = select(func.coalesce(func.max(history.c.attempt), 0)).where(
+        history.c.job_id == job_id, history.c.verb == "retry"
+    )
+    ended, started = (
+        type_coerce(attempts.c[name], BigInteger) for name in ("ended_at", "started_at")
+    )
+    query = select(func.coalesce(func.sum(ended - started), 0)).where(
+        attempts.c.job_id == job_id,
+        attempts.c.ended_at.is_not(None),
+        attempts.c.attempt > asked.scalar_subquery(),
+    )
+    microseconds = tx.execute(query).scalar_one()
+    return timedelta(microseconds=int(microseconds))
 
 
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
     """Ends the job with its result."""
-    _end(tx, lease, State.SUCCEEDED, "succeeded", result=dict(result))
+    values = leaving(State.SUCCEEDED) | {"result": dict(result)}
+    _leave(tx, lease, "succeed", values, outcome="succeeded")
 
 
 def fail(tx: WriteTx, lease: Lease, reason: Reason, detail: str) -> None:
-    """Ends the job with a reason."""
-    _end(tx, lease, State.FAILED, "failed", reason=reason, detail=detail)
+    """Ends the job with a reason; where that may pass (`RETRIES`), it is tried again later."""
+    policy = RETRIES.get(reason, NO_RETRIES)
+    again = (jobs.c.failures < policy.times) & ~jobs.c.cancel_requested
+    values = leaving(
+        State.FAILED, (again & jobs.c.pause_requested, State.PAUSED), (again, State.QUEUED)
+    ) | {
+        "failures": case((again, jobs.c.failures + 1), else_=jobs.c.failures),
+        "run_after": case((again, from_now(policy.delay)), else_=jobs.c.run_after),
+        # whatever it was that failed, the jobs that it ran with need not be in it
+        "population": case((again, None), else_=jobs.c.population),
+        "reason": case((again, None), else_=reason),
+        "detail": case((again, None), else_=detail),
+    }
+    told = f"{reason}: {detail}"
+    _leave(tx, lease, "fail", values, outcome="failed", reason=reason, detail=told)
 
 
 def confirm_cancel(tx: WriteTx, lease: Lease) -> None:
     """Ends the job as its client asked."""
-    _end(tx, lease, State.CANCELLED, "cancelled")
+    _leave(tx, lease, "confirm_cancel", leaving(State.CANCELLED), outcome="cancelled")
 
 
 def hand_back(tx: WriteTx, lease: Lease, *, alone: bool = False) -> None:
-    """Returns the job to the queue; not counted as a crash.
+    """Leaves the job to whoever claims it next; not counted as a crash.
 
-    The worker shuts down, or the job can only be trained `alone`, from now on.
+    Its worker shuts down, or its client has asked for a pause, or the job can only be trained
+    `alone`, from now on.
     """
-    asked = jobs.c.cancel_requested
-    row = _guarded(
-        tx,
-        lease,
-        state=case((asked, State.CANCELLED), else_=State.QUEUED),
-        finished_at=case((asked, now()), else_=None),
-        started_at=case((asked, jobs.c.started_at), else_=None),
-        population=None if alone else jobs.c.population,
-        lease_owner=None,
-        lease_expires=None,
-        version=jobs.c.version + 1,
+    values = leaving(
+        State.QUEUED,
+        (jobs.c.cancel_requested, State.CANCELLED),
+        (jobs.c.pause_requested, State.PAUSED),
     )
-    _close(tx, lease, "handed_back", row.iteration)
-
-
-def _end(tx: WriteTx, lease: Lease, state: State, outcome: str, **values: object) -> None:
-    row = _guarded(
-        tx,
-        lease,
-        state=state,
-        finished_at=now(),
-        lease_owner=None,
-        lease_expires=None,
-        version=jobs.c.version + 1,
-        **values,
-    )
-    _close(tx, lease, outcome, row.iteration)
+    if alone:
+        values["population"] = None
+    _leave(tx, lease, "hand_back", values, outcome="handed_back")
 
 
 def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
@@ -172,9 +246,9 @@ def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
         update(jobs)
         .where(jobs.c.id.in_(select(free.c.id)), mine)
         .values(**values)
-        .returning(jobs.c.id, jobs.c.cancel_requested),
+        .returning(jobs.c.id, jobs.c.cancel_requested, jobs.c.pause_requested),
     )
-    asked = {row.id: bool(row.cancel_requested) for row in rows}
+    asked = {row.id: Requests(row.cancel_requested, row.pause_requested) for row in rows}
     kept = {lease: asked[lease.job_id] for lease in held if lease.job_id in asked}
     if len(kept) == len(held):
         return Renewal(kept, lost=())
@@ -182,29 +256,41 @@ def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
     return Renewal(kept, lost=[lease for lease in held if lease.job_id not in still])
 
 
-def _guarded(tx: WriteTx, lease: Lease, **values: object) -> Any:
+def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any]:
     row = tx.execute(
         update(jobs)
-        .where(_held(lease))
+        .where(
+            jobs.c.id == lease.job_id,
+            jobs.c.state == State.RUNNING,
+            jobs.c.attempt == lease.attempt,
+        )
         .values(**values)
-        .returning(jobs.c.cancel_requested, jobs.c.iteration),
+        .returning(*NOTED),
     ).one_or_none()
     if row is None:
         raise LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
     return row
 
 
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return (
-        (jobs.c.id == lease.job_id)
-        & (jobs.c.state == State.RUNNING)
-        & (jobs.c.attempt == lease.attempt)
-    )
-
-
-def _close(tx: WriteTx, lease: Lease, outcome: str, iterations: int) -> None:
+def _leave(
+    tx: WriteTx,
+    lease: Lease,
+    verb: str,
+    values: Mapping[str, object],
+    *,
+    outcome: str,
+    reason: Reason | None = None,
+    detail: str | None = None,
+) -> None:
+    row = _guarded(tx, lease, values)
+    note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
     tx.execute(
         update(attempts)
         .where(attempts.c.job_id == lease.job_id, attempts.c.attempt == lease.attempt)
-        .values(ended_at=now(), outcome=outcome, iterations=iterations),
+        .values(
+            ended_at=now(),
+            outcome="paused" if row.state == State.PAUSED else outcome,
+            reason=reason,
+            iterations=row.iteration,
+        ),
     )

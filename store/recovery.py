@@ -7,8 +7,10 @@ from sqlalchemy import case, func, select, update
 
 from spec.states import Reason, State
 from store.database import ReadTx, WriteTx
+from store.history import RECONCILER, note
 from store.instants import from_now, now
 from store.jobs import COLUMNS, Job, from_row
+from store.leaving import leaving
 from store.tables import attempts, jobs, leaders
 from store.upserts import upsert
 
@@ -34,36 +36,33 @@ def lead(tx: WriteTx, *, name: str, holder: str, lease: timedelta) -> bool:
 def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     """Takes jobs away from workers whose lease has run out; returns them as they are now.
 
-    A job goes back to the queue, is cancelled where that was asked for, and fails once its
-    lease has been lost `max_crashes` times. From then on it trains alone: it may be what killed
+    A job goes back to the queue, is cancelled or paused where that was asked for, and fails once
+    its lease has been lost `max_crashes` times. From then on it trains alone: it may be what killed
     its worker, and everything that was trained together with it.
     """
     ran_out = (jobs.c.state == State.RUNNING) & (jobs.c.lease_expires < now())
     stale = select(jobs.c.id).where(ran_out).limit(limit).with_for_update(skip_locked=True)
     asked = jobs.c.cancel_requested
-    poison = jobs.c.crashes + 1 >= max_crashes
+    poison = ~asked & (jobs.c.crashes + 1 >= max_crashes)
+    values = leaving(
+        State.QUEUED,
+        (asked, State.CANCELLED),
+        (poison, State.FAILED),
+        (jobs.c.pause_requested, State.PAUSED),
+    ) | {
+        "reason": case((poison, Reason.WORKER_LOST), else_=None),
+        "detail": case((poison, _LOST.format(max_crashes)), else_=None),
+        "crashes": jobs.c.crashes + 1,
+        "population": None,
+    }
     rows = tx.execute(
         update(jobs)
         # the condition again: between the choice and the update the owner may have renewed
         .where(jobs.c.id.in_(stale.scalar_subquery()), ran_out)
-        .values(
-            state=case(
-                (asked, State.CANCELLED),
-                (poison, State.FAILED),
-                else_=State.QUEUED,
-            ),
-            finished_at=case((asked | poison, now()), else_=None),
-            started_at=case((asked | poison, jobs.c.started_at), else_=None),
-            reason=case((~asked & poison, Reason.WORKER_LOST), else_=None),
-            detail=case((~asked & poison, _LOST.format(max_crashes)), else_=None),
-            crashes=jobs.c.crashes + 1,
-            population=None,
-            lease_owner=None,
-            lease_expires=None,
-            version=jobs.c.version + 1,
-        )
+        .values(**values)
         .returning(*COLUMNS),
     ).all()
+    note(tx, rows, verb="expire", actor=RECONCILER)
     for row in rows:
         tx.execute(
             update(attempts)

@@ -58,10 +58,18 @@ jobs = Table(
     Column("result", JSON(none_as_null=True)),
     Column("reason", String(16)),
     Column("detail", Text),
-    # attempt fences writes and never goes back; crashes counts lost leases only
+    # the iteration of the checkpoint that the next attempt goes on from
+    Column("checkpoint", BigInteger),
+    # the training that this one begins with a checkpoint of
+    Column("parent", String(64)),
+    Column("parent_iteration", BigInteger),
+    # attempt fences writes and never goes back; crashes counts lost leases only, and failures
+    # those that were followed by another attempt
     Column("attempt", Integer, nullable=False, default=0),
     Column("crashes", Integer, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0, server_default=text("0")),
     Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("pause_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("lease_owner", String(200)),
     Column("lease_expires", Instant),
     # grows with every change that a client can see
@@ -81,7 +89,11 @@ jobs = Table(
     CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="succeeded_has_a_result"),
     CheckConstraint("state <> 'running' OR attempt > 0", name="running_was_claimed"),
     CheckConstraint("state <> 'queued' OR NOT cancel_requested", name="queued_is_wanted"),
-    CheckConstraint("attempt >= 0 AND crashes >= 0 AND iteration >= 0", name="counts"),
+    CheckConstraint("state = 'running' OR NOT pause_requested", name="running_is_asked"),
+    CheckConstraint(
+        "attempt >= 0 AND crashes >= 0 AND failures >= 0 AND iteration >= 0", name="counts"
+    ),
+    CheckConstraint("(parent IS NULL) = (parent_iteration IS NULL)", name="parent_has_a_place"),
     Index(
         "ix_jobs_claim",
         "queue",
@@ -107,6 +119,12 @@ jobs = Table(
     Index("ix_jobs_state", "state", "id"),
     Index("ix_jobs_kind", "kind", "id"),
     Index("ix_jobs_name", "name", "id"),
+    Index(
+        "ix_jobs_parent",
+        "parent",
+        sqlite_where=text("parent IS NOT NULL"),
+        postgresql_where=text("parent IS NOT NULL"),
+    ),
 )
 
 job_tags = Table(
@@ -127,12 +145,47 @@ attempts = Table(
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("outcome", String(16)),
+    # of the job, when it began and when it ended
+    Column("began", BigInteger, nullable=False, default=0, server_default=text("0")),
     Column("iterations", BigInteger),
+    Column("reason", String(16)),
     CheckConstraint(
-        _one_of("outcome", ["succeeded", "failed", "cancelled", "handed_back", "lost"]),
+        _one_of("outcome", ["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]),
         name="outcome",
     ),
     CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_has_an_outcome"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # that the job had after the change
+    Column("version", BigInteger, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("verb", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("iteration", BigInteger, nullable=False),
+    Column("detail", Text),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # updates of the job that went into it
+    Column("iteration", BigInteger, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    # its file, from the directory or URL of all checkpoints
+    Column("file", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # the end of a cycle, which is kept
+    Column("lasting", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint("iteration > 0 AND bytes > 0", name="counts"),
 )
 
 chunks = Table(
@@ -143,6 +196,8 @@ chunks = Table(
     Column("repeat", Integer, primary_key=True),
     Column("start", BigInteger, primary_key=True),
     Column("stop", BigInteger, nullable=False),
+    # the checkpoint that it follows, 0 for none: whoever goes on from there records it anew
+    Column("after", BigInteger, nullable=False, default=0, server_default=text("0")),
     Column("attempt", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
     CheckConstraint("start >= 0 AND stop > start", name="rows"),
@@ -157,6 +212,8 @@ workers = Table(
     Column("job_id", String(64)),
     Column("queues", JSON, nullable=False),
     Column("versions", JSON, nullable=False),
+    # somebody asked that it takes no more jobs
+    Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     CheckConstraint(_one_of("state", ["busy", "draining", "idle"]), name="state"),

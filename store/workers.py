@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from store.database import ReadTx, WriteTx
 from store.instants import from_now, now
@@ -39,8 +39,8 @@ def report(
     queues: Sequence[str],
     versions: Mapping[str, str],
     started_at: datetime,
-) -> None:
-    """Says that a worker is alive and what it does."""
+) -> bool:
+    """Says that a worker is alive and what it does; whether it was asked to take no more jobs."""
     row = {
         "name": name,
         "device": device,
@@ -52,6 +52,14 @@ def report(
         "seen_at": now(),
     }
     upsert(tx, workers, [row])
+    asked = tx.execute(select(workers.c.drain_requested).where(workers.c.name == name))
+    return bool(asked.scalar_one())
+
+
+def drain(tx: WriteTx, name: str, *, asked: bool) -> bool:
+    """Asks a worker to take no more jobs, or to take jobs again; False if there is none."""
+    found = update(workers).where(workers.c.name == name).values(drain_requested=asked)
+    return tx.execute(found).rowcount == 1
 
 
 def leave(tx: WriteTx, name: str) -> None:

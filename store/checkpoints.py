@@ -1,0 +1,142 @@
+"""Checkpoints as rows: which a job has, and which of them it needs no more.
+
+A row points to a file that was complete before the row was written. Only the worker that holds the
+job's lease writes rows (see `store.leases`), so two workers' files never get mixed up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, select
+
+from spec.states import FINISHED
+from spec.values import JobId
+from store.database import ReadTx, WriteTx
+from store.instants import now
+from store.tables import checkpoints, jobs
+from store.upserts import upsert
+
+KEPT = 2
+"""So many of the latest are kept, whatever they are of."""
+
+
+class CheckpointNotFoundError(Exception):
+    """The job has no such checkpoint."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file that has just been written: a job's state after `iteration` updates of it.
+
+    Attributes:
+        file: from the directory or URL of all checkpoints.
+        sha256: of its content, in hexadecimal.
+        lasting: the end of a cycle, to be kept beside the latest.
+    """
+
+    iteration: int
+    file: str
+    bytes: int
+    sha256: str
+    lasting: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint(Saved):
+    """One row of `checkpoints`."""
+
+    job_id: JobId
+    attempt: int
+    created_at: datetime
+
+
+def find(tx: ReadTx, job_id: str) -> list[Checkpoint]:
+    """A job's checkpoints, the latest first."""
+    query = _select().where(checkpoints.c.job_id == job_id)
+    rows = tx.execute(query.order_by(checkpoints.c.iteration.desc()))
+    return [Checkpoint(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def get(tx: ReadTx, job_id: str, iteration: int | None = None) -> Checkpoint:
+    """The checkpoint of that iteration, or the latest.
+
+    Raises:
+        CheckpointNotFoundError: there is none, which says which there are.
+    """
+    found = find(tx, job_id)
+    for each in found:
+        if iteration in {None, each.iteration}:
+            return each
+    if not found:
+        raise CheckpointNotFoundError(f"{job_id} has no checkpoint")
+    known = ", ".join(str(each.iteration) for each in reversed(found))
+    raise CheckpointNotFoundError(
+        f"{job_id} has no checkpoint at iteration {iteration}; it has some at {known}"
+    )
+
+
+def write(tx: WriteTx, job_id: str, attempt: int, saved: Sequence[Saved]) -> None:
+    """Stores what an attempt has saved, whose lease the transaction has renewed."""
+    for each in saved:
+        row = {"job_id": job_id, "attempt": attempt, "created_at": now(), **asdict(each)}
+        upsert(
+            tx,
+            checkpoints,
+            [row],
+            where=lambda stored, written: stored.attempt <= written.attempt,
+        )
+
+
+def prune(tx: WriteTx, job_id: str) -> list[str]:
+    """Forgets those that are neither lasting nor among the latest; their files, to be removed.
+
+    One that another training is still to begin with stays.
+    """
+    mine = checkpoints.c.job_id == job_id
+    oldest_kept = (
+        select(checkpoints.c.iteration)
+        .where(mine)
+        .order_by(checkpoints.c.iteration.desc())
+        .limit(1)
+        .offset(KEPT - 1)
+        .scalar_subquery()
+    )
+    awaited = (
+        select(jobs.c.parent_iteration)
+        .where(jobs.c.parent == job_id, jobs.c.state.not_in(FINISHED))
+        .scalar_subquery()
+    )
+    gone = (
+        delete(checkpoints)
+        .where(
+            mine,
+            ~checkpoints.c.lasting,
+            checkpoints.c.iteration < oldest_kept,
+            checkpoints.c.iteration.not_in(awaited),
+        )
+        .returning(checkpoints.c.file)
+    )
+    return list(tx.execute(gone).scalars())
+
+
+def forget(tx: WriteTx, job_id: str, *, after: int) -> list[str]:
+    """Forgets those of later iterations than `after`; their files, to be removed."""
+    gone = (
+        delete(checkpoints)
+        .where(checkpoints.c.job_id == job_id, checkpoints.c.iteration > after)
+        .returning(checkpoints.c.file)
+    )
+    return list(tx.execute(gone).scalars())
+
+
+def files(tx: ReadTx, job_ids: Sequence[str]) -> set[str]:
+    """The files that rows of these jobs point to."""
+    query = select(checkpoints.c.file).where(checkpoints.c.job_id.in_(job_ids))
+    return set(tx.execute(query).scalars())
+
+
+def _select() -> Select[Any]:
+    names = ("iteration", "file", "bytes", "sha256", "lasting", "job_id", "attempt", "created_at")
+    return select(*(checkpoints.c[name] for name in names))

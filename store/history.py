@@ -1,0 +1,95 @@
+"""What happened to a job: every change of its state, when, and by whom."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select
+
+from spec.states import State
+from store.database import ReadTx, WriteTx
+from store.instants import now
+from store.tables import attempts, history, jobs
+
+CLIENT = "client"
+"""The actor of whatever is asked for over HTTP."""
+RECONCILER = "reconciler"
+
+NOTED = (jobs.c.id, jobs.c.version, jobs.c.state, jobs.c.attempt, jobs.c.iteration)
+"""Columns that a statement returns for `note`."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change; `state`, `attempt` and `iteration` are those after it."""
+
+    at: datetime
+    actor: str
+    verb: str
+    state: State
+    attempt: int
+    iteration: int
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a job, from its claim to its end.
+
+    Attributes:
+        began: the job's iteration at its start, that of the checkpoint it went on from.
+        iterations: the job's iteration at its end.
+        reason: why it failed.
+    """
+
+    attempt: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: str | None
+    began: int
+    iterations: int | None
+
+
+def note(
+    tx: WriteTx, rows: Iterable[Row[Any]], *, verb: str, actor: str, detail: str | None = None
+) -> None:
+    """Remembers that jobs have changed; the rows hold `NOTED` as they are now."""
+    instant = now()
+    changes = [
+        {
+            "job_id": row.id,
+            "version": row.version,
+            "at": instant,
+            "actor": actor,
+            "verb": verb,
+            "state": row.state,
+            "attempt": row.attempt,
+            "iteration": row.iteration,
+            "detail": detail,
+        }
+        for row in rows
+    ]
+    if changes:
+        tx.execute(insert(history).values(changes))
+
+
+def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:
+    """The latest changes of a job, oldest first."""
+    columns = [history.c[name] for name in Change.__annotations__]
+    query = select(*columns).where(history.c.job_id == job_id)
+    rows = tx.execute(query.order_by(history.c.version.desc()).limit(limit)).all()
+    return [
+        Change(**{**row._mapping, "state": State(row.state)})  # noqa: SLF001 - SQLAlchemy's public name for it
+        for row in reversed(rows)
+    ]
+
+
+def attempts_of(tx: ReadTx, job_id: str, *, limit: int) -> list[Attempt]:
+    """The latest attempts at a job, oldest first."""
+    columns = [attempts.c[name] for name in Attempt.__annotations__]
+    query = select(*columns).where(attempts.c.job_id == job_id)
+    rows = tx.execute(query.order_by(attempts.c.attempt.desc()).limit(limit)).all()
+    return [Attempt(**row._mapping) for row in reversed(rows)]  # noqa: SLF001 - as above
