@@ -4,14 +4,14 @@ A row points to a file that was complete before the row was written. Only the wo
 job's lease writes rows (see `store.leases`), so two workers' files never get mixed up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ColumnElement, Select, delete, select
 
-from spec.states import FINISHED
+from spec.states import FINISHED, State
 from spec.values import JobId
 from store.database import ReadTx, WriteTx
 from store.instants import now
@@ -20,6 +20,10 @@ from store.upserts import upsert
 
 KEPT = 2
 """So many of the latest are kept, whatever they are of."""
+
+
+MANY = 500
+"""Parameters of one statement."""
 
 
 class CheckpointNotFoundError(Exception):
@@ -131,10 +135,26 @@ def forget(tx: WriteTx, job_id: str, *, after: int) -> list[str]:
     return list(tx.execute(gone).scalars())
 
 
-def files(tx: ReadTx, job_ids: Sequence[str]) -> set[str]:
+def files(tx: ReadTx, job_ids: Collection[str]) -> set[str]:
     """The files that rows of these jobs point to."""
-    query = select(checkpoints.c.file).where(checkpoints.c.job_id.in_(job_ids))
-    return set(tx.execute(query).scalars())
+    return _of_many(tx, select(checkpoints.c.file), checkpoints.c.job_id, job_ids)
+
+
+def resting(tx: ReadTx, job_ids: Collection[str]) -> set[str]:
+    """Which of the jobs exist and are not running."""
+    query = select(jobs.c.id).where(jobs.c.state != State.RUNNING)
+    return _of_many(tx, query, jobs.c.id, job_ids)
+
+
+def _of_many(
+    tx: ReadTx, query: Select[Any], column: ColumnElement[str], wanted: Collection[str]
+) -> set[str]:
+    found: set[str] = set()
+    names = sorted(wanted)
+    for i in range(0, len(names), MANY):
+        some = query.where(column.in_(names[i : i + MANY]))
+        found.update(tx.execute(some).scalars())
+    return found
 
 
 def _select() -> Select[Any]:

@@ -175,6 +175,12 @@ def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> list
     return checkpoints.forget(tx, lease.job_id, after=start)
 
 
+def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
+    """Puts something into the job's history that changes nothing else."""
+    row = _guarded(tx, lease, {"version": jobs.c.version + 1})
+    note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
+
+
 def spent(tx: ReadTx, job_id: str) -> timedelta:
     """How long the job has run, in all attempts that have ended since its client asked for it."""
     asked = select(func.coalesce(func.max(history.c.attempt), 0)).where(

@@ -6,12 +6,14 @@ import platform
 import socket
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
 from store import claims, workers
 from store.database import Sessions, Unavailable, connect, describe
+from store.files import Files, opened
 from worker.drain import Drain, holding_signals
 from worker.parent import die_with_parent, offer_to_oom_killer
 
@@ -31,6 +33,7 @@ class Child:
         self._presence = threading.Thread(target=self._report, name="presence", daemon=True)
         self._job_id: str | None = None
         self._drain = Drain()
+        self._resting = False  # asked over HTTP to take no more jobs
         self._started_at = datetime.now(UTC)
 
     def start(self) -> None:
@@ -39,10 +42,12 @@ class Child:
         die_with_parent()
         offer_to_oom_killer()
         # torch takes seconds to import, and what cannot be imported must be known now
-        from worker.devices import describe_device, take  # noqa: PLC0415 - not in the node
+        from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
+        from worker.devices import describe_device, is_usable, take  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
+        self._is_usable = is_usable
         self._device: torch.device = take(self._settings.device)
         self._device_name = describe_device(self._device)
         # the parent's id: a child that is replaced keeps the name of its node
@@ -53,7 +58,10 @@ class Child:
             "torch": version("torch"),
         }
         self._sessions: Sessions = connect(self._settings.database_url)
+        self._files: Files = opened(self._settings.checkpoints)
         self._presence.start()
+        tidying = partial(tidy_all, self._files, self._sessions)
+        threading.Thread(target=tidying, name="tidying", daemon=True).start()
         log.info("worker.started name=%s device=%s", self.name, self._device_name)
 
     def stop(self) -> None:
@@ -71,7 +79,7 @@ class Child:
     def work(self, hint: str) -> None:
         """Runs ready jobs until there are none, or the process is asked to end."""
         with holding_signals(self._drain):
-            while not self._drain.asked and self._claim_and_run(hint):
+            while not self._leaving and self._claim_and_run(hint):
                 pass
         if self._drain.asked:
             # Celery swallows a SystemExit inside a task; its node starts another child, unless
@@ -106,10 +114,18 @@ class Child:
                 settings=self._settings,
                 device=self._device,
                 drain=self._drain,
+                files=self._files,
             )
         finally:
             self._now(None)
+        if not self._is_usable(self._device):
+            log.error("worker.device_lost name=%s; this process ends", self.name)
+            self._drain.note(0)
         return True
+
+    @property
+    def _leaving(self) -> bool:
+        return self._drain.asked or self._resting
 
     def _now(self, job_id: str | None) -> None:
         self._job_id = job_id
@@ -120,11 +136,11 @@ class Child:
             busy = self._job_id is not None
             try:
                 with self._sessions.begin() as tx:
-                    workers.report(
+                    self._resting = workers.report(
                         tx,
                         name=self.name,
                         device=self._device_name,
-                        state="draining" if self._drain.asked else "busy" if busy else "idle",
+                        state="draining" if self._leaving else "busy" if busy else "idle",
                         job_id=self._job_id,
                         queues=self._settings.queues,
                         versions=self._versions,

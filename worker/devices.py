@@ -24,3 +24,14 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
     return f"{device}, {torch.get_num_threads()} threads"
+
+
+def is_usable(device: torch.device) -> bool:
+    """Whether this process can still compute on the device: some errors of a GPU stay for good."""
+    if device.type != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True

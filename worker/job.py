@@ -4,6 +4,7 @@ import torch
 
 from spec.settings import Settings
 from store.database import Sessions
+from store.files import Files
 from store.jobs import Job
 from store.leases import Lease
 from worker import engine, population
@@ -21,10 +22,11 @@ def run(
     settings: Settings,
     device: torch.device,
     drain: Drain,
+    files: Files,
 ) -> None:
     """Runs a claimed job to one of its ends."""
     with beating(sessions, settings, drain) as heartbeat:
-        recorder = Recorder(sessions, settings)
+        recorder = Recorder(sessions, settings, files)
 
         def running(job: Job, lease: Lease) -> Running:
             return Running(
@@ -34,6 +36,7 @@ def run(
                 settings=settings,
                 heartbeat=heartbeat,
                 recorder=recorder,
+                files=files,
             )
 
         first = running(job, lease)
@@ -50,7 +53,16 @@ def run(
 def _alone(this: Running, *, device: torch.device, settings: Settings) -> None:
     try:
         spec = specified(this.job)
-        for event in engine.run(spec, device=device, data_dir=settings.data_dir):
+        begun = this.begin()
+        events = engine.run(
+            spec,
+            device=device,
+            data_dir=settings.data_dir,
+            due=this.due,
+            resume=begun.resume,
+            extend=begun.extend,
+        )
+        for event in events:
             this.follow(event)
             if this.ended:
                 break

@@ -25,7 +25,7 @@ def recruit(
     job: Job, lease: Lease, *, sessions: Sessions, settings: Settings, device: torch.device
 ) -> list[Claimed]:
     """Claims what is best trained together with a claimed job: none where that does not pay."""
-    if job.population is None:
+    if job.population is None or job.checkpoint is not None:
         return []
     try:
         with sessions.read() as tx:
@@ -67,7 +67,7 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
 
     Where that program cannot be run, what has not ended goes back to the queue, to train alone.
     """
-    parsed = [(each, spec) for each in members if (spec := _parsed(each)) is not None]
+    parsed = [(each, spec) for each in members if (spec := _begun(each)) is not None]
     try:
         _follow(parsed, device=device, data_dir=data_dir)
     except EngineError as error:
@@ -85,7 +85,13 @@ def _follow(
 ) -> None:
     specs = [spec for _, spec in parsed]
     left: set[int] = set()
-    events = engine.run_population(specs, device=device, data_dir=data_dir, left=left)
+    events = engine.run_population(
+        specs,
+        device=device,
+        data_dir=data_dir,
+        left=left,
+        due=lambda index: parsed[index][0].due(),
+    )
     for index, event in events:
         member, _ = parsed[index]
         if not member.ended:
@@ -97,9 +103,10 @@ def _follow(
     raise RuntimeError("the engine ended before its jobs did")
 
 
-def _parsed(member: Running) -> TrainingSpec | None:
+def _begun(member: Running) -> TrainingSpec | None:
     try:
         spec = specified(member.job)
+        member.begin()
     except Exception as error:  # noqa: BLE001 - whatever it is, the others can be trained
         member.fail(error)
         return None

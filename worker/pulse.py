@@ -1,22 +1,33 @@
-"""The heartbeat of running jobs: keeps their leases, and hears when to stop."""
+"""The heartbeat of running jobs: keeps their leases, hears when to stop, sees when they hang."""
 
+import faulthandler
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 from spec.settings import Settings
+from spec.states import Reason
 from store import leases
 from store.database import Sessions, Unavailable, describe
-from store.leases import Lease
+from store.leases import Lease, Requests
 from worker.drain import Drain
 
 log = logging.getLogger(__name__)
 
-Stop = Literal["lost", "cancelled", "draining"]
-"""Why a job stops early: its lease is gone, its client or its node asked for it."""
+Stop = Literal["lost", "cancelled", "draining", "paused"]
+"""Why a job stops early: its lease is gone, or its client or its node asked for it."""
+
+PLANNED: frozenset[Stop | None] = frozenset({"draining", "paused"})
+"""Stops after which the job goes on from a checkpoint."""
+
+
+def end_process() -> None:
+    """End at once, whatever other threads are in; the node starts another process."""
+    os._exit(1)
 
 
 class Pulse:
@@ -31,13 +42,28 @@ class Pulse:
         )
         self._renewed = clock()
         self._lost = False
-        self._cancelled = False
+        self._requests = Requests()
         self._drain = drain
+        self._moved = True
+        self._still = 0
 
-    def renewed(self, *, asked_at: float, cancel_requested: bool) -> None:
+    def renewed(self, *, asked_at: float, requests: Requests) -> None:
         """The lease was renewed by a transaction that began at `asked_at`."""
-        self._renewed = max(self._renewed, asked_at)
-        self._cancelled = self._cancelled or cancel_requested
+        if asked_at >= self._renewed:
+            self._renewed, self._requests = asked_at, requests
+
+    def moved(self) -> None:
+        """The job has made progress."""
+        self._moved = True
+
+    def still(self) -> int:
+        """How many calls of this in a row have found that there was no progress since the last.
+
+        A process that was frozen in between has not been asked, and is not blamed for it.
+        """
+        self._still = 0 if self._moved else self._still + 1
+        self._moved = False
+        return self._still
 
     def lose(self) -> None:
         """The job is another's, or nobody's."""
@@ -53,18 +79,28 @@ class Pulse:
         """Why to stop, if at all."""
         if self.lost:
             return "lost"
-        if self._cancelled:
+        if self._requests.cancel:
             return "cancelled"
-        return "draining" if self._drain.asked else None
+        if self._drain.asked:
+            return "draining"
+        return "paused" if self._requests.pause else None
 
 
 class Heartbeat:
     """Renews all leases of a worker at once, from a thread with its own connection."""
 
-    def __init__(self, sessions: Sessions, settings: Settings, drain: Drain) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        settings: Settings,
+        drain: Drain,
+        *,
+        end_process: Callable[[], object] = end_process,
+    ) -> None:
         self._sessions = sessions
         self._settings = settings
         self._drain = drain
+        self._end_process = end_process
         self._pulses: tuple[Pulse, ...] = ()  # replaced as a whole: the thread reads it any time
 
     def keep(self, lease: Lease) -> Pulse:
@@ -91,10 +127,38 @@ class Heartbeat:
         except Exception:
             log.exception("job.renew_failed jobs=%s", _named(pulses))
         else:
-            for lease, asked in renewal.kept.items():
-                pulses[lease].renewed(asked_at=asked_at, cancel_requested=asked)
+            for lease, requests in renewal.kept.items():
+                pulses[lease].renewed(asked_at=asked_at, requests=requests)
             for lease in renewal.lost:
                 pulses[lease].lose()
+        self._watch(pulses)
+
+    def _watch(self, pulses: Mapping[Lease, Pulse]) -> None:
+        """Ends this process if a job of it makes no progress: nothing else could."""
+        patience = self._settings.stall_seconds / self._settings.heartbeat_seconds
+        held = {lease: pulse for lease, pulse in pulses.items() if not pulse.lost}
+        stalled = [lease for lease, pulse in held.items() if pulse.still() > patience]
+        if not stalled:
+            return
+        log.error("job.stalled jobs=%s; this process ends", _named(stalled))
+        faulthandler.dump_traceback()
+        try:
+            with self._sessions.begin() as tx:
+                for lease in held:
+                    if lease in stalled:
+                        leases.fail(tx, lease, Reason.STALLED, self._stalled())
+                    else:
+                        leases.hand_back(tx, lease, alone=True)
+        except (leases.LeaseLostError, *Unavailable) as error:  # the leases will run out
+            log.warning("job.end_failed jobs=%s %s", _named(held), describe(error))
+        logging.shutdown()
+        self._end_process()
+
+    def _stalled(self) -> str:
+        return (
+            f"no progress for {self._settings.stall_seconds:g} s (STEPSIZE_STALL_SECONDS); the"
+            " worker's log shows where it hung"
+        )
 
 
 def _named(held: Iterable[Lease]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,9 +10,12 @@ import numpy as np
 
 from spec.settings import Settings
 from store import leases
+from store.checkpoints import Saved
 from store.chunks import Chunk
 from store.database import Sessions, Unavailable, WriteTx, describe
-from store.leases import Lease, LeaseLostError, Progress
+from store.files import Files
+from store.leases import Lease, LeaseLostError, Progress, Requests
+from worker.checkpoints import remove
 from worker.engine import Block
 from worker.pulse import Pulse, clock
 
@@ -28,43 +31,67 @@ End = Callable[[WriteTx], None]
 
 @dataclass
 class _Pending:
-    """What a job has recorded and not stored yet, and how far it is."""
+    """What a job has recorded and not stored yet, how far it is, and since which checkpoint."""
 
     pulse: Pulse
-    blocks: list[Block] = field(default_factory=list)
-    rows: int = 0
     iteration: int = 0
+    after: int = 0
+    blocks: list[tuple[int, Block]] = field(default_factory=list)
+    saved: list[Saved] = field(default_factory=list)
+    rows: int = 0
 
     def add(self, block: Block) -> None:
-        self.blocks.append(block)
+        self.blocks.append((self.after, block))
         if block.series != "validation":  # which has no iterations of its own
             self.rows += len(block)
             self.iteration += len(block)
 
-    def progress(self) -> Progress:
-        return Progress(self.pulse.lease, self.iteration, chunks(self.blocks))
+    def checkpoint(self, saved: Saved) -> None:
+        self.saved.append(saved)
+        self.after = saved.iteration
 
-    def stored(self, *, asked_at: float, cancel_requested: bool) -> None:
+    @property
+    def is_empty(self) -> bool:
+        return not (self.blocks or self.saved)
+
+    def progress(self) -> Progress:
+        return Progress(self.pulse.lease, self.iteration, chunks(self.blocks), tuple(self.saved))
+
+    def stored(self, *, asked_at: float, requests: Requests) -> None:
         """The transaction that began at `asked_at` has been committed."""
-        self.pulse.renewed(asked_at=asked_at, cancel_requested=cancel_requested)
+        self.pulse.renewed(asked_at=asked_at, requests=requests)
         self.blocks.clear()
+        self.saved.clear()
         self.rows = 0
 
 
 class Recorder:
     """Holds blocks back until a transaction is worth it; loses none when the database is away.
 
+    A checkpoint is stored at once, with all that came before it. What is held back is in memory:
+    a process that is killed has made its job's updates since the last checkpoint in vain anyway.
+
     The first rows are stored at once, so that a curve begins when a job does; the interval then
     doubles up to two seconds. Jobs that run together share their transactions, so that many of
     them are no more of them.
     """
 
-    def __init__(self, sessions: Sessions, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, settings: Settings, files: Files) -> None:
         self._sessions = sessions
+        self._files = files
         self._extend: timedelta = settings.lease
         self._pending: dict[Lease, _Pending] = {}
         self._interval = FIRST_INTERVAL
         self._due = 0.0
+
+    def begin(self, pulse: Pulse, *, iteration: int, after: int) -> None:
+        """A job starts at an iteration; `after` is that of its own checkpoint, 0 without one."""
+        self._pending[pulse.lease] = _Pending(pulse, iteration, after)
+
+    def checkpoint(self, pulse: Pulse, saved: Saved) -> None:
+        """Takes a checkpoint whose file is there; what it supersedes is removed."""
+        self._of(pulse).checkpoint(saved)
+        self._store()
 
     def add(self, pulse: Pulse, block: Block) -> None:
         """Takes a job's block, and stores what is pending when it is time to.
@@ -75,8 +102,11 @@ class Recorder:
         pending.add(block)
         if time.monotonic() < self._due and pending.rows < ENOUGH_ROWS:
             return
+        self._store()
+
+    def _store(self) -> None:
         try:
-            self._write([each for each in self._pending.values() if each.blocks])
+            self._write([each for each in self._pending.values() if not each.is_empty])
         except Unavailable as error:
             log.warning("job.record_failed jobs=%d %s", len(self._pending), describe(error))
         self._due = time.monotonic() + self._interval
@@ -122,8 +152,9 @@ class Recorder:
             renewal = leases.record(tx, progress, extend=self._extend)
             if end is not None and renewal.kept:
                 end(tx)
-        for lease, asked in renewal.kept.items():
-            by_lease[lease].stored(asked_at=asked_at, cancel_requested=asked)
+        for lease, requests in renewal.kept.items():
+            by_lease[lease].stored(asked_at=asked_at, requests=requests)
+        remove(self._files, renewal.superseded)
         for lease in renewal.lost:
             by_lease[lease].pulse.lose()
         return bool(renewal.kept)
@@ -136,16 +167,19 @@ def _follows(block: Block, before: Block) -> bool:
     return "iteration" in block.columns or block.start == before.start + len(before)
 
 
-def chunks(blocks: list[Block]) -> list[Chunk]:
-    """Blocks joined into one chunk for each series and repeat, where they are consecutive."""
-    runs: list[list[Block]] = []
-    open_runs: dict[tuple[str, int], list[Block]] = {}
-    for block in blocks:
-        key = (block.series, block.repeat)
+def chunks(blocks: Sequence[tuple[int, Block]]) -> list[Chunk]:
+    """Blocks joined into one chunk for each series and repeat, where they are consecutive.
+
+    Each block comes with the checkpoint that it follows; none is joined across one.
+    """
+    runs: list[tuple[int, list[Block]]] = []
+    open_runs: dict[tuple[str, int, int], list[Block]] = {}
+    for after, block in blocks:
+        key = (block.series, block.repeat, after)
         run = open_runs.get(key)
         if run is None or not _follows(block, run[-1]):
             run = open_runs[key] = []
-            runs.append(run)
+            runs.append((after, run))
         run.append(block)
     return [
         Chunk(
@@ -156,6 +190,7 @@ def chunks(blocks: list[Block]) -> list[Chunk]:
                 name: np.concatenate([block.columns[name] for block in run])
                 for name in run[0].columns
             },
+            after=after,
         )
-        for run in runs
+        for after, run in runs
     ]

@@ -1,7 +1,10 @@
 """A claimed job while it runs, alone or with others: what each event does to it, and its end."""
 
 import logging
+import math
+import time
 from functools import partial
+from typing import cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -10,11 +13,13 @@ from spec.settings import Settings
 from spec.states import Reason
 from store import jobs, leases
 from store.database import Sessions, Unavailable, describe
+from store.files import Files
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
-from worker import snapshots
-from worker.engine import Block, EngineError, Event, Finished, Plan, Snapshot
-from worker.pulse import Heartbeat
+from worker import checkpoints, snapshots
+from worker.beginning import Beginning, beginning
+from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot
+from worker.pulse import PLANNED, Heartbeat
 from worker.recorder import End, Recorder
 
 log = logging.getLogger(__name__)
@@ -48,6 +53,7 @@ class Running:
         settings: Settings,
         heartbeat: Heartbeat,
         recorder: Recorder,
+        files: Files,
     ) -> None:
         self.job = job
         self.lease = lease
@@ -56,16 +62,40 @@ class Running:
         self._settings = settings
         self._heartbeat = heartbeat
         self._recorder = recorder
+        self._files = files
         self._pulse = heartbeat.keep(lease)
+        self._deadline = math.inf
+        self._checkpoint = 0  # the iteration of the last
+        self._checkpointed_at = time.monotonic()
+        self._recorded = self._stopping = self._told = False
         # iteration -> where its snapshot is, from the data directory; None where it was not kept
-        self._files: dict[int, str | None] = {}
+        self._snapshots: dict[int, str | None] = {}
+
+    def begin(self) -> Beginning:
+        """What the engine begins with; from now on its events are to be followed."""
+        found = beginning(self.job, self.lease, sessions=self._sessions, files=self._files)
+        self._checkpoint, self._snapshots = found.after, dict(found.snapshots)
+        if limit := self.job.spec.get("max_seconds"):
+            with self._sessions.read() as tx:
+                left = cast("float", limit) - leases.spent(tx, self.job.id).total_seconds()
+            self._deadline = time.monotonic() + left
+        return found
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint: for a planned stop, or since the last is old."""
+        if self.ended:
+            return False
+        if self._pulse.stop in PLANNED:
+            return True
+        return time.monotonic() - self._checkpointed_at >= self._settings.checkpoint_seconds
 
     def follow(self, event: Event | EngineError) -> None:
         """Does what an event asks for, and ends the job where it has come to an end."""
         try:
+            self._pulse.moved()
             self._take(event)
             if not self.ended:
-                self._heed()
+                self._heed(event)
         except Exception as error:  # noqa: BLE001 - failing logs it
             self.fail(error)
 
@@ -76,6 +106,13 @@ class Running:
                 reason, detail = Reason.INVALID, f"this version cannot read the spec: {error}"
             case EngineError():
                 reason, detail = error.reason, error.detail
+            case LeaseLostError():
+                self._lose(str(error))
+                return
+            case exc if isinstance(exc, Unavailable):
+                log.warning("job.interrupted job=%s %s", self.job.id, describe(error))
+                self._hand_back()
+                return
             case _:
                 reason, detail = Reason.CODE, f"{type(error).__name__}: {error}"
         trace = error if reason is Reason.CODE else None
@@ -93,25 +130,49 @@ class Running:
             case Plan():
                 self._plan(event)
             case Block():
+                self._recorded = True
                 self._recorder.add(self._pulse, event)
             case Snapshot() if not self._pulse.lost:  # a deleted job's folder must not come back
-                self._files[event.iteration] = self._kept(event)
+                self._snapshots[event.iteration] = self._kept(event)
+            case Checkpoint() if not self._pulse.lost:
+                self._save(event)
             case Finished():
-                result = snapshots.with_files(event.result, self._files)
+                result = snapshots.with_files(event.result, self._snapshots)
                 self._end("succeeded", partial(leases.succeed, lease=self.lease, result=result))
             case EngineError():
                 self.fail(event)
 
-    def _heed(self) -> None:
+    def _heed(self, event: Event | EngineError) -> None:
         match self._pulse.stop:
             case "lost":
                 self._lose("the lease was not renewed in time")
             case "cancelled":
                 self._end("cancelled", partial(leases.confirm_cancel, lease=self.lease))
-            case "draining":
-                self._end("handed_back", partial(leases.hand_back, lease=self.lease))
+            case "draining" | "paused":
+                if self._may_stop(event):
+                    self._hand_back()
             case None:
-                pass
+                self._stopping = False
+                if time.monotonic() > self._deadline:
+                    self.fail(EngineError(Reason.TIMEOUT, self._too_long()))
+
+    def _may_stop(self, event: Event | EngineError) -> bool:
+        """Whether a planned stop is now: with a checkpoint, or where the engine has none to give.
+
+        It has been asked for one after the first block of updates that met the request.
+        """
+        match event:
+            case Checkpoint():
+                return True
+            case Plan():
+                return not self._recorded
+            case Block() if event.series != "validation":
+                before, self._stopping = self._stopping, True
+                return before
+        return False
+
+    def _hand_back(self) -> None:
+        self._end("handed_back", partial(leases.hand_back, lease=self.lease))
 
     def _end(self, verb: str, move: End) -> None:
         try:
@@ -130,8 +191,52 @@ class Running:
         self.ended = True
         self._recorder.forget(self._pulse)
         self._heartbeat.release(self._pulse)
+        if self._checkpoint or self.lease.attempt > 1:
+            checkpoints.tidy(self._files, self._sessions, self.lease)
+
+    def _save(self, event: Checkpoint) -> None:
+        """Keep a checkpoint; a training is worth more than its checkpoints."""
+        self._checkpointed_at = time.monotonic()
+        if event.iteration == self._checkpoint:
+            return
+        try:
+            saved = checkpoints.save(
+                self._files,
+                self.lease,
+                checkpoints.Content(event.state, self._snapshots),
+                iteration=event.iteration,
+                lasting=event.lasting,
+            )
+        except OSError as error:
+            log.warning("job.checkpoint_failed job=%s %s", self.job.id, error)
+            self._tell("checkpoint_failed", f"the job goes on without this checkpoint: {error}")
+        else:
+            self._checkpoint = event.iteration
+            self._recorder.checkpoint(self._pulse, saved)
+
+    def _tell(self, verb: str, detail: str) -> None:
+        """Put what went wrong into the job's history, the first time in this attempt."""
+        if self._told:
+            return
+        try:
+            with self._sessions.begin() as tx:
+                leases.remark(tx, self.lease, verb, detail[:_DETAIL_LENGTH])
+        except Unavailable as error:
+            log.warning("job.remark_failed job=%s %s", self.job.id, describe(error))
+        except LeaseLostError:
+            self._pulse.lose()
+        else:
+            self._told = True
+
+    def _too_long(self) -> str:
+        return (
+            f"/max_seconds: the job ran for more than {self.job.spec['max_seconds']:g} s; a retry"
+            " goes on from its last checkpoint with as much time again"
+        )
 
     def _plan(self, plan: Plan) -> None:
+        if not self._recorded:
+            self._recorder.begin(self._pulse, iteration=plan.start, after=self._checkpoint)
         before = self.job.resolved or {}
         # the bounds were resolved when the job was submitted; all else is of one attempt
         resolved: dict[str, JsonValue] = {
@@ -143,7 +248,13 @@ class Running:
         }
         try:
             with self._sessions.begin() as tx:
-                leases.plan(tx, self.lease, iterations=plan.iterations, resolved=resolved)
+                leases.plan(
+                    tx,
+                    self.lease,
+                    start=plan.start,
+                    iterations=plan.iterations,
+                    resolved=resolved,
+                )
         except Unavailable as error:  # the job can do without; its rows will be tried again
             log.warning("job.plan_failed job=%s %s", self.job.id, describe(error))
         except LeaseLostError:

@@ -12,6 +12,7 @@ from spec.settings import Settings
 from spec.states import Reason, State
 from store import claims, jobs, series
 from store.database import Sessions
+from store.files import opened
 from store.jobs import Job
 from tests.factories import LEASE, range_test_json, stored, training_json
 from worker import job as jobs_of_workers
@@ -48,7 +49,14 @@ def finished(sessions: Sessions, settings: Settings) -> Any:
         with sessions.begin() as tx:
             found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
         assert found is not None
-        jobs_of_workers.run(*found, sessions=sessions, settings=settings, device=CPU, drain=Drain())
+        jobs_of_workers.run(
+            *found,
+            sessions=sessions,
+            settings=settings,
+            device=CPU,
+            drain=Drain(),
+            files=opened(settings.checkpoints),
+        )
         return stored(sessions, added.id)
 
     return finished

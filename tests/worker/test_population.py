@@ -16,6 +16,7 @@ from spec.settings import Settings
 from spec.states import Reason, State
 from store import claims, jobs, leases, recovery, series, workers
 from store.database import Sessions
+from store.files import opened
 from store.instants import from_now
 from store.jobs import Job
 from store.leases import Progress
@@ -26,7 +27,7 @@ from worker import engine
 from worker import job as jobs_of_workers
 from worker import recorder as recorders
 from worker.drain import Drain
-from worker.engine import Block, EngineError, Event, Finished, Plan
+from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan
 from worker.population import share
 
 CPU = torch.device("cpu")
@@ -59,7 +60,12 @@ class Program:
         return min(self.size, most)
 
     def run_population(
-        self, specs: Sequence[TrainingSpec], *, left: Container[int], **_: Any
+        self,
+        specs: Sequence[TrainingSpec],
+        *,
+        left: Container[int],
+        due: Callable[[int], bool],
+        **_: Any,
     ) -> Iterator[tuple[int, Event | EngineError]]:
         self.together.append([spec.seed for spec in specs])
         notes = {"population": len(specs)}
@@ -74,14 +80,19 @@ class Program:
                 if index not in left:
                     self.served.append((index, number))
                     yield index, rows_of(specs[index].seed, number)
+                if index not in left and due(index):
+                    yield index, Checkpoint((number + 1) * ROWS, False, {"number": number})
         for index in sorted(live):
             if index not in left:
                 yield index, Finished({"seed": specs[index].seed})
 
-    def run(self, spec: TrainingSpec, **_: Any) -> Iterator[Event]:
+    def run(
+        self, spec: TrainingSpec, *, resume: dict[str, Any] | None, **_: Any
+    ) -> Iterator[Event]:
         self.alone.append(spec.seed)
-        yield Plan(ROUNDS * ROWS, 10, None, {})
-        for number in range(ROUNDS):
+        first = resume["number"] + 1 if resume else 0
+        yield Plan(ROUNDS * ROWS, 10, None, {}, start=first * ROWS)
+        for number in range(first, ROUNDS):
             yield rows_of(spec.seed, number)
         yield Finished({"seed": spec.seed})
 
@@ -115,7 +126,14 @@ def work(sessions: Sessions, settings: Settings, drain: Drain) -> Callable[[], b
             found = claims.claim(tx, worker="w", queues=settings.queues, lease=LEASE)
         if found is None:
             return False
-        jobs_of_workers.run(*found, sessions=sessions, settings=settings, device=CPU, drain=drain)
+        jobs_of_workers.run(
+            *found,
+            sessions=sessions,
+            settings=settings,
+            device=CPU,
+            drain=drain,
+            files=opened(settings.checkpoints),
+        )
         return True
 
     return work
@@ -308,11 +326,13 @@ def test_when_the_node_ends_every_job_is_handed_back(
     assert work()
     for job in all_of(sessions, ids):
         assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 1, 0)
-        assert job.population == key
+        assert (job.population, job.checkpoint) == (key, 2 * ROWS)
         assert history(sessions, job.id) == [(1, "handed_back", 2 * ROWS)]
     drain.asked = False
     program.before = lambda _: {}
-    assert work()
+    while work():
+        pass
+    assert program.alone == [0, 1, 2, 3]  # each goes on from a checkpoint of its own
     for seed, job in enumerate(all_of(sessions, ids)):
         assert_succeeded(sessions, job.id, seed)
         assert job.attempt == 2

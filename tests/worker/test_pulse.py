@@ -11,12 +11,13 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from spec.settings import Settings
-from store import jobs, recovery
+from spec.states import State
+from store import history, jobs, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.leases import Lease
 from store.tables import jobs as table
-from tests.factories import claimed, queued
+from tests.factories import claimed, queued, stored
 from worker.drain import Drain
 from worker.pulse import Heartbeat, beating
 
@@ -130,6 +131,34 @@ def test_a_beat_that_fails_is_made_up_for_by_the_next(
     assert [each.stop for each in pulses] == [None] * 3
     heartbeat.beat()
     assert min(expiries(sessions, held)) > max(before)
+
+
+def test_a_process_whose_job_hangs_ends_itself(
+    sessions: Sessions, settings: Settings, held: list[Lease]
+) -> None:
+    ended: list[bool] = []
+    quick = settings.model_copy(update={"heartbeat_seconds": 1, "stall_seconds": 3})
+    heartbeat = Heartbeat(
+        FlakyDatabase(sessions), quick, Drain(), end_process=lambda: ended.append(True)
+    )
+    pulses = [heartbeat.keep(each) for each in held[:2]]
+    for _ in range(10):  # as long as both make progress
+        for each in pulses:
+            each.moved()
+        heartbeat.beat()
+    for _ in range(3):
+        pulses[1].moved()
+        heartbeat.beat()
+    assert not ended
+    pulses[1].moved()
+    heartbeat.beat()
+    assert ended == [True]
+    first, second = (stored(sessions, each.job_id) for each in held[:2])
+    assert (first.state, first.failures) == (State.QUEUED, 1)  # stalled jobs are tried again
+    assert (second.state, second.failures) == (State.QUEUED, 0)
+    with sessions.read() as tx:
+        reasons = [history.attempts_of(tx, each.job_id, limit=1)[0].reason for each in held[:2]]
+    assert reasons == ["stalled", None]
 
 
 def test_a_heartbeat_goes_on_by_itself_also_for_what_is_taken_later(

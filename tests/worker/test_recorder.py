@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from spec.settings import Settings
 from spec.states import State
-from store import leases, series
+from store import checkpoints, leases, series
+from store.checkpoints import Saved
 from store.database import Sessions, WriteTx
-from store.leases import Lease, LeaseLostError
+from store.files import opened
+from store.leases import Lease, LeaseLostError, Requests
+from store.tables import chunks as table
 from tests.factories import claimed, queued, stored
 from worker import pulse as pulses
 from worker import recorder as recorders
@@ -71,7 +75,7 @@ def pulse(lease: Lease, settings: Settings) -> Pulse:
 
 @pytest.fixture
 def recorder(database: FlakyDatabase, settings: Settings) -> Recorder:
-    return Recorder(database, settings)
+    return Recorder(database, settings, opened(settings.checkpoints))
 
 
 def recorded(sessions: Sessions, lease: Lease) -> list[float]:
@@ -153,6 +157,41 @@ def test_no_row_is_lost_while_the_database_is_away(
     assert stored(sessions, pulse.lease.job_id).state == State.SUCCEEDED
 
 
+def test_a_checkpoint_is_stored_with_all_that_came_before_it(
+    sessions: Sessions,
+    database: FlakyDatabase,
+    recorder: Recorder,
+    pulse: Pulse,
+    settings: Settings,
+) -> None:
+    files, lease = opened(settings.checkpoints), pulse.lease
+    names = [f"{lease.job_id}/1-{n}.ckpt" for n in (4, 6, 8)]
+    for name in names:
+        files.write(name, b"state")
+
+    def saved(iteration: int) -> Saved:
+        return Saved(iteration, f"{lease.job_id}/1-{iteration}.ckpt", 5, "0" * 64, lasting=False)
+
+    recorder.add(pulse, block(0, 3))
+    recorder.add(pulse, block(3, 1))  # is held back
+    recorder.checkpoint(pulse, saved(4))
+    assert recorded(sessions, lease) == list(range(4))
+    assert stored(sessions, lease.job_id).checkpoint == 4
+    recorder.add(pulse, block(4, 2))
+    database.failures = 1
+    recorder.checkpoint(pulse, saved(6))  # while the database is away
+    assert stored(sessions, lease.job_id).checkpoint == 4
+    recorder.add(pulse, block(6, 2))
+    recorder.checkpoint(pulse, saved(8))
+    assert recorded(sessions, lease) == list(range(8))
+    with sessions.read() as tx:
+        spans = tx.execute(select(table.c.start, table.c.stop, table.c.after)).all()
+        kept = [each.iteration for each in checkpoints.find(tx, lease.job_id)]
+    assert sorted(map(tuple, spans)) == [(0, 3, 0), (3, 4, 0), (4, 6, 4), (6, 8, 6)]
+    assert kept == [8, 6]
+    assert files.names() == names[1:]
+
+
 def test_an_answer_lost_after_the_commit_ends_as_a_lost_lease(
     sessions: Sessions,
     recorder: Recorder,
@@ -176,7 +215,7 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(
     now = [1000.0]
     monkeypatch.setattr(pulses, "clock", lambda: now[0])
     pulse = Pulse(lease, settings, Drain())
-    recorder = Recorder(database, settings)
+    recorder = Recorder(database, settings, opened(settings.checkpoints))
     now[0] += settings.lease_seconds - settings.heartbeat_seconds - 1
     assert pulse.stop is None
     now[0] += 2
@@ -191,19 +230,28 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(
 def test_a_pulse_knows_why_to_stop(settings: Settings) -> None:
     drain = Drain()
     pulse = Pulse(lease, settings, drain)
-    pulse.renewed(asked_at=0, cancel_requested=False)
+    pulse.renewed(asked_at=pulses.clock(), requests=Requests())
     assert pulse.stop is None
+    pulse.renewed(asked_at=pulses.clock(), requests=Requests(pause=True))
+    assert pulse.stop == "paused"
+    pulse.renewed(asked_at=0, requests=Requests())  # an answer that comes late
+    assert pulse.stop == "paused"
     drain.note(signal.SIGTERM)
     assert pulse.stop == "draining"
-    pulse.renewed(asked_at=0, cancel_requested=True)
+    pulse.renewed(asked_at=pulses.clock(), requests=Requests(cancel=True))
     assert pulse.stop == "cancelled"
     pulse.lose()
     assert pulse.stop == "lost"
 
 
 def test_a_gap_between_blocks_is_a_gap_between_chunks() -> None:
-    joined = chunks([block(0, 3), block(3, 2), block(9, 1)])
+    joined = chunks([(0, block(0, 3)), (0, block(3, 2)), (0, block(9, 1))])
     assert [(chunk.start, chunk.stop) for chunk in joined] == [(0, 5), (9, 10)]
+
+
+def test_no_chunk_spans_a_checkpoint() -> None:
+    joined = chunks([(0, block(0, 3)), (0, block(3, 2)), (5, block(5, 1)), (5, block(6, 1))])
+    assert [(chunk.start, chunk.stop, chunk.after) for chunk in joined] == [(0, 5, 0), (5, 7, 5)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=20))
@@ -213,7 +261,7 @@ def test_blocks_are_joined_by_repeat_and_keep_their_order(sizes: list[tuple[int,
     for repeat, count in sizes:
         blocks.append(block(reached[repeat], count, repeat))
         reached[repeat] += count
-    joined = chunks(blocks)
+    joined = chunks([(0, each) for each in blocks])
     assert len(joined) == len({repeat for repeat, _ in sizes})
     for chunk in joined:
         assert chunk.columns["loss"].tolist() == list(range(reached[chunk.repeat]))

@@ -1,0 +1,85 @@
+"""Where a claimed job begins: at its last checkpoint that can be read, at another's, or at 0."""
+
+import logging
+from dataclasses import dataclass, field
+
+from spec.states import Reason
+from store import checkpoints, leases
+from store.checkpoints import Checkpoint, CheckpointNotFoundError
+from store.database import Sessions
+from store.files import Files
+from store.jobs import Job
+from store.leases import Lease
+from worker.checkpoints import Content, DamagedError, load, remove
+from worker.engine import EngineError, State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What an attempt goes on from.
+
+    Attributes:
+        resume: the state of the job itself.
+        extend: that of the training that it continues, where it has not got far enough for its own.
+        after: the iteration of the job's own checkpoint, 0 without one.
+        snapshots: what the job has kept until there.
+    """
+
+    resume: State | None = None
+    extend: State | None = None
+    after: int = 0
+    snapshots: dict[int, str | None] = field(default_factory=dict)
+
+
+def beginning(job: Job, lease: Lease, *, sessions: Sessions, files: Files) -> Beginning:
+    """Read what a claimed job goes on from; what cannot be read is put into its history.
+
+    Raises:
+        EngineError: INVALID, the checkpoint of the training that it continues cannot be read.
+        LeaseLostError: the job is no longer this worker's.
+    """
+    if job.checkpoint is not None:
+        found = _own(job, lease, sessions, files)
+        if found is not None:
+            checkpoint, content = found
+            return Beginning(
+                resume=content.engine, after=checkpoint.iteration, snapshots=content.snapshots
+            )
+    if job.parent is not None:
+        return Beginning(extend=_parents(job, sessions, files))
+    return Beginning()
+
+
+def _own(
+    job: Job, lease: Lease, sessions: Sessions, files: Files
+) -> tuple[Checkpoint, Content] | None:
+    """The latest that can be read, and what it holds; later ones are forgotten."""
+    with sessions.read() as tx:
+        known = checkpoints.find(tx, job.id)
+    found: tuple[Checkpoint, Content] | None = None
+    wrong: list[str] = []
+    for each in known:
+        try:
+            found = each, load(files, each)
+            break
+        except DamagedError as error:
+            log.warning("checkpoint.unreadable job=%s %s", job.id, error)
+            wrong.append(str(error))
+    if wrong or found is None:
+        with sessions.begin() as tx:
+            lost = leases.fall_back(
+                tx, lease, to=found and found[0].iteration, detail="; ".join(wrong)
+            )
+        remove(files, lost)
+    return found
+
+
+def _parents(job: Job, sessions: Sessions, files: Files) -> State:
+    try:
+        with sessions.read() as tx:
+            checkpoint = checkpoints.get(tx, str(job.parent), job.parent_iteration)
+        return load(files, checkpoint).engine
+    except (CheckpointNotFoundError, DamagedError) as error:
+        raise EngineError(Reason.INVALID, f"/from: {error}; choose another checkpoint") from error
