@@ -1,0 +1,408 @@
+"""A job goes on from its last checkpoint, whatever happened to its workers and its files."""
+
+import errno
+import io
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import select, update
+
+from spec.settings import Settings
+from spec.states import State
+from store import checkpoints, claims, history, jobs, recovery, series
+from store.database import Sessions
+from store.files import Directory, Files, opened
+from store.instants import from_now
+from store.jobs import JOB_SPEC, Job
+from store.leases import Lease
+from store.tables import chunks
+from store.tables import jobs as table
+from tests.factories import LEASE, range_test_json, stored, training_json
+from worker import engine
+from worker import job as jobs_of_workers
+from worker.checkpoints import tidy_all
+from worker.drain import Drain
+from worker.engine import Event
+from worker.recorder import Recorder
+
+CPU = torch.device("cpu")
+OFTEN: dict[str, Any] = {"evaluate": {"every": {"iterations": 5}}}
+"""Makes a block end, and with it comes a checkpoint, every five iterations."""
+
+TRAINING = training_json(**OFTEN, record=["accuracy"])
+RANGE_TEST = range_test_json(**OFTEN)
+
+
+class Killed(BaseException):
+    """What happens to a process that is killed: nothing of it goes on."""
+
+
+class Worker:
+    """Claims jobs and runs them; may be killed, or asked to end, at any event of the engine."""
+
+    def __init__(
+        self, sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.sessions = sessions
+        self.settings = settings
+        self.files: Files = opened(settings.checkpoints)
+        self.at: Callable[[int, Event], None] = lambda _, __: None
+        self._drain = Drain()
+        run = engine.run
+
+        def watched(*args: Any, **options: Any) -> Iterator[Event]:
+            for number, event in enumerate(run(*args, **options)):
+                self.at(number, event)
+                yield event
+
+        monkeypatch.setattr(engine, "run", watched)
+
+    def submit(self, spec: dict[str, Any], **known: Any) -> str:
+        with self.sessions.begin() as tx:
+            return jobs.add(tx, JOB_SPEC.validate_python(spec), **known).id
+
+    def claim(self) -> tuple[Job, Lease]:
+        with self.sessions.begin() as tx:
+            found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
+        assert found is not None
+        return found
+
+    def work(self) -> Job:
+        """Runs the next job to where this worker leaves it."""
+        job, lease = self.claim()
+        self._drain = Drain()
+        jobs_of_workers.run(
+            job,
+            lease,
+            sessions=self.sessions,
+            settings=self.settings,
+            device=CPU,
+            drain=self._drain,
+            files=self.files,
+        )
+        return stored(self.sessions, job.id)
+
+    def terminate(self) -> None:
+        self._drain.note(15)
+
+    def die_at(self, event: int) -> None:
+        """Works until that event of the engine, and is killed; its lease runs out."""
+
+        def at(number: int, _: Event) -> None:
+            if number == event:
+                raise Killed
+
+        self.at = at
+        self.die()
+        self.at = lambda _, __: None
+
+    def die(self) -> None:
+        """Works until it is killed."""
+        with pytest.raises(Killed):
+            self.work()
+        with self.sessions.begin() as tx:
+            past = from_now(timedelta(seconds=-1))
+            tx.execute(
+                update(table).where(table.c.state == State.RUNNING).values(lease_expires=past)
+            )
+            recovery.expire(tx, max_crashes=100)
+
+    def result(self, spec: dict[str, Any]) -> Job:
+        """Of the job run without any fault."""
+        self.submit(spec)
+        job = self.work()
+        assert job.state is State.SUCCEEDED, job.detail
+        return job
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        broker_url="redis://unused",
+        data_dir=tmp_path / "data",
+        checkpoint_seconds=1e-9,
+    )
+
+
+@pytest.fixture
+def worker(sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    return Worker(sessions, settings, monkeypatch)
+
+
+def everything(sessions: Sessions, job: Job) -> list[tuple[Any, ...]]:
+    """All that the job has recorded, and its result without its time."""
+    found: list[tuple[Any, ...]] = []
+    with sessions.read() as tx:
+        for each in series.summary(tx, job.id):
+            which = next(kind for kind, names in series.SERIES.items() if each.name in names)
+            rows = series.read(
+                tx,
+                job.id,
+                [each.name],
+                series=which,
+                repeat=each.repeat,
+                start=0,
+                stop=None,
+                points=None,
+            )
+            values = rows.columns[each.name].tolist()
+            found.append((each.name, each.repeat, rows.iteration.tolist(), values))
+    timeless = {name: value for name, value in (job.result or {}).items() if name != "seconds"}
+    return [*found, (timeless,)]
+
+
+def saved(worker: Worker, job: Job) -> list[int]:
+    with worker.sessions.read() as tx:
+        return [each.iteration for each in checkpoints.find(tx, job.id)]
+
+
+def weights(worker: Worker, job: Job) -> dict[str, torch.Tensor]:
+    with worker.sessions.read() as tx:
+        last = checkpoints.get(tx, job.id)
+    content = torch.load(io.BytesIO(worker.files.read(last.file)), weights_only=True)
+    assert content["version"] == 1
+
+    def tensors(value: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+        match value:
+            case torch.Tensor():
+                yield path, value
+            case dict():
+                for name, each in value.items():
+                    yield from tensors(each, f"{path}/{name}")
+
+    return dict(tensors(content["engine"]))
+
+
+def verbs(worker: Worker, job: Job) -> list[str]:
+    with worker.sessions.read() as tx:
+        return [each.verb for each in history.changes(tx, job.id, limit=100)]
+
+
+@pytest.mark.parametrize("spec", [TRAINING, RANGE_TEST], ids=["training", "range test"])
+def test_a_job_that_is_killed_ten_times_equals_one_that_is_not(
+    worker: Worker, spec: dict[str, Any]
+) -> None:
+    undisturbed = worker.result(spec)
+    job_id = worker.submit(spec)
+    for kill in range(10):
+        worker.die_at(4 + kill % 4)
+    job = worker.work()
+    assert (job.state, job.attempt, job.crashes) == (State.SUCCEEDED, 11, 10), job.detail
+    assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
+    with worker.sessions.read() as tx:
+        attempts = history.attempts_of(tx, job_id, limit=100)
+    began = [each.began for each in attempts]
+    assert began == sorted(began)
+    assert began[-1] > 30  # each went on from where another was killed
+    if spec is TRAINING:
+        ours, theirs = weights(worker, job), weights(worker, undisturbed)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_no_chunk_spans_a_checkpoint_and_few_files_stay(worker: Worker) -> None:
+    job = worker.result(TRAINING | {"schedule": {"policy": "constant", "lr": 0.01}})
+    with worker.sessions.read() as tx:
+        rows = tx.execute(
+            select(chunks.c.start, chunks.c.stop, chunks.c.after)
+            .where(chunks.c.job_id == job.id, chunks.c.series == "train")
+            .order_by(chunks.c.start)
+        ).all()
+    assert [tuple(row) for row in rows] == [(i, i + 5, i) for i in range(0, 100, 5)]
+    assert saved(worker, job) == [100, 95]
+    assert worker.files.names() == [f"{job.id}/1-100.ckpt", f"{job.id}/1-95.ckpt"]
+
+
+def test_the_ends_of_cycles_stay(worker: Worker) -> None:
+    job = worker.result(TRAINING)  # cycles of 40
+    assert saved(worker, job) == [100, 95, 80, 40]
+
+
+def test_a_planned_stop_makes_a_checkpoint(worker: Worker) -> None:
+    rare = worker.settings.model_copy(update={"checkpoint_seconds": 3600})
+    worker.settings = rare
+    undisturbed = worker.result(TRAINING)
+    worker.submit(TRAINING)
+    worker.at = lambda number, _: worker.terminate() if number == 5 else None
+    job = worker.work()
+    assert (job.state, job.crashes, job.checkpoint) == (State.QUEUED, 0, job.iteration)
+    assert 0 < job.iteration < 100
+    worker.at = lambda _, __: None
+    job = worker.work()
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
+    assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
+    assert verbs(worker, job) == ["submit", "claim", "hand_back", "claim", "succeed"]
+
+
+def test_a_worker_that_is_to_end_before_the_first_update_hands_the_job_back(
+    worker: Worker,
+) -> None:
+    worker.submit(TRAINING)
+    worker.at = lambda number, _: worker.terminate() if number == 0 else None
+    job = worker.work()
+    assert (job.state, job.iteration, job.checkpoint) == (State.QUEUED, 0, None)
+
+
+def test_a_pause_holds_the_job_and_a_resume_goes_on(worker: Worker) -> None:
+    undisturbed = worker.result(TRAINING)
+    job_id = worker.submit(TRAINING)
+
+    def pause(number: int, _: Event) -> None:
+        if number == 5:
+            with worker.sessions.begin() as tx:
+                jobs.pause(tx, job_id)
+
+    worker.at = pause
+    job = worker.work()
+    assert (job.state, job.pause_requested, job.checkpoint) == (
+        State.PAUSED,
+        False,
+        job.iteration,
+    )
+    assert 0 < job.iteration < 100
+    with worker.sessions.begin() as tx:
+        assert claims.claim(tx, worker="w", queues=["default"], lease=LEASE) is None
+        jobs.resume(tx, job_id)
+    worker.at = lambda _, __: None
+    job = worker.work()
+    assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
+    assert verbs(worker, job) == [
+        *("submit", "claim", "pause", "hand_back", "resume", "claim", "succeed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("harm", "goes_on_from"),
+    [
+        (lambda files: [files[0].unlink()], "the one before"),
+        (lambda files: [files[0].write_bytes(b"")], "the one before"),
+        (lambda files: [f.write_bytes(f.read_bytes()[:-1] + b"x") for f in files[:1]], "it"),
+        (lambda files: [f.unlink() for f in files], "the start"),
+    ],
+    ids=["missing", "empty", "another byte", "all missing"],
+)
+def test_a_damaged_checkpoint_falls_back_and_says_so(
+    worker: Worker, harm: Callable[[list[Path]], object], goes_on_from: str
+) -> None:
+    undisturbed = worker.result(TRAINING)
+    job_id = worker.submit(TRAINING)
+    worker.die_at(16)
+    before = saved(worker, stored(worker.sessions, job_id))
+    folder = worker.settings.data_dir / "checkpoints" / job_id
+    harm(sorted(folder.iterdir(), key=lambda path: -int(path.stem.split("-")[1])))
+    job = worker.work()
+    assert job.state is State.SUCCEEDED, job.detail
+    assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
+    with worker.sessions.read() as tx:
+        told = [each for each in history.changes(tx, job_id, limit=9) if each.verb == "fall_back"]
+        began = history.attempts_of(tx, job_id, limit=9)[-1].began
+    assert str(before[0]) in str(told[0].detail)
+    assert began == told[0].iteration == (0 if goes_on_from == "the start" else before[1])
+
+
+class FullDisk(Directory):
+    """A directory that nothing can be written to."""
+
+    def write(self, name: str, _: bytes | memoryview) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_job(
+    worker: Worker, settings: Settings
+) -> None:
+    worker.files = FullDisk(settings.data_dir)
+    job = worker.result(TRAINING)
+    assert saved(worker, job) == []
+    with worker.sessions.read() as tx:
+        told = [each.detail for each in history.changes(tx, job.id, limit=9)]
+    why = f"[Errno 28] No space left on device: '{job.id}/1-5.ckpt'"
+    assert [each for each in told if each] == [f"the job goes on without this checkpoint: {why}"]
+
+
+def test_a_data_directory_that_is_in_the_way_costs_no_job(
+    worker: Worker, settings: Settings
+) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "checkpoints").write_text("not a directory")
+    job = worker.result(TRAINING)
+    assert verbs(worker, job) == ["submit", "claim", "checkpoint_failed", "succeed"]
+
+
+def test_a_training_goes_on_from_anothers_checkpoint(worker: Worker) -> None:
+    constant = TRAINING | {"schedule": {"policy": "constant", "lr": 0.01}}
+    longer = constant | {"length": {"iterations": 150}}
+    undisturbed = worker.result(longer)
+    parent = worker.result(constant)
+    with worker.sessions.read() as tx:
+        origin = checkpoints.get(tx, parent.id)
+    spec = longer | {"from": {"job": parent.id}}
+    job_id = worker.submit(spec, origin=origin)
+    worker.die_at(5)  # from a checkpoint of its own as well
+    job = worker.work()
+    assert (job.id, job.state, job.parent, job.parent_iteration) == (
+        *(job_id, State.SUCCEEDED, parent.id, 100),
+    )
+    whole = {each[:2]: each[2:] for each in everything(worker.sessions, undisturbed)[:-1]}
+    for name, repeat, iteration, values in everything(worker.sessions, job)[:-1]:
+        start = whole[name, repeat][0].index(iteration[0])
+        assert (iteration, values) == tuple(each[start:] for each in whole[name, repeat])
+    ours, theirs = weights(worker, job), weights(worker, undisturbed)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if "/model/" in name)
+
+
+def test_a_parents_checkpoint_that_cannot_be_read_is_named(worker: Worker) -> None:
+    parent = worker.result(TRAINING)
+    with worker.sessions.read() as tx:
+        origin = checkpoints.get(tx, parent.id)
+    worker.files.remove_folder(parent.id)
+    spec = TRAINING | {"from": {"job": parent.id}, "length": {"iterations": 150}}
+    worker.submit(spec, origin=origin)
+    job = worker.work()
+    assert (job.state, job.reason) == (State.FAILED, "invalid")
+    assert job.detail == f"/from: {origin.file} is missing; choose another checkpoint"
+
+
+def test_a_job_that_runs_for_too_long_fails(worker: Worker) -> None:
+    worker.submit(TRAINING | {"max_seconds": 1e-6})
+    job = worker.work()
+    assert (job.state, job.reason) == (State.FAILED, "timeout")
+    assert "/max_seconds" in str(job.detail)
+
+
+def test_what_killed_workers_leave_behind_is_removed(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = worker.result(TRAINING)
+    there = worker.files.names()
+    job_id = worker.submit(TRAINING)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "checkpoint", killed)  # the file is there, its row is not
+        worker.die()
+    orphan, partial = f"{job_id}/1-5.ckpt", f"{done.id}/7-5.ckpt.abc.tmp"
+    unknown = "job_of_another_deployment/1-5.ckpt"
+    for name in (partial, unknown):
+        worker.files.write(name, b"left behind")
+    assert worker.files.names() == sorted([*there, orphan, partial, unknown])
+    tidy_all(worker.files, worker.sessions)
+    assert worker.files.names() == sorted([*there, unknown])
+
+
+def test_an_attempt_removes_what_earlier_ones_have_left(worker: Worker) -> None:
+    job_id = worker.submit(TRAINING)
+    for name in ("1-3", "2-3", "3-3"):  # the last is of an attempt that may still come
+        worker.files.write(f"{job_id}/{name}.ckpt", b"left behind")
+    worker.die_at(2)
+    job = worker.work()
+    assert job.attempt == 2
+    kept = [f"{job_id}/2-{iteration}.ckpt" for iteration in (100, 95, 80, 40)]
+    assert worker.files.names() == sorted([*kept, f"{job_id}/3-3.ckpt"])
