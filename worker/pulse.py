@@ -71,8 +71,13 @@ class Pulse:
 
     @property
     def lost(self) -> bool:
-        """Whether the job may no longer be this worker's: from then on it writes nothing."""
-        return self._lost or clock() - self._renewed > self._span
+        """Whether the job may no longer be this worker's: while that is so, it writes nothing."""
+        return self._lost or self.overdue
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the lease was not renewed for too long; the job may still be this worker's."""
+        return not self._lost and clock() - self._renewed > self._span
 
     @property
     def stop(self) -> Stop | None:
@@ -116,8 +121,18 @@ class Heartbeat:
     def beat(self) -> None:
         """Renews what is held; an error leaves it to the next beat, while the leases last."""
         pulses = {each.lease: each for each in self._pulses if not each.lost}
-        if not pulses:
-            return
+        if pulses:
+            self._renew(pulses)
+            self._watch(pulses)
+
+    def reassure(self, pulse: Pulse) -> None:
+        """Asks once more for a lease that is overdue: the machine may have been suspended.
+
+        Its attempt fences it: where the lease is renewed, nobody else has had the job meanwhile.
+        """
+        self._renew({pulse.lease: pulse})
+
+    def _renew(self, pulses: Mapping[Lease, Pulse]) -> None:
         asked_at = clock()
         try:
             with self._sessions.begin() as tx:
@@ -131,7 +146,6 @@ class Heartbeat:
                 pulses[lease].renewed(asked_at=asked_at, requests=requests)
             for lease in renewal.lost:
                 pulses[lease].lose()
-        self._watch(pulses)
 
     def _watch(self, pulses: Mapping[Lease, Pulse]) -> None:
         """Ends this process if a job of it makes no progress: nothing else could."""

@@ -93,6 +93,8 @@ class Running:
         """Does what an event asks for, and ends the job where it has come to an end."""
         try:
             self._pulse.moved()
+            if self._pulse.overdue:
+                self._heartbeat.reassure(self._pulse)
             self._take(event)
             if not self.ended:
                 self._heed(event)

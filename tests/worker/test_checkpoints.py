@@ -23,7 +23,7 @@ from store.leases import Lease
 from store.tables import chunks
 from store.tables import jobs as table
 from tests.factories import LEASE, range_test_json, stored, training_json
-from worker import engine
+from worker import engine, pulse, recorder
 from worker import job as jobs_of_workers
 from worker.checkpoints import tidy_all
 from worker.drain import Drain
@@ -100,11 +100,15 @@ class Worker:
         self.at = at
         self.die()
         self.at = lambda _, __: None
+        self.expire()
 
     def die(self) -> None:
         """Works until it is killed."""
         with pytest.raises(Killed):
             self.work()
+
+    def expire(self) -> None:
+        """The leases of all running jobs run out."""
         with self.sessions.begin() as tx:
             past = from_now(timedelta(seconds=-1))
             tx.execute(
@@ -373,6 +377,48 @@ def test_a_job_that_runs_for_too_long_fails(worker: Worker) -> None:
     job = worker.work()
     assert (job.state, job.reason) == (State.FAILED, "timeout")
     assert "/max_seconds" in str(job.detail)
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets an hour pass, as when the machine was suspended."""
+    slept = [0.0]
+    awake = pulse.clock
+
+    def sleep() -> None:
+        slept[0] += 3600
+
+    monkeypatch.setattr(pulse, "clock", lambda: awake() + slept[0])
+    monkeypatch.setattr(recorder, "clock", pulse.clock)
+    return sleep
+
+
+def test_a_machine_that_was_suspended_goes_on(worker: Worker, asleep: Callable[[], None]) -> None:
+    undisturbed = worker.result(TRAINING)
+    worker.submit(TRAINING)
+    worker.at = lambda number, _: asleep() if number in {5, 11} else None
+    job = worker.work()
+    assert (job.state, job.attempt, job.crashes) == (State.SUCCEEDED, 1, 0)
+    assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
+
+
+def test_a_job_that_was_taken_while_the_machine_was_suspended_is_left_alone(
+    worker: Worker, asleep: Callable[[], None]
+) -> None:
+    job_id = worker.submit(TRAINING)
+    taken: list[Lease] = []
+
+    def at(number: int, _: Event) -> None:
+        if number == 8:
+            asleep()
+            worker.expire()
+            taken.append(worker.claim()[1])
+
+    worker.at = at
+    job = worker.work()
+    assert (job.id, job.state, job.attempt) == (job_id, State.RUNNING, 2)
+    assert taken[0].attempt == 2
+    assert verbs(worker, job) == ["submit", "claim", "expire", "claim"]
 
 
 def test_what_killed_workers_leave_behind_is_removed(
