@@ -5,7 +5,7 @@ DATA ?= digits
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check format test test-fast pictures bench clean
+.PHONY: help setup demo up check format test test-fast chaos pictures bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ test: check ## every check and every test, on both databases
 
 test-fast: $(VENV)/.dev ## the tiers that need no processes
 	$(VENV)/bin/pytest tests/unit tests/store tests/api tests/worker
+
+chaos: $(VENV)/.dev ## a thousand jobs on each database while everything breaks (JOBS=, SEED=; about an hour)
+	STEPSIZE_CHAOS_JOBS=$(or $(JOBS),1000) STEPSIZE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(VENV)/bin/pytest -v tests/e2e/chaos
 
 pictures: $(VENV)/.dev ## docs/schedules.md and its pictures, from the policies
 	$(VENV)/bin/python docs/make_schedules.py
