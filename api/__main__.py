@@ -10,6 +10,7 @@ from api.app import LOOPBACK, create_app
 from api.broker import Broker
 from spec.settings import Settings, SettingsError
 from store.database import BadUrlError, connect
+from store.files import FilesError, opened
 
 REFUSAL = """refusing to listen on {host} without a key: whoever reaches it could run jobs.
 Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
@@ -31,10 +32,11 @@ def main() -> int:
     )
     try:
         sessions = connect(settings.database_url)
-    except BadUrlError as error:
+        files = opened(settings.checkpoints)
+    except (BadUrlError, FilesError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - as above
         return 2
-    app = create_app(sessions, Broker(settings.broker_url), settings)
+    app = create_app(sessions, Broker(settings.broker_url), settings, files)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
     return 0
 

@@ -5,20 +5,31 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from importlib import resources
 from importlib.metadata import version
-from importlib.resources import files
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from api import catalogue, health, jobs, problems, schedules, series, workers
+from api import (
+    catalogue,
+    checkpoints,
+    health,
+    jobs,
+    moves,
+    problems,
+    schedules,
+    series,
+    workers,
+)
 from api.broker import Broker
 from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import Settings
 from store.database import Sessions
+from store.files import Files, opened
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -39,8 +50,13 @@ DOCUMENTATION_POLICY = (
 PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
 
 
-def create_app(sessions: Sessions, broker: Broker, settings: Settings) -> FastAPI:
-    """The API over a database and a broker; its lifespan runs the publisher and the reconciler."""
+def create_app(
+    sessions: Sessions, broker: Broker, settings: Settings, files: Files | None = None
+) -> FastAPI:
+    """The API over a database and a broker; its lifespan runs the publisher and the reconciler.
+
+    `files` are where checkpoints lie, by default the place that the settings name.
+    """
     reconciler = Reconciler(sessions, broker, settings)
 
     @asynccontextmanager
@@ -64,12 +80,13 @@ def create_app(sessions: Sessions, broker: Broker, settings: Settings) -> FastAP
     app.state.sessions = sessions
     app.state.broker = broker
     app.state.settings = settings
+    app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
-    for resource in (jobs, series, schedules, catalogue, workers, health):
+    for resource in (jobs, moves, checkpoints, series, schedules, catalogue, workers, health):
         app.include_router(resource.router)
     _serve_documentation(app)
     # last, because it answers whatever is left
-    app.frontend("/", directory=str(files("dashboard")), fallback=None)
+    app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
     # the last one added is the first to see a request
     if settings.api_key is None:
@@ -85,7 +102,7 @@ def create_app(sessions: Sessions, broker: Broker, settings: Settings) -> FastAP
 
 def _serve_documentation(app: FastAPI) -> None:
     # the assets come from an installed package: the documentation works without a network
-    assets = files("fastapi_offline") / "static"
+    assets = resources.files("fastapi_offline") / "static"
     app.mount("/docs/assets", StaticFiles(directory=str(assets)), name="docs-assets")
     page = bytes(
         get_swagger_ui_html(

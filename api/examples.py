@@ -9,6 +9,9 @@ _COMMON = {
     "optimizer": {"name": "adam"},
 }
 
+EXTENDED = "job_0"
+"""Stands for a training of the same parts."""
+
 JOBS: dict[str, Example] = {
     "range test": {
         "summary": "find the learning rates a network can be trained with",
@@ -59,6 +62,17 @@ JOBS: dict[str, Example] = {
             "schedule": {"policy": "constant", "lr": 0.05},
             "length": {"epochs": 5},
             "record": ["accuracy"],
+        },
+    },
+    "extension": {
+        "summary": "go on from the last checkpoint of another training, under another schedule",
+        "value": {
+            "kind": "training",
+            **_COMMON,
+            "from": {"job": EXTENDED},
+            "schedule": {"policy": "cosine", "lr": 0.001},
+            "length": {"epochs": 20},
+            "evaluate": {"every": {"epochs": 1}},
         },
     },
 }

@@ -2,102 +2,28 @@
 
 import logging
 import shutil
-from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from api import bounds, components
+from api import bounds, components, origin
+from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
+from api.etags import matches
 from api.examples import JOBS
-from api.parts import BrokerPart, JobIdPart, SessionsPart, SettingsPart
+from api.parts import BrokerPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
 from spec.jobs import JobSpec, TrainingSpec
-from spec.states import Reason, State
+from spec.states import State
 from spec.values import JobId, Text
-from store import jobs
-from store.jobs import Job
+from store import history, jobs
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-
-class Progress(BaseModel):
-    """How far a job is; `iterations` is null until a worker knows the size of an epoch."""
-
-    iteration: int
-    iterations: int | None
-
-
-class Failure(BaseModel):
-    """Why a job failed."""
-
-    reason: Reason
-    detail: str
-
-
-class JobOut(BaseModel):
-    """A job as clients see it."""
-
-    id: str
-    kind: str
-    state: State
-    name: str | None
-    spec: Annotated[
-        dict[str, JsonValue],
-        Field(description="as it was submitted, with every default filled in"),
-    ]
-    resolved: Annotated[
-        dict[str, JsonValue] | None,
-        Field(description="the schedule in numbers: bounds from range tests, epochs in iterations"),
-    ]
-    warnings: Annotated[
-        list[str],
-        Field(description="what is odd about the job; complete once it has been planned"),
-    ]
-    progress: Progress
-    result: dict[str, JsonValue] | None
-    error: Failure | None
-    attempt: int
-    cancel_requested: bool
-    worker: str | None
-    sweep: str | None = None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """From the row."""
-        return cls(
-            id=job.id,
-            kind=job.kind,
-            state=job.state,
-            name=job.name,
-            spec=job.spec,
-            resolved=job.resolved,
-            warnings=(job.resolved or {}).get("warnings", []),
-            progress=Progress(iteration=job.iteration, iterations=job.iterations),
-            result=job.result,
-            error=job.reason and Failure(reason=job.reason, detail=job.detail or ""),
-            attempt=job.attempt,
-            cancel_requested=job.cancel_requested,
-            worker=job.lease_owner,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-        )
-
-
-class JobsOut(BaseModel):
-    """One page of jobs, newest first."""
-
-    data: list[JobOut]
-    next_cursor: Annotated[
-        str | None,
-        Field(description="pass as `cursor` for the next page; null on the last"),
-    ]
+LATEST = 500
+"""So many attempts and changes of a job are told."""
 
 
 def _printable(text: str) -> str:
@@ -134,7 +60,8 @@ def submit(
     with sessions.begin() as tx:
         if isinstance(spec, TrainingSpec):
             numbers = bounds.taken(tx, spec.schedule)
-            job = jobs.add(tx, spec, bounds=numbers, warnings=spec.warnings())
+            begun = origin.found(tx, spec, spec.origin) if spec.origin else None
+            job = jobs.add(tx, spec, bounds=numbers, warnings=spec.warnings(), origin=begun)
         else:
             job = jobs.add(tx, spec)
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
@@ -174,47 +101,34 @@ def get(
     response: Response,
     sessions: SessionsPart,
     if_none_match: Annotated[str | None, Header()] = None,
-) -> JobOut:
-    """One job; its weak ETag changes whenever anything in the answer does."""
+) -> JobDetailOut:
+    """One job with its history; its weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
-        job = jobs.get(tx, job_id)
-    etag = f'W/"{job.version}"'
-    if _matches(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})  # type: ignore[return-value]  # FastAPI passes a Response on as it is
+        job = jobs.get(tx, job_id)  # first: what is newer than its version is only told again
+        etag = f'W/"{job.version}"'
+        if matches(if_none_match, etag):
+            return Response(status_code=304, headers={"ETag": etag})  # type: ignore[return-value]  # FastAPI passes a Response on as it is
+        attempts = history.attempts_of(tx, job_id, limit=LATEST)
+        changes = history.changes(tx, job_id, limit=LATEST)
     response.headers["ETag"] = etag
-    return JobOut.of(job)
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """The weak comparison of RFC 9110: only what stands between the quotes counts."""
-    given = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
-    return "*" in given or etag.removeprefix("W/") in given
-
-
-@router.post("/{job_id}/cancel")
-def cancel(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
-    """Cancels a job: a waiting one at once, a running one within a heartbeat."""
-    with sessions.begin() as tx:
-        return JobOut.of(jobs.cancel(tx, job_id))
-
-
-@router.post("/{job_id}/retry")
-def retry(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
-    """Queues a failed or cancelled job again."""
-    with sessions.begin() as tx:
-        job = jobs.retry(tx, job_id)
-    broker.wake(job.queue, job.id)
-    return JobOut.of(job)
+    return JobDetailOut.of(
+        job,
+        attempts=[AttemptOut.model_validate(each, from_attributes=True) for each in attempts],
+        history=[ChangeOut.model_validate(each, from_attributes=True) for each in changes],
+    )
 
 
 @router.delete("/{job_id}", status_code=204)
-def delete(job_id: JobIdPart, sessions: SessionsPart, settings: SettingsPart) -> None:
-    """Deletes a finished job with its series, and its snapshots where the API sees them."""
+def delete(
+    job_id: JobIdPart, sessions: SessionsPart, settings: SettingsPart, files: FilesPart
+) -> None:
+    """Deletes a finished job with its series, and its files where the API sees them."""
     with sessions.begin() as tx:
         jobs.remove(tx, job_id)
-    folder = settings.snapshots(JobId(job_id))
+    snapshots = settings.snapshots(JobId(job_id))
     try:
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        files.remove_folder(job_id)
+        if snapshots.is_dir():
+            shutil.rmtree(snapshots)
     except OSError as error:  # the job is gone all the same
-        log.warning("job.snapshots_left job=%s %s", job_id, error)
+        log.warning("job.files_left job=%s %s", job_id, error)

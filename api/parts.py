@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.broker import Broker
 from spec.settings import Settings
 from store.database import Sessions
+from store.files import Files
 from store.jobs import JobNotFoundError
 
 
@@ -26,6 +27,11 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _files(request: Request) -> Files:
+    files: Files = request.app.state.files
+    return files
+
+
 async def _job_id(job_id: str) -> str:
     # whatever is no id is the id of no job; databases need not see it
     if re.fullmatch(r"job_[0-9a-z]{1,60}", job_id) is None:
@@ -37,3 +43,4 @@ JobIdPart = Annotated[str, Depends(_job_id)]
 SessionsPart = Annotated[Sessions, Depends(_sessions)]
 BrokerPart = Annotated[Broker, Depends(_broker)]
 SettingsPart = Annotated[Settings, Depends(_settings)]
+FilesPart = Annotated[Files, Depends(_files)]

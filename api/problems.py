@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from spec.states import State
+from store.checkpoints import CheckpointNotFoundError
 from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
-from store.jobs import JobNotFoundError, WrongStateError
+from store.jobs import JobNotFoundError, NeededError, WrongStateError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class ProblemError(Exception):
     """Raised by a route to answer with a problem."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -62,6 +65,19 @@ class InvalidError(ProblemError):
     def at(cls, pointer: str, detail: str) -> "InvalidError":
         """One wrong field."""
         return cls([FieldError(pointer=pointer, detail=detail)])
+
+
+class NotFoundError(ProblemError):
+    """There is nothing of that name."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class AwayError(ProblemError):
+    """Something that the answer needs cannot be reached now."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 class NotAcceptableError(ProblemError):
@@ -141,14 +157,24 @@ async def _invalid(_: Request, error: Any) -> JSONResponse:
 
 
 async def _problem(_: Request, error: Any) -> JSONResponse:
-    return answer(error.status, error.detail, errors=error.errors)
+    return answer(error.status, error.detail, errors=error.errors, headers=error.headers)
 
 
 async def _missing(_: Request, error: Any) -> JSONResponse:
     return answer(404, f"there is no job {error}")
 
 
+async def _no_checkpoint(_: Request, error: Any) -> JSONResponse:
+    return answer(404, str(error))
+
+
 async def _conflict(_: Request, error: Any) -> JSONResponse:
+    # neither finished nor on its way: what a client may ask of a paused job is least obvious
+    hint = ": resume it, or cancel it first" if error.job.state == State.PAUSED else ""
+    return answer(409, f"{error}{hint}")
+
+
+async def _needed(_: Request, error: Any) -> JSONResponse:
     return answer(409, str(error))
 
 
@@ -171,7 +197,9 @@ HANDLERS = {
     RequestValidationError: _invalid,
     ProblemError: _problem,
     JobNotFoundError: _missing,
+    CheckpointNotFoundError: _no_checkpoint,
     WrongStateError: _conflict,
+    NeededError: _needed,
     DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

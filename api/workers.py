@@ -1,13 +1,17 @@
 """The workers of the pool."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.parts import SessionsPart, SettingsPart
+from api.problems import NotFoundError
+from spec.settings import Settings
 from store import workers
+from store.database import Sessions
+from store.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
@@ -27,6 +31,20 @@ class WorkerOut(BaseModel):
     started_at: datetime
     last_heartbeat: datetime
 
+    @classmethod
+    def of(cls, worker: Worker) -> Self:
+        """From the row."""
+        return cls(
+            name=worker.name,
+            device=worker.device,
+            state=worker.state,
+            job=worker.job_id,
+            queues=list(worker.queues),
+            versions=worker.versions,
+            started_at=worker.started_at,
+            last_heartbeat=worker.seen_at,
+        )
+
 
 class WorkersOut(BaseModel):
     """Every worker that was seen within ten minutes."""
@@ -39,18 +57,27 @@ def find(sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
     """Lists the workers with their device, state, current job and last heartbeat."""
     with sessions.read() as tx:
         found = workers.find(tx, lost_after=settings.lease)
-    return WorkersOut(
-        data=[
-            WorkerOut(
-                name=worker.name,
-                device=worker.device,
-                state=worker.state,
-                job=worker.job_id,
-                queues=list(worker.queues),
-                versions=worker.versions,
-                started_at=worker.started_at,
-                last_heartbeat=worker.seen_at,
+    return WorkersOut(data=[WorkerOut.of(worker) for worker in found])
+
+
+@router.post("/{name}/drain")
+def drain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
+    """Asks a worker to finish its job and take no more; it hears of it within a heartbeat."""
+    return _asked(name, sessions, settings, drain=True)
+
+
+@router.post("/{name}/undrain")
+def undrain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
+    """Asks a worker to take jobs again."""
+    return _asked(name, sessions, settings, drain=False)
+
+
+def _asked(name: str, sessions: Sessions, settings: Settings, *, drain: bool) -> WorkerOut:
+    with sessions.begin() as tx:
+        # what is no name is the name of no worker; databases need not see it
+        if not (name.isprintable() and workers.drain(tx, name, asked=drain)):
+            raise NotFoundError(
+                f"there is no worker {ascii(name)[1:-1]}; GET /v1/workers lists them"
             )
-            for worker in found
-        ],
-    )
+        found = workers.find(tx, lost_after=settings.lease)
+    return next(WorkerOut.of(worker) for worker in found if worker.name == name)

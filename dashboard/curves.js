@@ -142,7 +142,9 @@ export function trainingCharts() {
     if (measured) accuracies.unshift(line(measured, "accuracy", "training (per batch)", 4));
     const lrs = [line(rates, "lr", "lr", 3)];
 
-    const x = { label: "iteration", limits: extent([0, 1, ...losses.flatMap((each) => each.x)]) };
+    const first = train.columns.iteration[0] ?? 0; // not 0 where it goes on from another job
+    const at = losses.flatMap((each) => each.x);
+    const x = { label: "iteration", limits: extent([first, first + 1, ...at]) };
     const diverged = job.result?.diverged_at ?? null;
     const label = `diverged at ${count(diverged ?? 0)}`;
     const marks = diverged === null ? [] : [{ x: diverged, label, after: true }];

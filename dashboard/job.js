@@ -3,6 +3,7 @@
 import { ApiError, get, post } from "./api.js";
 import { rangeTestCharts, trainingCharts } from "./curves.js";
 import { el, setText } from "./dom.js";
+import { createHistory } from "./history.js";
 import { count, duration, percent, secondsBetween, short } from "./numbers.js";
 
 export const finished = (job) => ["succeeded", "failed", "cancelled"].includes(job.state);
@@ -19,20 +20,27 @@ export function createPage(id, wake) {
   const outcome = el("p", { class: "outcome", role: "status" });
   const warnings = el("p", { class: "warning" });
   const bar = el("progress", { "aria-label": "progress" });
-  const cancel = el("button", { type: "button", onclick: () => act("cancel") }, "Cancel");
-  const retry = el("button", { type: "button", onclick: () => act("retry") }, "Retry");
+  const origin = el("p", { class: "facts" });
+  const button = (verb, name) => el("button", { type: "button", onclick: () => act(verb) }, name);
+  const pause = button("pause", "Pause");
+  const resume = button("resume", "Resume");
+  const cancel = button("cancel", "Cancel");
+  const retry = button("retry", "Retry");
   const pictures = el("div");
   const result = el("dl", { class: "result" });
   const results = el("section", {}, el("h2", {}, "Result"), result);
   const use = el("pre", { class: "use", tabindex: 0 });
   const uses = el("section", {}, el("h2", {}, "In a training, one of"), use);
   const spec = el("pre", { tabindex: 0 });
+  const history = createHistory();
   const element = el("article", {},
     el("a", { class: "back", href: "#" }, "← all jobs"),
-    el("div", { class: "head" }, heading, state, cancel, retry),
-    facts, problem, refusal, bar, outcome, warnings, pictures, results, uses,
-    el("details", {}, el("summary", {}, "Specification"), spec));
-  for (const part of [cancel, retry, bar, results, uses]) part.hidden = true;
+    el("div", { class: "head" }, heading, state, pause, resume, cancel, retry),
+    facts, origin, problem, refusal, bar, outcome, warnings, pictures, results, uses,
+    el("details", {}, el("summary", {}, "Specification"), spec),
+    history.element);
+  for (const part of [pause, resume, cancel, retry, origin, bar, results, uses, history.element])
+    part.hidden = true;
 
   let shown = null; // the job as it is on the page, pictures included
   let charts = null;
@@ -53,7 +61,7 @@ export function createPage(id, wake) {
     }
     show(job);
     if (job === shown) return;
-    if (job.attempt !== attempt) charts = null; // each attempt starts over
+    if (job.attempt !== attempt) charts = null; // it records anew what no checkpoint had
     attempt = job.attempt;
     if (job.progress.iteration > 0 || job.result) {
       charts ??= chartsOf(job);
@@ -78,12 +86,18 @@ export function createPage(id, wake) {
     setText(problem, job.state === "failed" ? `Failed (${reason}): ${detail}` : "");
     setText(outcome, outcomeOf(job));
     setText(warnings, job.warnings.map((each) => `Note: ${each}.`).join(" "));
-    bar.hidden = job.state !== "running" || !iterations;
+    bar.hidden = !["running", "paused"].includes(job.state) || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });
+    const held = job.state === "paused" || job.pause_requested;
+    pause.hidden = finished(job) || held || job.cancel_requested;
+    resume.hidden = !held || job.cancel_requested;
     cancel.hidden = finished(job);
     cancel.disabled = job.cancel_requested;
     retry.hidden = !["failed", "cancelled"].includes(job.state);
     if (job === shown) return;
+    history.show(job);
+    origin.hidden = !job.parent;
+    if (job.parent) origin.replaceChildren(...originOf(job.parent));
     results.hidden = !job.result;
     result.replaceChildren(...rowsOf(job.result ?? {}));
     setText(spec, JSON.stringify(job.spec, null, 2));
@@ -96,7 +110,7 @@ export function createPage(id, wake) {
 
   async function act(verb) {
     const losing = verb === "cancel" && shown?.state === "running";
-    if (losing && !confirm("Stop this job? It cannot go on later: a retry starts over.")) return;
+    if (losing && !confirm("Cancel this job? To go on with it later, pause it instead.")) return;
     setText(refusal, "");
     try {
       await post(`v1/jobs/${id}/${verb}`);
@@ -112,6 +126,10 @@ function chartsOf(job) {
   if (job.kind === "range_test") return [rangeTestCharts()];
   const first = job.spec.schedule.policy === "auto" ? [rangeTestCharts()] : [];
   return [...first, trainingCharts()];
+}
+
+function originOf({ job, iteration }) {
+  return ["Goes on from ", el("a", { href: `#${job}` }, job), ` at iteration ${count(iteration)}.`];
 }
 
 function factsOf(job) {
@@ -136,7 +154,9 @@ function outcomeOf(job) {
   const { iteration, iterations } = job.progress;
   const done = `${count(iteration)}${iterations ? ` of ${count(iterations)}` : ""} iterations`;
   if (state === "queued") return "Waiting for a worker.";
-  if (state === "running") return job.cancel_requested ? `Stopping, after ${done}.` : `${done}.`;
+  if (state === "running" && job.cancel_requested) return `Stopping, after ${done}.`;
+  if (state === "running") return job.pause_requested ? `Pausing, after ${done}.` : `${done}.`;
+  if (state === "paused") return `Paused, after ${done}.`;
   if (!result) return `Ended after ${done}.`;
   if (job.kind === "range_test") return rangeTestOutcome(result);
   const parts = [];

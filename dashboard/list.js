@@ -2,7 +2,7 @@
 
 import { ApiError, get } from "./api.js";
 import { el, setText } from "./dom.js";
-import { finished, kindOf, titleOf } from "./job.js";
+import { kindOf, titleOf } from "./job.js";
 import { count, duration, percent, secondsBetween, short } from "./numbers.js";
 
 const PAGE = 50;
@@ -29,7 +29,7 @@ export function createList(container, more) {
         container.insertBefore(row.element, container.children[place] ?? null);
     });
     more.hidden = next === null || limit === MOST;
-    return { empty: data.length === 0, active: !data.every(finished) };
+    return { empty: data.length === 0, active: data.some(moving) };
   }
 
   /** Notes the last loss of a running job. */
@@ -50,6 +50,8 @@ export function createList(container, more) {
     }
   }
 }
+
+const moving = ({ state }) => state === "queued" || state === "running";
 
 async function lastLoss(job) {
   if (job.kind === "training") {
@@ -82,7 +84,7 @@ function createRow(id) {
     setText(age, duration(Math.floor(secondsBetween(job.created_at, null))));
     age.dateTime = job.created_at;
     age.title = `submitted ${new Date(job.created_at).toLocaleString()}`;
-    bar.hidden = job.state !== "running" || !job.progress.iterations;
+    bar.hidden = !["running", "paused"].includes(job.state) || !job.progress.iterations;
     const { iteration, iterations } = job.progress;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });
   }

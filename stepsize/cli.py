@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from stepsize import commands_jobs, commands_service
+from stepsize import commands_jobs, commands_moves, commands_service, commands_workers
 from stepsize.errors import StepsizeError
 from stepsize.report import OUTCOMES, notes
 
@@ -59,5 +59,5 @@ def main(
     """
 
 
-app.add_typer(commands_jobs.app)
-app.add_typer(commands_service.app)
+for commands in (commands_jobs, commands_moves, commands_workers, commands_service):
+    app.add_typer(commands.app)

@@ -11,10 +11,20 @@ from urllib.parse import quote
 import httpx
 
 from stepsize import transport
-from stepsize.errors import ApiError, UnreachableError
+from stepsize.downloads import download
+from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
 from stepsize.specs import read_spec
-from stepsize.values import Figures, Job, JobPage, Summary, Worker, WorkerList
+from stepsize.values import (
+    Checkpoint,
+    CheckpointList,
+    Figures,
+    Job,
+    JobPage,
+    Summary,
+    Worker,
+    WorkerList,
+)
 
 PAGE = 500
 """The most jobs that the server lists at once."""
@@ -94,6 +104,8 @@ class Client:
     def watch(self, job: Job | str, *, timeout: float | None = None) -> Iterator[Job]:
         """The job at every look until it has finished; looks grow rarer the longer it takes.
 
+        A job that is paused has not finished: it is looked at until it has been resumed and ends.
+
         Raises:
             TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
         """
@@ -130,12 +142,42 @@ class Client:
         return last
 
     def cancel(self, job: Job | str) -> Job:
-        """Cancels a waiting job; asks a running one to stop."""
-        return transport.parse(Job, self._send("POST", f"{_path(job)}/cancel"))
+        """Cancels a waiting or paused job; asks a running one to stop."""
+        return self._move(job, "cancel")
+
+    def pause(self, job: Job | str) -> Job:
+        """Holds a waiting job; asks a running one to stop for now, at a checkpoint."""
+        return self._move(job, "pause")
+
+    def resume(self, job: Job | str) -> Job:
+        """Lets a paused job go on from its checkpoint."""
+        return self._move(job, "resume")
 
     def retry(self, job: Job | str) -> Job:
-        """Queues a failed or cancelled job again."""
-        return transport.parse(Job, self._send("POST", f"{_path(job)}/retry"))
+        """Queues a failed or cancelled job again, to go on from its last checkpoint."""
+        return self._move(job, "retry")
+
+    def extend(self, job: Job | str, *, iteration: int | None = None, **changes: Any) -> Job:
+        """Queues a training that goes on from a checkpoint of another, by default its last.
+
+        It has the other's spec, name and tags included, but for the fields in `changes`: most
+        often `length`, which counts what was trained before as well, and `schedule`.
+        """
+        parent = self.job(job)
+        if parent.kind != "training":
+            raise StepsizeError(f"{parent.id} is a {parent.kind}: only a training can be extended")
+        origin = {"job": parent.id} | ({} if iteration is None else {"iteration": iteration})
+        return self.submit(parent.spec | changes | {"from": origin})
+
+    def checkpoints(self, job: Job | str) -> list[Checkpoint]:
+        """Every checkpoint of a job, oldest first."""
+        answer = self._send("GET", f"{_path(job)}/checkpoints")
+        return transport.parse(CheckpointList, answer).data
+
+    def download_checkpoint(self, job: Job | str, iteration: int, path: str | Path) -> Path:
+        """Writes a checkpoint to a file, which is there once all of it is."""
+        source = f"{_path(job)}/checkpoints/{iteration}"
+        return download(self._http, source, Path(path))
 
     def series(
         self,
@@ -201,6 +243,14 @@ class Client:
         """Every worker the server knows."""
         return transport.parse(WorkerList, self._send("GET", "/v1/workers")).data
 
+    def drain(self, worker: Worker | str) -> Worker:
+        """Asks a worker to finish its job and take no more."""
+        return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/drain"))
+
+    def undrain(self, worker: Worker | str) -> Worker:
+        """Asks a worker to take jobs again."""
+        return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/undrain"))
+
     def ready(self) -> bool:
         """Whether the server answers, and reaches its database and broker."""
         try:
@@ -215,12 +265,19 @@ class Client:
 
         return draw(self, self.job(job), Path(path))
 
+    def _move(self, job: Job | str, verb: str) -> Job:
+        return transport.parse(Job, self._send("POST", f"{_path(job)}/{verb}"))
+
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         return transport.send(self._http, method, path, **request)
 
 
 def _path(job: Job | str) -> str:
     return f"/v1/jobs/{quote(job if isinstance(job, str) else job.id, safe='')}"
+
+
+def _worker(worker: Worker | str) -> str:
+    return f"/v1/workers/{quote(worker if isinstance(worker, str) else worker.name, safe='@')}"
 
 
 def _rows(names: str | Sequence[str], **query: int | None) -> dict[str, str | int | None]:

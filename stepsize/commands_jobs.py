@@ -3,21 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from stepsize.client import Client
 from stepsize.errors import ApiError, StepsizeError
-from stepsize.progress import follow
-from stepsize.report import end, listing, notes, output
+from stepsize.following import PANEL, AsJson, Id, PlotTo, pairs, submitted, watched
+from stepsize.report import listing, notes, put
 from stepsize.specs import range_test as range_test_spec
-from stepsize.values import Job
 
 app = typer.Typer()
-
-PANEL = "Jobs"
 
 MEDIA = {
     "csv": "text/csv",
@@ -27,13 +23,7 @@ MEDIA = {
 }
 BINARY = {"arrow", "parquet"}
 NOT_ACCEPTABLE = 406
-UNCUT = 400
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job: job_...", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-PlotTo = Annotated[
-    Path | None, typer.Option("--plot", metavar="PNG", help="Draw the finished job into a file.")
-]
 Params = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="One parameter; repeat for more.")
 ]
@@ -53,7 +43,7 @@ def submit(
     Example: [bold]id=$(stepsize submit training.yaml) && stepsize watch $id[/]
     """
     with Client() as client:
-        _submitted(client, client.submit(file), watch=watch, as_json=as_json)
+        submitted(client, client.submit(file), watch=watch, as_json=as_json)
 
 
 @app.command("range-test", rich_help_panel=PANEL)
@@ -120,16 +110,16 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
         "seed": seed,
         "precision": precision,
         "name": name,
-        "tags": {key: str(value) for key, value in _pairs(tag, ":", parse=False).items()},
+        "tags": {key: str(value) for key, value in pairs(tag, ":", parse=False).items()},
     }
     spec = range_test_spec(
-        {"name": model, "params": _pairs(model_param, "=")},
-        {"name": data, "params": _pairs(data_param, "=")},
-        {"name": optimizer, "params": _pairs(optimizer_param, "=")},
-        **(fields | _pairs(set_, "=")),
+        {"name": model, "params": pairs(model_param, "=")},
+        {"name": data, "params": pairs(data_param, "=")},
+        {"name": optimizer, "params": pairs(optimizer_param, "=")},
+        **(fields | pairs(set_, "=")),
     )
     with Client() as client:
-        _submitted(client, client.submit(spec), watch=watch, as_json=as_json, plot=plot)
+        submitted(client, client.submit(spec), watch=watch, as_json=as_json, plot=plot)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -144,10 +134,11 @@ def watch(
 ) -> None:
     """Follow a job to its end and print the result.
 
+    A job that is paused is waited for, until it has been resumed and ends.
     Exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """
     with Client() as client:
-        _watched(client, job, timeout=timeout, plot=plot, as_json=as_json)
+        watched(client, job, timeout=timeout, plot=plot, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -155,7 +146,9 @@ def jobs(
     *,
     state: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATE", help="queued, running, succeeded, failed or cancelled."),
+        typer.Option(
+            metavar="STATE", help="queued, running, paused, succeeded, failed or cancelled."
+        ),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="range_test or training.")] = None,
     name: Annotated[str | None, typer.Option()] = None,
@@ -171,21 +164,9 @@ def jobs(
     if as_json:
         typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
     elif found:
-        # a file or a pipe has no width to fit into
-        output.print(listing(found), width=None if output.is_terminal else UNCUT)
+        put(listing(found))
     else:
         notes.print("no jobs")
-
-
-@app.command(rich_help_panel=PANEL)
-def cancel(job: Id, *, as_json: AsJson = False) -> None:
-    """Cancel a job: a waiting one at once, a running one within seconds."""
-    with Client() as client:
-        now = client.cancel(job)
-    if as_json:
-        typer.echo(now.model_dump_json(indent=2))
-    else:
-        output.print(f"{now.id} {now.state if now.finished else 'was asked to stop'}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -231,57 +212,3 @@ def series(
         sys.stdout.buffer.write(rows)
     else:
         to.write_bytes(rows)
-
-
-def _submitted(
-    client: Client, job: Job, *, watch: bool, as_json: bool, plot: Path | None = None
-) -> None:
-    if watch:
-        notes.print(f"submitted {job.id}")
-        _watched(client, job.id, as_json=as_json, plot=plot)
-        return
-    _warn(job)
-    if as_json:
-        typer.echo(job.model_dump_json(indent=2))
-    else:
-        typer.echo(job.id)
-        notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`", soft_wrap=True)
-
-
-def _warn(job: Job) -> None:
-    for warning in job.warnings:
-        notes.print(f"note: {escape(warning)}", soft_wrap=True)
-
-
-def _watched(
-    client: Client, job: str, *, as_json: bool, plot: Path | None, timeout: float | None = None
-) -> None:
-    try:
-        last = (
-            client.wait(job, timeout=timeout) if as_json else follow(client, job, timeout=timeout)
-        )
-    except KeyboardInterrupt:
-        notes.print(f"{job} goes on: `stepsize watch {job}` follows it again", soft_wrap=True)
-        raise
-    if plot is not None and last.succeeded:
-        client.plot(last, plot)
-        notes.print(f"drawn into {escape(str(plot))}", soft_wrap=True)
-    _warn(last)  # some are known only once a worker has seen the data
-    end(last, as_json=as_json)
-
-
-def _pairs(given: list[str] | None, separator: str, *, parse: bool = True) -> dict[str, Any]:
-    pairs = {}
-    for each in given or []:
-        key, found, value = each.partition(separator)
-        if not found:
-            raise typer.BadParameter(f"{each!r} must be KEY{separator}VALUE")
-        pairs[key] = _value(value) if parse else value
-    return pairs
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text  # a word needs no quotes

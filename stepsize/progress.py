@@ -32,10 +32,12 @@ def follow(
 ) -> Job:
     """Draws the job until it has finished, and returns it.
 
+    Where it is paused, that is said, with what lets it go on, and it is waited for.
+
     Raises:
         TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
     """
-    loss, seen = None, 0
+    loss, seen, held = None, 0, False
     bar = _bar(console or Console(stderr=True))
     task = bar.add_task("", total=None, loss=None, pace=None)
     try:
@@ -56,6 +58,9 @@ def follow(
                 pace=now.pace,
             )
             bar.start()  # not before there is a job to draw
+            if now.paused and not held:
+                bar.console.print(_held(now), soft_wrap=True)
+            held = now.paused
     finally:
         bar.stop()
     return now
@@ -64,6 +69,13 @@ def follow(
 def _headline(job: Job) -> str:
     name = escape(job.name or job.kind.replace("_", " "))
     return name if job.state == "running" else f"{name} [dim]{job.state}[/]"
+
+
+def _held(job: Job) -> str:
+    return (
+        f"{job.id} is paused at iteration {job.progress.iteration:,}:"
+        f" `stepsize resume {job.id}` lets it go on"
+    )
 
 
 def _newest_loss(client: Client, job: Job) -> float | None:

@@ -1,5 +1,6 @@
 """Jobs and their results as text for a terminal, and as exit codes."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -12,6 +13,8 @@ from stepsize.values import STATUSES, Job
 
 OUTCOMES = {"succeeded": 0, "failed": 1, "cancelled": 3}
 """Exit code by the state a job ended in."""
+
+UNCUT = 400
 
 output = Console(highlight=False)
 """What was asked for."""
@@ -110,7 +113,7 @@ def pace(job: Job) -> str:
 def listing(jobs: list[Job]) -> Table:
     """Jobs, one a line; of a long line only the name is cut."""
     rows = [
-        (job.id, job.kind, job.state, _share(job), _age(job.created_at), escape(job.name or ""))
+        (job.id, job.kind, job.state, _share(job), age(job.created_at), escape(job.name or ""))
         for job in jobs
     ]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -129,11 +132,28 @@ def _share(job: Job) -> str:
     return f"{job.progress.iteration / job.progress.iterations:.0%}"
 
 
-def _age(since: datetime | None) -> str:
+def age(since: datetime | None, until: datetime | None = None) -> str:
+    """The time that has passed, in its largest unit; until now, or until then."""
     if since is None:
         return ""
-    seconds = (datetime.now(UTC) - since).total_seconds()
+    seconds = ((until or datetime.now(UTC)) - since).total_seconds()
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f}{unit}"
     return f"{max(seconds, 0):.0f}s"
+
+
+def put(part: Table | str) -> None:
+    """Prints text that is not cut where it goes to a file or a pipe, which have no width."""
+    console = output if output.is_terminal else Console(highlight=False, width=UNCUT)
+    console.print(part)
+
+
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Text in columns; a long line goes on below rather than being cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -1,5 +1,6 @@
 """One HTTP exchange: tried again when the connection is lost, its refusals turned into errors."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -57,8 +58,11 @@ def send(
     params: Mapping[str, Any] | None = None,
     body: object = None,
     headers: Mapping[str, str] | None = None,
+    stream: bool = False,
 ) -> httpx.Response:
     """The server's answer; every request made here can be repeated without harm.
+
+    With `stream` the body is left to be read, and the answer to be closed.
 
     Raises:
         UnreachableError: no answer came, not even after trying again.
@@ -68,7 +72,7 @@ def send(
     request = http.build_request(method, path, params=given, json=body, headers=headers)
     for pause in (*PAUSES, None):
         try:
-            response = http.send(request)
+            response = http.send(request, stream=stream)
         except httpx.TimeoutException as error:
             raise UnreachableError(f"{http.base_url} did not answer in time") from error
         except httpx.TransportError as error:
@@ -79,6 +83,8 @@ def send(
             break
     if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
         return response
+    with contextlib.closing(response):
+        response.read()
     raise _refusal(response)
 
 

@@ -49,8 +49,43 @@ class Suggestion(Answer):
     schedules: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+class Origin(Answer):
+    """The checkpoint of another training that a training began with."""
+
+    job: str
+    iteration: int
+
+
+class Attempt(Answer):
+    """One try at a job, by one worker; `began` and `iterations` are where it began and ended."""
+
+    attempt: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    began: int = 0
+    iterations: int | None = None
+
+
+class Change(Answer):
+    """One change of a job; state, attempt and iteration are those after it."""
+
+    at: datetime
+    actor: str
+    verb: str
+    state: str
+    attempt: int
+    iteration: int
+    detail: str | None = None
+
+
 class Job(Answer):
-    """A range test or a training, as it was at the time of asking."""
+    """A range test or a training, as it was at the time of asking.
+
+    `attempts` and `history` are there where the job was asked for by its id.
+    """
 
     id: str
     kind: str
@@ -62,6 +97,12 @@ class Job(Answer):
     result: dict[str, Any] | None = None
     error: Failure | None = None
     attempt: int = 0
+    checkpoint: int | None = None
+    parent: Origin | None = None
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    attempts: list[Attempt] = Field(default_factory=list)
+    history: list[Change] = Field(default_factory=list)
     sweep: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
@@ -71,6 +112,11 @@ class Job(Answer):
     def finished(self) -> bool:
         """Whether only a retry can move the job on."""
         return self.state in FINISHED
+
+    @property
+    def paused(self) -> bool:
+        """Whether the job waits to be resumed."""
+        return self.state == "paused"
 
     @property
     def succeeded(self) -> bool:
@@ -104,6 +150,23 @@ class JobPage(Answer):
 
     data: list[Job]
     next_cursor: str | None = None
+
+
+class Checkpoint(Answer):
+    """The state of a training after so many iterations, in a file that PyTorch reads."""
+
+    iteration: int
+    attempt: int
+    bytes: int
+    sha256: str
+    lasting: bool
+    created_at: datetime
+
+
+class CheckpointList(Answer):
+    """Every checkpoint of a job, oldest first."""
+
+    data: list[Checkpoint]
 
 
 class Worker(Answer):

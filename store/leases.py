@@ -50,6 +50,11 @@ class Lease:
     attempt: int
     worker: str
 
+    @property
+    def token(self) -> tuple[JobId, int]:
+        """What the job's row must hold for a write to match it."""
+        return self.job_id, self.attempt
+
 
 @dataclass(frozen=True)
 class Requests:
@@ -244,22 +249,21 @@ def hand_back(tx: WriteTx, lease: Lease, *, alone: bool = False) -> None:
 
 
 def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
-    mine = (jobs.c.state == State.RUNNING) & tuple_(jobs.c.id, jobs.c.attempt).in_(
-        [(lease.job_id, lease.attempt) for lease in held]
-    )
+    token = (jobs.c.id, jobs.c.attempt)
+    mine = (jobs.c.state == State.RUNNING) & tuple_(*token).in_([each.token for each in held])
     free = select(jobs.c.id).where(mine).with_for_update(skip_locked=True).cte("free")
     rows = tx.execute(
         update(jobs)
         .where(jobs.c.id.in_(select(free.c.id)), mine)
         .values(**values)
-        .returning(jobs.c.id, jobs.c.cancel_requested, jobs.c.pause_requested),
+        .returning(*token, jobs.c.cancel_requested, jobs.c.pause_requested),
     )
-    asked = {row.id: Requests(row.cancel_requested, row.pause_requested) for row in rows}
-    kept = {lease: asked[lease.job_id] for lease in held if lease.job_id in asked}
+    asked = {(job_id, attempt): Requests(*flags) for job_id, attempt, *flags in rows}
+    kept = {lease: asked[lease.token] for lease in held if lease.token in asked}
     if len(kept) == len(held):
         return Renewal(kept, lost=())
-    still = set(tx.execute(select(jobs.c.id).where(mine)).scalars())
-    return Renewal(kept, lost=[lease for lease in held if lease.job_id not in still])
+    still = {tuple(row) for row in tx.execute(select(*token).where(mine))}
+    return Renewal(kept, lost=[lease for lease in held if lease.token not in still])
 
 
 def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any]:

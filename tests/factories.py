@@ -1,13 +1,21 @@
 """Specs and jobs for tests: what a test does not care about is filled in."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+from sqlalchemy import update
+
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
-from store import claims, jobs
+from store import claims, jobs, leases, recovery
+from store.checkpoints import Saved
+from store.chunks import Chunk
 from store.database import Sessions
+from store.instants import from_now
 from store.jobs import Job
-from store.leases import Lease
+from store.leases import Lease, Progress, Renewal
+from store.tables import jobs as table
 
 LEASE = timedelta(seconds=60)
 
@@ -64,3 +72,41 @@ def stored(sessions: Sessions, job_id: str) -> Job:
     """The job as it is now."""
     with sessions.read() as tx:
         return jobs.get(tx, job_id)
+
+
+def rows(start: int, stop: int, *, after: int = 0) -> Chunk:
+    """Rows `[start, stop)` of a training, recorded after the checkpoint at `after`."""
+    count = stop - start
+    columns = {"loss": np.ones(count, np.float32), "lr": np.ones(count)}
+    return Chunk("train", 0, start, columns, after)
+
+
+def saved(iteration: int, *, attempt: int = 1, lasting: bool = False) -> Saved:
+    """A checkpoint whose file has just been written."""
+    file = f"{attempt}-{iteration}.ckpt"
+    return Saved(iteration, file, bytes=1, sha256="0" * 64, lasting=lasting)
+
+
+def record(
+    sessions: Sessions,
+    lease: Lease,
+    iteration: int,
+    *new: Chunk,
+    checkpoints: Sequence[Saved] = (),
+) -> Renewal:
+    """What becomes of a lease whose worker stores that the job is at `iteration`."""
+    with sessions.begin() as tx:
+        return leases.record(tx, [Progress(lease, iteration, new, checkpoints)], extend=LEASE)
+
+
+def run_out(sessions: Sessions, *job_ids: str) -> None:
+    """Lets the leases of jobs run out."""
+    with sessions.begin() as tx:
+        past = from_now(timedelta(seconds=-1))
+        tx.execute(update(table).where(table.c.id.in_(job_ids)).values(lease_expires=past))
+
+
+def expired(sessions: Sessions, *, max_crashes: int = 3) -> list[Job]:
+    """The jobs that the reconciler has taken away from their workers."""
+    with sessions.begin() as tx:
+        return recovery.expire(tx, max_crashes=max_crashes)

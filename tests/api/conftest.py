@@ -1,5 +1,7 @@
 """The application over a real database, with a broker that only takes notes."""
 
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,11 @@ from redis import ConnectionError as BrokerDownError
 from api.app import create_app
 from api.broker import Broker
 from spec.settings import Settings
+from store.checkpoints import Saved
 from store.database import Sessions
+from store.files import opened
+from store.leases import Lease
+from tests.factories import record
 
 
 class NotedBroker(Broker):
@@ -33,6 +39,9 @@ class NotedBroker(Broker):
             raise BrokerDownError("connection refused")
 
 
+Checkpointed = Callable[..., bytes]
+
+
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
     return Settings(database_url=database_url, broker_url="redis://unused", data_dir=tmp_path)
@@ -47,3 +56,19 @@ def broker() -> NotedBroker:
 def client(sessions: Sessions, broker: NotedBroker, settings: Settings) -> TestClient:
     app = create_app(sessions, broker, settings)
     return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def checkpointed(sessions: Sessions, settings: Settings) -> Checkpointed:
+    """Writes a checkpoint of a running job, file and row; returns the content of the file."""
+
+    def write(lease: Lease, iteration: int, *, lasting: bool = False) -> bytes:
+        content = f"{lease.job_id} at {iteration}".encode()
+        file = f"{lease.job_id}/{lease.attempt}-{iteration}.ckpt"
+        opened(settings.checkpoints).write(file, content)
+        digest = sha256(content).hexdigest()
+        saved = Saved(iteration, file, len(content), digest, lasting)
+        record(sessions, lease, iteration, checkpoints=[saved])
+        return content
+
+    return write

@@ -67,6 +67,10 @@ BAD_TRAININGS: list[tuple[str, Any, str]] = [
     ("/length", {"epochs": 1, "iterations": 1}, "/length"),
     ("/length", {"cycles": 0}, "/length/cycles"),
     ("/length", 100, "/length"),
+    ("/from", "job_0", "/from"),
+    ("/from", {"job": "latest"}, "/from/job"),
+    ("/from", {"job": "job_0", "iteration": 0}, "/from/iteration"),
+    ("/origin", {"job": "job_0"}, "/origin"),
     ("/evaluate", {"every": {"epochs": 0}}, "/evaluate/every/epochs"),
     ("/evaluate", {"every": {"cycles": 1}}, "/evaluate/every"),
 ]
@@ -82,6 +86,7 @@ BAD_RANGE_TESTS: list[tuple[str, Any, str]] = [
     ("/repeats", 0, "/repeats"),
     ("/repeats", 65, "/repeats"),
     ("/schedule", TRIANGULAR, "/schedule"),
+    ("/from", {"job": "job_0"}, "/from"),
 ]
 
 
@@ -152,7 +157,11 @@ def test_odd_ids_are_ids_of_no_job(client: TestClient, job_id: str) -> None:
         ("DELETE", ""),
         ("GET", "/series"),
         ("GET", "/series/summary"),
+        ("GET", "/checkpoints"),
+        ("GET", "/checkpoints/1"),
         ("POST", "/cancel"),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
         ("POST", "/retry"),
     ):
         answer = client.request(method, f"/v1/jobs/{job_id}{verb}")

@@ -54,6 +54,38 @@ def test_workers(client: TestClient, sessions: Sessions) -> None:
     assert worker.items() >= {"name": "cpu-1@host", "state": "busy", "job": "job_1"}.items()
 
 
+def test_a_worker_is_asked_to_take_no_more_jobs(client: TestClient, sessions: Sessions) -> None:
+    def asked() -> bool:
+        with sessions.begin() as tx:
+            return workers.report(
+                tx,
+                name="gpu-0@host-1.example",
+                device="cuda:0",
+                state="busy",
+                job_id="job_1",
+                queues=["default"],
+                versions={},
+                started_at=datetime.now(UTC),
+            )
+
+    assert not asked()
+    url = "/v1/workers/gpu-0@host-1.example"
+    for _ in range(2):
+        answer = client.post(f"{url}/drain")
+        assert answer.status_code == 200
+        assert answer.json()["name"] == "gpu-0@host-1.example"
+        assert asked()
+    assert client.post(f"{url}/undrain").status_code == 200
+    assert not asked()
+
+
+@pytest.mark.parametrize("name", ["gpu-1@host", "%00", "'--", "%E2%80%A8", "x" * 5000])
+def test_no_such_worker(client: TestClient, name: str) -> None:
+    answer = client.post(f"/v1/workers/{name}/drain")
+    assert answer.status_code == 404
+    assert "GET /v1/workers" in answer.json()["detail"]
+
+
 def test_health(client: TestClient, broker: NotedBroker) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}

@@ -8,12 +8,21 @@ import pytest
 
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
-from store import claims, jobs, leases
+from store import checkpoints, claims, jobs, leases
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Progress
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
-from tests.factories import LEASE, claimed, queued, range_test_json, stored, training_json
+from tests.factories import (
+    LEASE,
+    claimed,
+    queued,
+    range_test_json,
+    record,
+    saved,
+    stored,
+    training_json,
+)
 
 expect = pytest.importorskip(
     "playwright.sync_api",
@@ -34,7 +43,7 @@ def range_test(sessions: Sessions, *, repeats: int = 2, **changes: object) -> st
     lr = np.geomspace(1e-5, 10, 100)
     loss = 0.6 + 1.7 / (1 + (lr / 0.01) ** 2) + np.expm1(np.minimum(lr**2, 80))
     with sessions.begin() as tx:
-        leases.plan(tx, lease, iterations=repeats * 100, resolved={})
+        leases.plan(tx, lease, start=0, iterations=repeats * 100, resolved={})
         for repeat in range(repeats):
             values = (loss + 0.01 * repeat).astype("f4")
             kept = slice(100) if repeat < repeats - 1 else slice(95)
@@ -56,7 +65,7 @@ def training(sessions: Sessions, *, iterations: int, finish: bool = True) -> str
     at = np.array([iterations // 2, iterations])
     measured = {"iteration": at, "val_loss": loss[at - 1], "val_accuracy": np.array([0.8, 0.9])}
     with sessions.begin() as tx:
-        leases.plan(tx, lease, iterations=2000, resolved={})
+        leases.plan(tx, lease, start=0, iterations=2000, resolved={})
         validation = Chunk("validation", 0, int(at[0]), measured)
         leases.record(tx, [Progress(lease, iterations, [train, validation])], extend=LEASE)
         if finish:
@@ -164,7 +173,7 @@ def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Wat
     loss = (0.6 + 1.7 / (1 + (lr / 0.01) ** 2)).astype("f4")
     up = {"range_loss": loss, "range_lr": lr, "range_accuracy": 1 - loss / 3}
     with site.sessions.begin() as tx:
-        leases.plan(tx, lease, iterations=600, resolved={})
+        leases.plan(tx, lease, start=0, iterations=600, resolved={})
         for repeat in range(3):
             chunk = Chunk("range_test", repeat, 0, up)
             leases.record(tx, [Progress(lease, 100 * repeat, [chunk])], extend=LEASE)
@@ -184,7 +193,7 @@ def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Wat
     final |= {"snapshots": [{"iteration": 300, "val_accuracy": 0.9, "curvature": None}]}
     found = {"status": "ok", "suggestion": SUGGESTION, "landmarks": {"lr_edge": 0.34}}
     with site.sessions.begin() as tx:
-        leases.plan(tx, lease, iterations=600, resolved={"warnings": ["it stops <early>"]})
+        leases.plan(tx, lease, start=0, iterations=600, resolved={"warnings": ["it stops <early>"]})
         rows = [Chunk("train", 0, 0, curve), Chunk("validation", 0, 300, at)]
         leases.record(tx, [Progress(lease, 600, rows)], extend=LEASE)
         leases.succeed(tx, lease, final | {"range_test": found})
@@ -199,16 +208,55 @@ def test_a_failed_job_says_why_and_can_be_retried_and_cancelled(site: Site, watc
     job = queued(site.sessions)
     with site.sessions.begin() as tx:
         _, lease = claims.claim(tx, worker="w1", queues=["default"], lease=LEASE)
-        leases.fail(tx, lease, Reason.OOM, "CUDA out of memory <b>")
+        leases.fail(tx, lease, Reason.CODE, "no such layer <b>")
     page = watched(site)
     page.goto(site.url)
     page.get_by_role("link", name="mlp on digits").click()
-    expect(page.get_by_role("alert").first).to_have_text("Failed (oom): CUDA out of memory <b>")
+    expect(page.get_by_role("alert").first).to_have_text("Failed (code): no such layer <b>")
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("article .state")).to_have_text("cancelled")
     assert stored(site.sessions, job.id).state == "cancelled"
+
+
+def test_a_job_is_paused_resumed_and_gone_on_from(site: Site, watched: Watch) -> None:
+    job_id = training(site.sessions, iterations=500, finish=False)
+    lease = leases.Lease(job_id, 1, "w1")
+    record(site.sessions, lease, 500, checkpoints=[saved(500)])
+    page = watched(site, viewport={"width": 360, "height": 740})
+    page.goto(f"{site.url}/#{job_id}")
+    pause, resume = (page.get_by_role("button", name=name) for name in ("Pause", "Resume"))
+    pause.click()
+    expect(page.get_by_text("Pausing, after 500 of 2,000 iterations.")).to_be_visible()
+    resume.click()
+    expect(page.get_by_text("500 of 2,000 iterations.", exact=True)).to_be_visible()
+    pause.click()
+    expect(resume).to_be_visible()
+    with site.sessions.begin() as tx:
+        leases.hand_back(tx, lease)
+    expect(page.get_by_text("Paused, after 500 of 2,000 iterations.")).to_be_visible()
+    expect(page.locator("article .state")).to_have_text("paused")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(pause).to_be_hidden()
+
+    page.get_by_text("History", exact=True).click()
+    attempts, changes = (page.get_by_role("region", name=name) for name in ("Attempts", "Changes"))
+    expect(attempts.get_by_role("row").last).to_contain_text("paused")
+    what = changes.locator("td:nth-child(3)")
+    expect(what).to_have_text(["submit", "claim", "pause", "resume", "pause", "hand back"])
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    resume.click()
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+    expect(what.last).to_have_text("resume")
+
+    longer = JOB_SPEC.validate_python(training_json(length={"iterations": 3000}))
+    with site.sessions.begin() as tx:
+        child = jobs.add(tx, longer, origin=checkpoints.get(tx, job_id))
+    page.goto(f"{site.url}/#{child.id}")
+    expect(page.get_by_text(f"Goes on from {job_id} at iteration 500.")).to_be_visible()
+    page.get_by_role("link", name=job_id, exact=True).click()
+    expect(page).to_have_url(f"{site.url}/#{job_id}")
 
 
 def test_names_are_text(site: Site, watched: Watch) -> None:

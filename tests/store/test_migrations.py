@@ -3,16 +3,17 @@
 import numpy as np
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from migrations.run import downgrade, newest, upgrade
 from spec.states import State
-from store import leases, series
+from store import checkpoints, history, jobs, leases, recovery, series, workers
 from store.chunks import Chunk
 from store.database import Sessions
-from store.leases import Progress
+from store.jobs import Job
+from store.leases import Lease, Progress
 from store.tables import metadata
-from tests.factories import LEASE, claimed, queued, stored
+from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
 
 def test_schema_and_code_do_not_drift(sessions: Sessions) -> None:
@@ -52,6 +53,84 @@ def test_jobs_and_what_they_recorded_survive_a_step_down_and_up(sessions: Sessio
     assert (after.state, after.iteration, after.population) == (State.RUNNING, 3, None)
     with sessions.read() as tx:
         assert [each.count for each in series.summary(tx, job.id)] == [3]
+
+
+def test_what_the_third_schema_added_is_left_behind_by_a_step_down(sessions: Sessions) -> None:
+    lease, held, child = everything(sessions)
+    downgrade(sessions, "0002")
+    with sessions.read() as tx:
+        assert not {"checkpoints", "history"} & set(inspect(tx).get_table_names())
+        states = dict(tx.exec_driver_sql("SELECT id, state FROM jobs").all())
+        outcomes = tx.exec_driver_sql("SELECT outcome FROM attempts ORDER BY attempt").all()
+        told = inspect(tx).get_check_constraints("jobs")
+    # a paused job waits in the queue: nobody could resume it
+    assert states == {lease.job_id: "running", held.job_id: "queued", child.id: "queued"}
+    assert sorted(str(outcome) for (outcome,) in outcomes) == ["None", "handed_back"]
+    (state,) = (each["sqltext"] for each in told if each["name"] == "ck_jobs_state")
+    assert "paused" not in state
+    assert upgrade(sessions) == newest()
+    running, back, again = (
+        stored(sessions, each) for each in (lease.job_id, held.job_id, child.id)
+    )
+    assert (running.state, running.iteration, running.checkpoint) == (State.RUNNING, 9, None)
+    assert (back.state, back.failures, back.pause_requested) == (State.QUEUED, 0, False)
+    assert (again.parent, again.parent_iteration) == (None, None)
+    with sessions.read() as tx:
+        assert [each.count for each in series.summary(tx, lease.job_id)] == [9, 9]
+        assert history.changes(tx, lease.job_id, limit=9) == []
+        assert [each.state for each in workers.find(tx, lost_after=LEASE)] == ["idle"]
+
+
+def test_a_job_of_an_older_schema_starts_over_once_and_lives_on(sessions: Sessions) -> None:
+    lease, _, _ = everything(sessions)
+    downgrade(sessions, "0002")
+    upgrade(sessions)
+    with sessions.begin() as tx:
+        leases.hand_back(tx, lease)
+    again = claimed(sessions)
+    assert again.job_id == lease.job_id
+    with sessions.read() as tx:
+        assert series.summary(tx, lease.job_id) == []
+    record(sessions, again, 4, rows(0, 4), checkpoints=[saved(4)])
+    with sessions.begin() as tx:
+        jobs.pause(tx, again.job_id)
+    with sessions.begin() as tx:
+        leases.hand_back(tx, again)
+    with sessions.read() as tx:
+        told = [each.verb for each in history.changes(tx, lease.job_id, limit=9)]
+    assert told == ["hand_back", "claim", "pause", "hand_back"]
+    assert stored(sessions, lease.job_id).state == State.PAUSED
+
+
+def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
+    """Rows in every table: a job that runs, a paused one, and one that is to go on from that."""
+    queued(sessions, tags={"project": "demo"})
+    lease = claimed(sessions)
+    record(sessions, lease, 9, rows(0, 5), rows(5, 9, after=5), checkpoints=[saved(5)])
+    queued(sessions)
+    held = claimed(sessions)
+    record(sessions, held, 3, checkpoints=[saved(3)])
+    with sessions.begin() as tx:
+        jobs.pause(tx, held.job_id)
+    with sessions.begin() as tx:
+        leases.hand_back(tx, held)
+        child = jobs.add(tx, spec(), origin=checkpoints.get(tx, held.job_id))
+        workers.report(
+            tx,
+            name="w",
+            device="cpu",
+            state="idle",
+            job_id=None,
+            queues=["default"],
+            versions={},
+            started_at=child.created_at,
+        )
+        workers.drain(tx, "w", asked=True)
+        recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
+    with sessions.read() as tx:
+        for table in metadata.sorted_tables:
+            assert tx.execute(select(table)).first(), table.name
+    return lease, held, child
 
 
 def test_upgrade_twice_is_harmless(sessions: Sessions) -> None:

@@ -11,9 +11,17 @@ from store import claims, jobs, leases, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.jobs import WrongStateError
-from store.leases import Lease, LeaseLostError, Progress
+from store.leases import Lease, LeaseLostError
 from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, stored
+from tests.factories import LEASE, claimed, queued, record, stored
+
+Request = Callable[[WriteTx, str], object]
+REQUESTS: tuple[tuple[Request, ...], ...] = (
+    (),
+    (jobs.cancel,),
+    (jobs.pause,),
+    (jobs.pause, jobs.cancel),
+)
 
 
 def prepared(sessions: Sessions, state: State) -> Lease:
@@ -25,6 +33,9 @@ def prepared(sessions: Sessions, state: State) -> Lease:
     lease = claimed(sessions)
     with sessions.begin() as tx:
         match state:
+            case State.PAUSED:
+                jobs.pause(tx, job.id)
+                leases.hand_back(tx, lease)
             case State.SUCCEEDED:
                 leases.succeed(tx, lease, {})
             case State.FAILED:
@@ -52,35 +63,34 @@ def expire(tx: WriteTx, lease: Lease, *, max_crashes: int = 2) -> None:
     assert recovery.expire(tx, max_crashes=max_crashes)
 
 
-def after_a_cancel(verb: Callable[[WriteTx, Lease], None]) -> Callable[[WriteTx, Lease], None]:
-    def both(tx: WriteTx, lease: Lease) -> None:
-        jobs.cancel(tx, lease.job_id)
-        verb(tx, lease)
-
-    return both
-
-
 VERBS: list[tuple[str, str, Callable[[WriteTx, Lease], object]]] = [
     ("claim", "worker", claim),
     ("renew", "worker", renew),
     ("succeed", "worker", lambda tx, lease: leases.succeed(tx, lease, {})),
     ("fail", "worker", lambda tx, lease: leases.fail(tx, lease, Reason.CODE, "")),
+    ("fail", "worker", lambda tx, lease: leases.fail(tx, lease, Reason.OOM, "")),
     ("hand_back", "worker", leases.hand_back),
-    ("hand_back", "worker", after_a_cancel(leases.hand_back)),
     ("confirm_cancel", "worker", leases.confirm_cancel),
     ("expire", "reconciler", expire),
     ("expire", "reconciler", lambda tx, lease: expire(tx, lease, max_crashes=1)),
-    ("expire", "reconciler", after_a_cancel(expire)),
     ("cancel", "client", lambda tx, lease: jobs.cancel(tx, lease.job_id)),
+    ("pause", "client", lambda tx, lease: jobs.pause(tx, lease.job_id)),
+    ("resume", "client", lambda tx, lease: jobs.resume(tx, lease.job_id)),
     ("retry", "client", lambda tx, lease: jobs.retry(tx, lease.job_id)),
 ]
 
 
 def test_the_moves_are_those_of_the_diagram(sessions: Sessions) -> None:
     seen = set()
+    cases = [(state, asked) for state in State for asked in REQUESTS]
     for verb, actor, action in VERBS:
-        for source in State:
+        for source, requests in cases:
+            if requests and source != State.RUNNING:
+                continue
             lease = prepared(sessions, source)
+            for request in requests:
+                with sessions.begin() as tx:
+                    request(tx, lease.job_id)
             before = stored(sessions, lease.job_id)
             try:
                 with sessions.begin() as tx:
@@ -98,8 +108,7 @@ def test_the_moves_are_those_of_the_diagram(sessions: Sessions) -> None:
 def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
     for verb in (leases.hand_back, expire):
         lease = prepared(sessions, State.RUNNING)
-        with sessions.begin() as tx:
-            leases.record(tx, [Progress(lease, 7, [])], extend=LEASE)
+        record(sessions, lease, 7)
         with sessions.begin() as tx:
             verb(tx, lease)
         assert stored(sessions, lease.job_id).started_at is None
@@ -109,8 +118,7 @@ def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
 
 def test_a_retry_forgets_crashes_and_progress(sessions: Sessions) -> None:
     lease = prepared(sessions, State.RUNNING)
-    with sessions.begin() as tx:
-        leases.record(tx, [Progress(lease, 7, [])], extend=LEASE)
+    record(sessions, lease, 7)
     with sessions.begin() as tx:
         expire(tx, lease, max_crashes=1)
     with sessions.begin() as tx:

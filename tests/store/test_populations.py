@@ -5,21 +5,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import select, update
 
 from spec.states import Reason, State
-from store import claims, jobs, leases, recovery, workers
-from store.chunks import Chunk
+from store import claims, jobs, leases, workers
 from store.claims import Claimed
 from store.database import Sessions
 from store.instants import from_now
 from store.jobs import Job
-from store.leases import Lease, Progress
+from store.leases import Lease, Progress, Requests
 from store.tables import attempts, chunks
 from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, stored
+from tests.factories import LEASE, claimed, expired, queued, record, rows, run_out, saved, stored
 from tests.store.test_races import at_once
 
 ROUNDS = 8
@@ -53,17 +51,10 @@ def population(sessions: Sessions, size: int) -> list[Lease]:
     return [first, *(lease for _, lease in siblings_of(sessions, key))]
 
 
-def rows(start: int, count: int) -> Chunk:
-    return Chunk("train", 0, start, {"loss": np.ones(count, np.float32), "lr": np.ones(count)})
-
-
-def run_out(sessions: Sessions, *ids: str) -> list[Job]:
+def lost(sessions: Sessions, *ids: str) -> list[Job]:
     """The jobs as the reconciler leaves them after their leases have run out."""
-    with sessions.begin() as tx:
-        past = from_now(timedelta(seconds=-1))
-        tx.execute(update(table).where(table.c.id.in_(ids)).values(lease_expires=past))
-    with sessions.begin() as tx:
-        return recovery.expire(tx, max_crashes=3)
+    run_out(sessions, *ids)
+    return expired(sessions)
 
 
 @contextmanager
@@ -127,6 +118,19 @@ def test_what_siblings_recorded_before_is_deleted(sessions: Sessions) -> None:
         assert tx.execute(select(chunks.c.job_id)).scalars().all() == [held[0].job_id]
 
 
+def test_a_job_with_a_checkpoint_trains_alone(sessions: Sessions) -> None:
+    ahead, behind = population(sessions, 2)
+    record(sessions, ahead, 5, rows(0, 5), checkpoints=[saved(5)])
+    record(sessions, behind, 5, rows(0, 5))
+    with sessions.begin() as tx:
+        leases.hand_back(tx, ahead)
+        leases.hand_back(tx, behind)
+    key = key_of(stored(sessions, ahead.job_id))
+    assert ready(sessions, key) == 1
+    assert [job.id for job, _ in siblings_of(sessions, key)] == [behind.job_id]
+    assert claimed(sessions).job_id == ahead.job_id
+
+
 def test_siblings_overtake_older_jobs_but_none_of_a_higher_priority(sessions: Sessions) -> None:
     urgent = sibling(sessions, priority=5)
     claimed(sessions)
@@ -181,12 +185,12 @@ def test_a_claim_does_not_wait_for_a_job_that_is_being_written_to(sessions: Sess
 
 def test_a_renewal_tells_the_held_the_lost_and_the_cancelled_apart(sessions: Sessions) -> None:
     first, second, third = population(sessions, 3)
-    run_out(sessions, second.job_id)
+    lost(sessions, second.job_id)
     with sessions.begin() as tx:
         jobs.cancel(tx, third.job_id)
     with sessions.begin() as tx:
         renewal = leases.renew(tx, [first, second, third], extend=LEASE)
-    assert renewal.kept == {first: False, third: True}
+    assert renewal.kept == {first: Requests(), third: Requests(cancel=True)}
     assert renewal.lost == [second]
 
 
@@ -202,16 +206,16 @@ def test_a_job_that_is_being_written_to_does_not_cost_the_others_their_leases(
             leases.renew(tx, [first, second], extend=LEASE),
             leases.record(tx, news, extend=LEASE),
         ):
-            assert (renewal.kept, renewal.lost) == ({first: False}, [])
+            assert (renewal.kept, renewal.lost) == ({first: Requests()}, [])
     with sessions.read() as tx:
         assert tx.execute(select(chunks.c.job_id)).scalars().all() == [first.job_id]
 
 
 def test_a_lost_lease_does_not_undo_what_the_others_recorded(sessions: Sessions) -> None:
     held = population(sessions, 3)
-    run_out(sessions, held[1].job_id)
+    lost(sessions, held[1].job_id)
     news = [
-        Progress(each, 10 * place, [rows(0, 10 * place), rows(10 * place, 1)])
+        Progress(each, 10 * place, [rows(0, 10 * place), rows(10 * place, 10 * place + 1)])
         for place, each in enumerate(held, start=1)
     ]
     with sessions.begin() as tx:
@@ -229,7 +233,7 @@ def test_a_lost_population_comes_back_and_each_of_its_jobs_trains_alone(
 ) -> None:
     held = population(sessions, 5)
     key = key_of(stored(sessions, held[0].job_id))
-    back = run_out(sessions, *(each.job_id for each in held))
+    back = lost(sessions, *(each.job_id for each in held))
     assert {(job.state, job.attempt, job.crashes, job.population) for job in back} == {
         (State.QUEUED, 1, 1, None)
     }
@@ -245,7 +249,7 @@ def test_a_lost_population_comes_back_and_each_of_its_jobs_trains_alone(
 def test_a_retry_does_not_bring_a_lost_job_back_into_a_population(sessions: Sessions) -> None:
     lease = population(sessions, 1)[0]
     for _ in range(3):
-        run_out(sessions, lease.job_id)
+        lost(sessions, lease.job_id)
         if stored(sessions, lease.job_id).state is State.QUEUED:
             claimed(sessions)
     with sessions.begin() as tx:

@@ -12,9 +12,9 @@ from store.tables import workers as table
 MINUTE = timedelta(minutes=1)
 
 
-def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> None:
+def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> bool:
     with sessions.begin() as tx:
-        workers.report(
+        drain = workers.report(
             tx,
             name=name,
             device="cpu",
@@ -26,6 +26,7 @@ def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> N
         )
         row = table.c.name == name
         tx.execute(update(table).where(row).values(seen_at=from_now(-seen)))
+        return drain
 
 
 def states(sessions: Sessions) -> dict[str, str]:
@@ -55,3 +56,21 @@ def test_the_long_lost_are_forgotten(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         workers.forget(tx, unseen_for=10 * MINUTE)
     assert states(sessions) == {"a": "lost"}
+
+
+def test_a_worker_hears_with_its_reports_that_it_is_to_take_no_more_jobs(
+    sessions: Sessions,
+) -> None:
+    def asked(name: str, *, drain: bool) -> bool:
+        with sessions.begin() as tx:
+            return workers.drain(tx, name, asked=drain)
+
+    assert report(sessions, "a") is False
+    assert report(sessions, "b") is False
+    assert asked("a", drain=True)
+    for _ in range(2):
+        assert report(sessions, "a") is True
+    assert report(sessions, "b") is False
+    assert asked("a", drain=False)
+    assert report(sessions, "a") is False
+    assert not asked("nobody", drain=True)

@@ -1,28 +1,13 @@
 """The commands as people type them, against a small server in a thread."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from stepsize.cli import app
+from tests.unit.conftest import JOB, Fake, Run
 
-JOB: dict[str, Any] = {
-    "id": "job_1",
-    "kind": "range_test",
-    "state": "queued",
-    "name": "digits [mlp]",
-    "spec": {},
-    "progress": {"iteration": 0, "iterations": None},
-    "created_at": "2026-01-31T12:00:00Z",
-}
 TESTED = {
     **JOB,
     "state": "succeeded",
@@ -53,65 +38,6 @@ TRAINED = {
     },
 }
 NO_SERIES = (404, {"title": "Not Found", "status": 404})
-
-Answer = tuple[int, Any]
-
-
-@dataclass
-class Fake:
-    """What is asked, as (method, path, query, body), and what is answered, by method and path."""
-
-    url: str
-    answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
-    asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
-
-    def answer(self, route: str) -> Answer:
-        planned = self.answers.get(route, (404, {"title": "Not Found", "status": 404}))
-        if isinstance(planned, list):
-            return planned.pop(0) if len(planned) > 1 else planned[0]
-        return planned
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            size = int(self.headers.get("content-length", 0))
-            body = json.loads(self.rfile.read(size)) if size else None
-            url = urlsplit(self.path)
-            served.asked.append((self.command, url.path, parse_qs(url.query), body))
-            status, answer = served.answer(f"{self.command} {url.path}")
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Fake(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("STEPSIZE_URL", served.url)
-    yield served
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def run() -> Callable[..., Result]:
-    def typed(*arguments: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(app, arguments, input=stdin)
-
-    return typed
-
-
-Run = Callable[..., Result]
 
 
 def test_submit_prints_the_id_alone(fake: Fake, run: Run, tmp_path: Path) -> None:
@@ -272,6 +198,16 @@ def test_watch_in_json_is_the_job_and_nothing_else(fake: Fake, run: Run) -> None
     assert done.stderr == ""
 
 
+def test_watch_says_that_a_job_is_paused_and_waits(fake: Fake, run: Run) -> None:
+    held = {**TRAINED, "state": "paused", "result": None, "progress": {"iteration": 1300}}
+    fake.answers["GET /v1/jobs/job_1"] = [(200, held), (200, held), (200, TRAINED)]
+    done = run("watch", "job_1")
+    assert done.exit_code == 0
+    words = "job_1 is paused at iteration 1,300: `stepsize resume job_1` lets it go on"
+    assert done.stderr.count(words) == 1
+    assert "validation accuracy" in done.stdout
+
+
 def test_watch_gives_up_at_its_timeout(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/jobs/job_1"] = (200, JOB)
     done = run("watch", "job_1", "--timeout", "0.1")
@@ -281,10 +217,12 @@ def test_watch_gives_up_at_its_timeout(fake: Fake, run: Run) -> None:
 
 def test_jobs_are_listed_with_whole_ids(fake: Fake, run: Run) -> None:
     long_id = "job_" + "0" * 32
-    fake.answers["GET /v1/jobs"] = (200, {"data": [{**TESTED, "id": long_id}]})
+    name = "a name " * 20
+    fake.answers["GET /v1/jobs"] = (200, {"data": [{**TESTED, "id": long_id, "name": name}]})
     done = run("jobs", "--state", "queued", "--state", "running", "--kind", "range_test")
     assert done.exit_code == 0
     assert long_id in done.stdout
+    assert name.strip() in done.stdout
     assert "71%" in done.stdout
     assert fake.asked[0][2] == {
         "state": ["queued", "running"],
@@ -296,15 +234,6 @@ def test_jobs_are_listed_with_whole_ids(fake: Fake, run: Run) -> None:
 def test_jobs_in_json_are_an_array(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/jobs"] = (200, {"data": [JOB]})
     assert [job["id"] for job in json.loads(run("jobs", "--json").stdout)] == ["job_1"]
-
-
-def test_cancel_says_what_became_of_it(fake: Fake, run: Run) -> None:
-    fake.answers["POST /v1/jobs/job_1/cancel"] = [
-        (200, {**JOB, "state": "cancelled"}),
-        (200, {**JOB, "state": "running"}),
-    ]
-    assert run("cancel", "job_1").stdout == "job_1 cancelled\n"
-    assert run("cancel", "job_1").stdout == "job_1 was asked to stop\n"
 
 
 def test_series_are_printed_as_they_come(fake: Fake, run: Run, tmp_path: Path) -> None:
@@ -340,7 +269,8 @@ def test_every_command_helps(run: Run) -> None:
     overview = run("--help")
     assert overview.exit_code == 0
     for command in (
-        *("up", "demo", "submit", "range-test", "watch", "series", "jobs", "cancel"),
+        *("up", "demo", "submit", "range-test", "watch", "series", "jobs", "show"),
+        *("cancel", "pause", "resume", "retry", "extend", "checkpoints", "workers", "drain"),
         *("api", "worker", "migrate"),
     ):
         assert f" {command} " in overview.stdout

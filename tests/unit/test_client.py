@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from stepsize import ApiError, Client, StepsizeError, UnreachableError, range_test
+from stepsize import ApiError, Client, Job, StepsizeError, UnreachableError, range_test
 from stepsize.errors import NotStepsizeError
 
 URL = "http://stepsize.test"
@@ -236,12 +238,109 @@ def test_previews_a_schedule() -> None:
     assert json.loads(asked[0].content)["iterations"] == 2
 
 
-def test_cancel_and_retry_post_to_the_job() -> None:
-    client, asked = answers(ok(JOB), ok(JOB))
-    client.cancel(client.retry("job_1"))
+def test_waiting_goes_on_while_the_job_is_paused() -> None:
+    held = {**JOB, "state": "paused"}
+    client, _ = answers(ok(held), ok(held), ok(DONE))
+    seen = list(client.watch("job_1"))
+    assert [job.paused for job in seen] == [True, True, False]
+    assert not seen[0].finished
+
+
+def test_moves_post_to_the_job() -> None:
+    client, asked = answers(*[ok(JOB)] * 4)
+    job: Job | str = "job_1"
+    for move in (client.cancel, client.pause, client.resume, client.retry):
+        job = move(job)
+    assert [(request.method, request.url.path) for request in asked] == [
+        ("POST", f"/v1/jobs/job_1/{verb}") for verb in ("cancel", "pause", "resume", "retry")
+    ]
+
+
+def test_an_extension_is_as_its_parent_but_for_what_changes() -> None:
+    spec = {
+        "kind": "training",
+        "name": "first",
+        "tags": {"project": "demo"},
+        "from": {"job": "job_0", "iteration": 50},
+        "length": {"epochs": 5},
+        "seed": 3,
+    }
+    parent = ok({**JOB, "kind": "training", "spec": spec})
+    client, asked = answers(parent, httpx.Response(201, json=JOB), parent, ok(JOB), ok(JOB))
+    client.extend("job_1", length={"epochs": 9}, name="longer")
+    assert json.loads(asked[1].content) == spec | {
+        "from": {"job": "job_1"},
+        "length": {"epochs": 9},
+        "name": "longer",
+    }
+    client.extend("job_1", iteration=300)
+    assert json.loads(asked[3].content)["from"] == {"job": "job_1", "iteration": 300}
+    with pytest.raises(StepsizeError, match="job_1 is a range_test"):
+        client.extend("job_1")
+
+
+def test_a_job_tells_what_happened_to_it() -> None:
+    told = {
+        **JOB,
+        "checkpoint": 300,
+        "parent": {"job": "job_0", "iteration": 100},
+        "pause_requested": True,
+        "attempts": [{"attempt": 1, "worker": "w", "started_at": "2026-01-31T12:00:00Z"}],
+    }
+    client, _ = answers(ok(told), ok(JOB))
+    job = client.job("job_1")
+    assert job.parent is not None
+    assert (job.checkpoint, job.parent.iteration, job.pause_requested) == (300, 100, True)
+    assert job.attempts[0].outcome is None
+    assert client.job("job_1").attempts == []  # of an older server
+
+
+CHECKPOINT = {
+    "iteration": 300,
+    "attempt": 1,
+    "bytes": 7,
+    "sha256": "0" * 64,
+    "lasting": False,
+    "created_at": "2026-01-31T12:00:00Z",
+}
+
+
+def test_checkpoints_are_listed() -> None:
+    client, asked = answers(ok({"data": [CHECKPOINT]}))
+    assert [each.iteration for each in client.checkpoints("job_1")] == [300]
+    assert asked[0].url.path == "/v1/jobs/job_1/checkpoints"
+
+
+def test_a_checkpoint_is_downloaded_whole_or_not_at_all(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"wei"
+        raise httpx.ReadError("connection reset")
+
+    etag = {"ETag": f'"{sha256(b"weights").hexdigest()}"'}
+    missing = {"title": "Not Found", "status": 404, "detail": "it has some at 10, 20"}
+    client, asked = answers(
+        httpx.Response(200, content=b"weights", headers=etag),
+        httpx.Response(200, content=b"weird", headers=etag),
+        httpx.Response(200, content=broken(), headers=etag),
+        httpx.Response(404, json=missing),
+    )
+    file = tmp_path / "a.ckpt"
+    assert client.download_checkpoint("job_1", 300, file) == file
+    assert file.read_bytes() == b"weights"
+    assert asked[0].url.path == "/v1/jobs/job_1/checkpoints/300"
+    for error in ("was damaged on its way", "connection reset", "it has some at 10, 20"):
+        with pytest.raises(StepsizeError, match=error):
+            client.download_checkpoint("job_1", 300, tmp_path / "b.ckpt")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_worker_is_drained_by_its_name() -> None:
+    worker = {"name": "gpu-0@host", "state": "busy"}
+    client, asked = answers(ok(worker), ok(worker))
+    client.undrain(client.drain("gpu-0@host"))
     assert [request.url.path for request in asked] == [
-        "/v1/jobs/job_1/retry",
-        "/v1/jobs/job_1/cancel",
+        "/v1/workers/gpu-0@host/drain",
+        "/v1/workers/gpu-0@host/undrain",
     ]
 
 

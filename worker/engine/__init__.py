@@ -1,7 +1,7 @@
 """The training engine: runs one job with PyTorch and yields its numbers; knows no SQL, no queue."""
 
 from worker.engine.errors import EngineError
-from worker.engine.events import Block, Columns, Event, Finished, Plan, Snapshot
+from worker.engine.events import Block, Checkpoint, Columns, Event, Finished, Plan, Snapshot, State
 from worker.engine.job import run
 from worker.engine.loop import Pace
 from worker.engine.population.run import run_population
@@ -9,6 +9,7 @@ from worker.engine.population.size import population_size
 
 __all__ = [
     "Block",
+    "Checkpoint",
     "Columns",
     "EngineError",
     "Event",
@@ -16,6 +17,7 @@ __all__ = [
     "Pace",
     "Plan",
     "Snapshot",
+    "State",
     "population_size",
     "run",
     "run_population",

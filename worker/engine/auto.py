@@ -1,6 +1,7 @@
 """A range test and the training that takes its rates from it, as one job."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -12,8 +13,8 @@ from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
 from worker.engine.course import course, resolved
 from worker.engine.errors import EngineError, invalid
-from worker.engine.events import Block, Event, Finished, Plan
-from worker.engine.loop import Pace
+from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, State
+from worker.engine.loop import Pace, never
 from worker.engine.range_test import range_test
 from worker.engine.recipe import Recipe
 from worker.engine.train import training
@@ -25,8 +26,18 @@ SHARED = (
 """What the range test has from the training."""
 
 
-def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
+def automatic(
+    spec: TrainingSpec,
+    schedule: Auto,
+    recipe: Recipe,
+    *,
+    pace: Pace,
+    due: Callable[[], bool] = never,
+    resume: State | None = None,
+) -> Iterator[Event]:
     """Run the range test, then train under the schedule inside with what it suggests.
+
+    `resume` is the state of a checkpoint of either part.
 
     Raises:
         EngineError: INVALID, the range test suggests nothing, or no schedule of this policy.
@@ -35,30 +46,41 @@ def automatic(spec: TrainingSpec, schedule: Auto, recipe: Recipe, *, pace: Pace)
     # planned without its rates first: a training that cannot be should not wait for a range test
     inner = spec.model_copy(update={"schedule": schedule.schedule})
     planned = course(inner, recipe.iterations_per_epoch)
-    tested, found = 0, dict[str, JsonValue]()
-    for event in range_test(_range_test(spec, schedule), recipe, pace=pace):
-        match event:
-            case Plan():
-                yield replace(
-                    event,
-                    iterations=event.iterations + planned.iterations,
-                    schedule=schedule,
-                    warnings=(*recipe.warnings, *schedule.warnings(planned.iterations)),
-                )
-            case Block():
-                tested += len(event)
-                columns = {f"range_{name}": column for name, column in event.columns.items()}
-                yield replace(event, series="range_test", columns=columns)
-            case Finished():
-                found = event.result
-            case _:
-                yield event
+    begun = 0
+    if resume is not None and "tested" in resume:
+        found = json.loads(resume["tested"])
+        begun = found["iterations"] + resume["training"]["watch"]["done"]
+    else:
+        test = range_test(_range_test(spec, schedule), recipe, pace=pace, due=due, resume=resume)
+        resume = None
+        for event in test:
+            match event:
+                case Plan():
+                    begun = event.start
+                    yield replace(
+                        event,
+                        iterations=event.iterations + planned.iterations,
+                        schedule=schedule,
+                        warnings=(*recipe.warnings, *schedule.warnings(planned.iterations)),
+                    )
+                case Block():
+                    columns = {f"range_{name}": column for name, column in event.columns.items()}
+                    yield replace(event, series="range_test", columns=columns)
+                case Finished():
+                    found = event.result
+                case _:
+                    yield event
 
+    tested = found["iterations"]
     concrete = inner.model_copy(update={"schedule": _following(schedule, found)})
-    for event in training(concrete, recipe, pace=pace):
+    for event in training(concrete, recipe, pace=pace, due=due, resume=resume):
         match event:
             case Plan():
-                yield replace(event, iterations=tested + event.iterations)
+                yield replace(event, iterations=tested + event.iterations, start=begun)
+            case Checkpoint():
+                # as text: a checkpoint holds no other floats than Python's
+                state = {**event.state, "tested": json.dumps(found)}
+                yield replace(event, iteration=tested + event.iteration, state=state)
             case Finished():
                 yield Finished({**event.result, "range_test": found})
             case _:

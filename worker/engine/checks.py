@@ -16,6 +16,7 @@ from schedules.analysis import Agreement, Family, agreement
 from schedules.values import F64
 from spec.jobs import Check
 from worker.engine.evaluate import number
+from worker.engine.events import State
 from worker.engine.line_search import longest_update
 from worker.engine.optimizers import family
 from worker.engine.recipe import Learner, Recipe
@@ -111,6 +112,22 @@ class Checks:
         self._after = iteration
         halfway = math.sqrt(nearest / lr)  # in log lr
         self._next_rate = lr * min(max(SHORTEST_STEP, halfway), LONGEST_STEP)
+
+    def state_dict(self) -> State:
+        """What has been measured, and when to measure next."""
+        return {
+            "measured": [
+                {"rates": [*each.rates], "allowed": [*each.allowed]} for each in self._measured
+            ],
+            "after": self._after,
+            "next_rate": self._next_rate,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there."""
+        for each, kept in zip(self._measured, state["measured"], strict=True):
+            each.rates, each.allowed = [*kept["rates"]], [*kept["allowed"]]
+        self._after, self._next_rate = state["after"], state["next_rate"]
 
     def result(self) -> dict[str, JsonValue]:
         """What each check found, by its name."""

@@ -12,6 +12,7 @@ from spec.states import Reason
 from worker.engine.errors import EngineError, invalid
 
 MAX_SNAPSHOTS = 1000
+MAX_LASTING = 20
 
 AnySchedule = TypeVar("AnySchedule", bound=Schedule)
 
@@ -26,6 +27,7 @@ class Course:
         every: after so many it is evaluated, None for only at its end.
         snapshots: what is kept at `cycle_ends`.
         cycle_ends: ascending; empty without snapshots.
+        lasting: the ends of cycles, of many every so many, whose checkpoints are kept.
     """
 
     schedule: Schedule
@@ -33,6 +35,12 @@ class Course:
     every: int | None
     snapshots: Snapshots | None
     cycle_ends: tuple[int, ...]
+    lasting: tuple[int, ...]
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Where something is due at the end of a cycle."""
+        return self.cycle_ends or self.lasting
 
     @property
     def members(self) -> int:
@@ -63,8 +71,15 @@ def course(spec: TrainingSpec, per_epoch: int) -> Course:
             f"/length: {iterations} iterations are more than the limit of {MAX_ITERATIONS}",
         )
     snapshots = Snapshots() if spec.snapshots == "cycle_end" else spec.snapshots
-    ends = () if snapshots is None else _cycle_ends(schedule, iterations)
-    return Course(schedule, iterations, _interval(spec, per_epoch), snapshots, ends)
+    cycles = schedule.whole_cycles(iterations)
+    if snapshots is not None:
+        _require_snapshots(cycles, iterations)
+    lasting = _cycle_ends(schedule, iterations, cycles, step=-(-cycles // MAX_LASTING))
+    every = _interval(spec, per_epoch)
+    if snapshots is None:
+        return Course(schedule, iterations, every, None, (), lasting)
+    ends = _cycle_ends(schedule, iterations, cycles)
+    return Course(schedule, iterations, every, snapshots, ends, lasting)
 
 
 def resolved(schedule: AnySchedule, per_epoch: int) -> AnySchedule:
@@ -89,8 +104,7 @@ def _interval(spec: TrainingSpec, per_epoch: int) -> int | None:
             return epochs.iterations(per_epoch)
 
 
-def _cycle_ends(schedule: Schedule, iterations: int) -> tuple[int, ...]:
-    cycles = schedule.whole_cycles(iterations)
+def _require_snapshots(cycles: int, iterations: int) -> None:
     if cycles == 0:
         raise EngineError(
             Reason.INVALID,
@@ -103,5 +117,12 @@ def _cycle_ends(schedule: Schedule, iterations: int) -> tuple[int, ...]:
             f"/snapshots: {cycles} cycles are more than the limit of {MAX_SNAPSHOTS} snapshots;"
             " make the cycles longer",
         )
-    ends = (schedule.cycle_end(n, iterations=iterations) for n in range(1, cycles + 1))
+
+
+def _cycle_ends(
+    schedule: Schedule, iterations: int, cycles: int, *, step: int = 1
+) -> tuple[int, ...]:
+    """The end of every so many of the first cycles."""
+    counted = range(step, cycles + 1, step) if cycles else ()
+    ends = (schedule.cycle_end(n, iterations=iterations) for n in counted)
     return tuple(end for end in ends if end is not None)

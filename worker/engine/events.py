@@ -1,7 +1,7 @@
 """What a running job hands over: its plan, then blocks of numbers, then its result."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from schedules import Schedule
 Columns = dict[str, NDArray[np.generic]]
 """Series name -> one value per row; all of a block's columns are equally long."""
 
+State = dict[str, Any]
+"""Dicts and lists of tensors and plain values, as `torch.load(weights_only=True)` reads them."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -20,7 +23,8 @@ class Plan:
 
     It is sent again when more becomes known. `iterations` counts all updates of the job, those of
     all repeats of a range test; `schedule` has every count in iterations, and is None for a range
-    test; `warnings` say what is odd about it, in sentences.
+    test; `warnings` say what is odd about it, in sentences; `start` is how many of the updates were
+    made before, by an earlier attempt or by the training that this one goes on from.
     """
 
     iterations: int
@@ -28,6 +32,7 @@ class Plan:
     schedule: Schedule | None
     notes: dict[str, JsonValue]
     warnings: tuple[str, ...] = ()
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """All that it takes to go on from here.
+
+    Attributes:
+        iteration: updates of the job so far that count, counted as the plan does.
+        lasting: whether it is at the end of a cycle, to be kept beside the latest ones.
+        state: valid until the next event is asked for; its tensors are the live ones.
+    """
+
+    iteration: int
+    lasting: bool
+    state: State
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last event: the job's result, safe to write as JSON."""
 
     result: dict[str, JsonValue]
 
 
-Event = Plan | Block | Snapshot | Finished
+Event = Plan | Block | Snapshot | Checkpoint | Finished

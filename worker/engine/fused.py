@@ -43,16 +43,19 @@ class _Fused:
 
 
 def _state(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[list[Tensor]]:
-    """The group's parameters, then its state, name by name as the kernels take them."""
-    names = (
-        ("momentum_buffer",)
+    """The group's parameters, then its state, name by name as the kernels take them.
+
+    What an optimizer with other parameters has left there is not used.
+    """
+    used = (
+        {"momentum_buffer": group["momentum"] != 0}
         if isinstance(optimizer, torch.optim.SGD)
-        else ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+        else {"exp_avg": True, "exp_avg_sq": True, "max_exp_avg_sq": group["amsgrad"], "step": True}
     )
     states = [optimizer.state.get(each, {}) for each in group["params"]]
     return [
         [each.detach() for each in group["params"]],
-        *([each[name] for each in states if each.get(name) is not None] for name in names),
+        *([each[name] for each in states] if wanted else [] for name, wanted in used.items()),
     ]
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from spec.components import AdamParams, ComponentParams
+from worker.engine.events import State
 
 
 class LearnedRate:
@@ -63,6 +64,31 @@ class LearnedRate:
             group["lr"] = used * group["factor"]
         return used
 
+    def state_dict(self) -> State:
+        """The rate, and for each group of parameters the last direction."""
+        return {
+            "lr": self._lr,
+            "updates": self._updates,
+            "directions": [each.state_dict() for each in self._directions],
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: the groups of parameters are others.
+        """
+        self._lr = state["lr"].to(self._lr.device)
+        self._updates = state["updates"]
+        for direction, group, kept in zip(
+            self._directions, self._groups, state["directions"], strict=True
+        ):
+            size, device = sum(each.numel() for each in group["params"]), self._lr.device
+            placed = {name: each.to(device) for name, each in kept.items()}
+            if any(each.numel() != size for each in placed.values()):
+                raise ValueError("the groups of parameters are of other sizes")
+            direction.load_state_dict(placed, updates=self._updates)
+
     def _h(self, gradients: list[Tensor]) -> Tensor:
         products = [
             group["factor"] * torch.dot(gradient, direction.last()).double()
@@ -92,6 +118,12 @@ class _Sgd:
     def last(self) -> Tensor:
         return self._last
 
+    def state_dict(self) -> dict[str, Tensor | None]:
+        return {"velocity": self._velocity, "last": self._last}
+
+    def load_state_dict(self, state: dict[str, Tensor], *, updates: int) -> None:  # noqa: ARG002 - as _Adam's
+        self._velocity, self._last = state["velocity"], state["last"]
+
 
 class _Adam:
     """The last direction of Adam without its weight decay, in the scale of Adam's own v."""
@@ -103,19 +135,26 @@ class _Adam:
         self._updates = 0
 
     def follow(self, gradient: Tensor) -> None:
-        self._beta1, self._beta2 = self._group["betas"]
-        fresh = (1 - self._beta1) * gradient
-        self._m = fresh if self._m is None else self._beta1 * self._m + fresh
+        beta1, _ = self._group["betas"]
+        fresh = (1 - beta1) * gradient
+        self._m = fresh if self._m is None else beta1 * self._m + fresh
         self._updates += 1
 
     def last(self) -> Tensor:
         # the update has been made meanwhile: its v is the optimizer's, and needs no copy
         name = "max_exp_avg_sq" if self._group["amsgrad"] else "exp_avg_sq"
         v = _flat(self._optimizer.state[each][name] for each in self._group["params"])
-        m_hat = self._m / (1 - self._beta1**self._updates)
-        v_hat = v / (1 - self._beta2**self._updates)
+        beta1, beta2 = self._group["betas"]
+        m_hat = self._m / (1 - beta1**self._updates)
+        v_hat = v / (1 - beta2**self._updates)
         direction: Tensor = m_hat / (v_hat.sqrt() + self._group["eps"])
         return direction
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        return {"m": self._m}
+
+    def load_state_dict(self, state: dict[str, Tensor], *, updates: int) -> None:
+        self._m, self._updates = state["m"], updates
 
 
 def _flat(parts: Iterable[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """One job, from its spec to its result, as a generator of events."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +11,15 @@ import torch
 from schedules import Auto
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.population import repeats_stack
+from spec.states import Reason
 from worker.engine.auto import automatic
 from worker.engine.errors import EngineError, explained
-from worker.engine.events import Event, Finished, Plan
-from worker.engine.loop import DEFAULT_PACE, Pace
+from worker.engine.events import Checkpoint, Event, Finished, Plan, State
+from worker.engine.loop import DEFAULT_PACE, Pace, never
 from worker.engine.population.size import population_size
 from worker.engine.prepare import prepared
 from worker.engine.range_test import range_test
+from worker.engine.state import require_version, restore_rng, stamped
 from worker.engine.train import training
 
 
@@ -27,24 +29,55 @@ def run(
     device: torch.device,
     data_dir: Path,
     pace: Pace = DEFAULT_PACE,
+    due: Callable[[], bool] = never,
+    resume: State | None = None,
+    extend: State | None = None,
 ) -> Iterator[Event]:
-    """Run a job: a Plan, then Blocks and Snapshots, then Finished; or raise EngineError.
+    """Run a job: a Plan, then Blocks, Snapshots, Checkpoints, then Finished; or raise EngineError.
 
     Everything happens as the events are asked for, the loading of data included. Closing the
     generator stops the job at once. One job at a time per process: it sets torch's global state.
+
+    Args:
+        spec: what to run.
+        device: where.
+        data_dir: where datasets lie.
+        pace: how often blocks come.
+        due: asked after each block and what came with it; if so, a Checkpoint follows. With repeats
+            of a range test that climb together it is asked when they all have.
+        resume: the state of a Checkpoint of this very job, to go on with it.
+        extend: the same of another training: a new one begins with its model, its optimizer and
+            its place in the data, and counts its iterations. For a job that is resumed, leave it.
     """
     with explained():
+        for state in (resume, extend):
+            if state is not None:
+                require_version(state)
         together, alone = _together(spec, device, data_dir)
         recipe = prepared(spec, device, data_dir, runs=together)
         recipe = replace(recipe, warnings=(*recipe.warnings, *alone))
         with closing(recipe), recipe.numerics.applied():
+            given = extend if resume is None else resume
+            if given is not None:
+                restore_rng(given["rng"], device)
             match spec:
                 case RangeTestSpec():
-                    yield from _timed(range_test(spec, recipe, pace=pace, together=together))
+                    events = range_test(
+                        spec, recipe, pace=pace, together=together, due=due, resume=resume
+                    )
                 case TrainingSpec(schedule=Auto() as schedule):
-                    yield from _timed(automatic(spec, schedule, recipe, pace=pace))
+                    if extend is not None and resume is None:
+                        raise EngineError(
+                            Reason.INVALID,
+                            "/from: policy 'auto' begins with a range test of a fresh model; give"
+                            " the schedule with its rates",
+                        )
+                    events = automatic(spec, schedule, recipe, pace=pace, due=due, resume=resume)
                 case TrainingSpec():
-                    yield from _timed(training(spec, recipe, pace=pace))
+                    events = training(
+                        spec, recipe, pace=pace, due=due, resume=resume, extend=extend
+                    )
+            yield from _timed(events, device, 0.0 if resume is None else resume["seconds"])
 
 
 def _together(
@@ -60,16 +93,21 @@ def _together(
     return found, []
 
 
-def _timed(events: Iterator[Event]) -> Iterator[Event]:
-    """Put into the result how long the events took to make, without what their taker does."""
+def _timed(events: Iterator[Event], device: torch.device, before: float) -> Iterator[Event]:
+    """Put into the result how long the events took to make, without what their taker does.
+
+    `before`: seconds of earlier attempts.
+    """
     seconds, since, planned = 0.0, perf_counter(), False
     for event in events:
         seconds += perf_counter() - since
         match event:
             case Plan():
-                seconds = seconds if planned else 0.0
+                seconds = seconds if planned else before
                 planned = True
                 yield event
+            case Checkpoint():
+                yield stamped(event, seconds=seconds, device=device)
             case Finished():
                 yield replace(event, result={**event.result, "seconds": seconds})
             case _:

@@ -122,6 +122,29 @@ def state_copies(params: ComponentParams) -> int:
     raise TypeError(f"no optimizer is built from {type(params).__name__}")
 
 
+def complete(optimizer: torch.optim.Optimizer) -> None:
+    """Add to a state that was kept with other parameters what an update needs: it begins at zero.
+
+    Torch makes all of a parameter's state at its first update, and looks for it from then on.
+    """
+    for group in optimizer.param_groups:
+        missing = [
+            name
+            for name, needed in (
+                ("max_exp_avg_sq", group.get("amsgrad")),
+                ("grad_avg", group.get("centered")),
+                # a cycled momentum is not known here
+                ("momentum_buffer", isinstance(optimizer, torch.optim.RMSprop)),
+                ("exp_avg", "d0" in group),
+            )
+            if needed
+        ]
+        for each in group["params"]:
+            if state := optimizer.state.get(each):
+                for name in missing:
+                    state.setdefault(name, torch.zeros_like(each))
+
+
 def family(params: ComponentParams) -> Literal["sgd", "adam"]:
     """Which rule of thumb turns a range test of this optimizer into a suggestion."""
     return "sgd" if isinstance(params, SgdParams | SgdScheduleFreeParams) else "adam"

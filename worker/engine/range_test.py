@@ -1,9 +1,8 @@
 """A range test from plan to result: repeats up the ramp, each until it diverges, then analysis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 from pydantic import JsonValue, ValidationError
 
 from schedules.analysis import Analysis, Status, analyse, has_risen
@@ -11,72 +10,72 @@ from schedules.ramp import Ramp
 from schedules.values import F64
 from spec.jobs import InIterations, RangeTestSpec
 from worker.engine.checks import Checks
+from worker.engine.climb import Climb
 from worker.engine.errors import invalid
-from worker.engine.events import Event, Finished, Plan
-from worker.engine.loop import Pace
+from worker.engine.events import Event, Finished, Plan, State
+from worker.engine.loop import Pace, never
 from worker.engine.optimizers import family
-from worker.engine.population.stack import Stack
-from worker.engine.population.together import Together
-from worker.engine.recipe import Recipe, start
-from worker.engine.repeat import Alone, Climber, Repeat
+from worker.engine.recipe import Recipe
+from worker.engine.repeat import Repeat
 
 EVALUATIONS = 100
 """Up the ramp where the validation loss is read, unless the spec says how often."""
 
 
 def range_test(
-    spec: RangeTestSpec, recipe: Recipe, *, pace: Pace, together: int = 1
+    spec: RangeTestSpec,
+    recipe: Recipe,
+    *,
+    pace: Pace,
+    together: int = 1,
+    due: Callable[[], bool] = never,
+    resume: State | None = None,
 ) -> Iterator[Event]:
     """Train a fresh model up the ramp `repeats` times, each from a seed of its own.
 
     As many repeats climb at once as `together` says. One that comes to the end of the ramp without
     an edge goes on at once, up a longer one, which the repeats after it have from their start; the
-    plan is then sent again.
+    plan is then sent again. `resume` is the state of a checkpoint of this range test.
     """
     ramp = _resolved(spec.range, recipe.iterations_per_epoch)
     if spec.loss == "probe" and "probe_loss" not in recipe.record:
         recipe = replace(recipe, record=(*recipe.record, "probe_loss"))
-    rates, extended = ramp.rates(), 0
+    rates = ramp.rates()
     every = _interval(spec, rates.size, recipe.iterations_per_epoch)
     checks = Checks(spec.checks, recipe, seed=spec.seed) if spec.checks else None
+    climb = Climb(every, spec.repeats * rates.size, checks)
+    if resume is not None:
+        climb.resume(recipe, resume)
+        rates = ramp.rates(extended=climb.extended)
     population: dict[str, JsonValue] = {"population": together} if together > 1 else {}
     plan = Plan(
-        spec.repeats * rates.size,
+        climb.iterations,
         recipe.iterations_per_epoch,
         None,
         recipe.notes() | population,
         recipe.warnings,
+        start=climb.done,
     )
     yield plan
 
-    repeats: list[Repeat] = []
-    seeds = np.random.SeedSequence(spec.seed).spawn(spec.repeats)
-    while len(repeats) < spec.repeats:
-        first = len(repeats)
-        starting = seeds[first : first + together]
-        fresh = [Repeat(first + i, recipe, every) for i in range(len(starting))]
-        repeats += fresh
-        climber: Climber
-        if len(fresh) > 1:
-            stack = Stack(recipe, [recipe.optimizer] * len(fresh), starting)
-            climber = Together(fresh, stack, pace=pace)
-        else:
-            learner = start(recipe, starting[0])
-            climber = Alone(learner, pace=pace, checks=None if first else checks)
-        yield from climber.climb(rates, fresh)
-        while extended < spec.extensions:
-            going = [each for each in fresh if _is_open(each, rates, spec)]
-            longer = ramp.rates(extended=extended + 1)
+    while found := climb.following(spec, recipe, pace=pace, together=together):
+        group, climber = found
+        yield from climb.up(climber, rates, group, due)
+        while climb.extended < spec.extensions:
+            going = [each for each in group if _is_open(each, rates, spec)]
+            longer = ramp.rates(extended=climb.extended + 1)
             if not going or longer.size == rates.size:  # no rate may be higher
                 break
-            more = (len(going) + spec.repeats - len(repeats)) * (longer.size - rates.size)
-            rates, extended = longer, extended + 1
-            plan = replace(plan, iterations=plan.iterations + more)
-            yield plan
-            yield from climber.climb(rates, going)
-        del climber  # two of them need not fit
+            rises = len(going) + spec.repeats - len(climb.repeats)
+            climb.iterations += rises * (longer.size - rates.size)
+            rates, climb.extended = longer, climb.extended + 1
+            yield replace(plan, iterations=climb.iterations)
+            yield from climb.up(climber, rates, going, due)
+        if climber.learner is None and due():
+            yield climb.checkpoint(climber)
+        del climber, found  # two of them need not fit
 
-    analysis = _read(repeats, rates, spec, recipe)
+    analysis = _read(climb.repeats, rates, spec, recipe)
     edge = analysis.landmarks.lr_edge
     yield Finished(
         {
@@ -87,10 +86,10 @@ def range_test(
                 "start": float(rates[0]),
                 "end": float(rates[-1]),
                 "iterations": rates.size,
-                "extended": extended,
+                "extended": climb.extended,
             },
-            "diverged": [repeat.diverged for repeat in repeats],
-            "iterations": sum(repeat.done for repeat in repeats),
+            "diverged": [repeat.diverged for repeat in climb.repeats],
+            "iterations": climb.done,
         }
     )
 

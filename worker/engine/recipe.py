@@ -62,12 +62,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Learner:
-    """All the state of one run."""
+    """All the state of one run.
+
+    Attributes:
+        order: the seed of its data order.
+        masks: what dropout draws from.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: Batches | StreamedBatches
     step: Step | Replayed
+    order: int
+    masks: torch.Generator
 
 
 def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
@@ -91,9 +98,8 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         clipping=recipe.clipping,
         norm="grad_norm" in recipe.record,
     )
-    if recipe.numerics.replay:
-        return Learner(model, optimizer, batches, Replayed(step, optimizer, Graph(masks)))
-    return Learner(model, optimizer, batches, step)
+    replayed = Replayed(step, optimizer, Graph(masks)) if recipe.numerics.replay else None
+    return Learner(model, optimizer, batches, replayed or step, order, masks)
 
 
 def streams(seeds: np.random.SeedSequence) -> tuple[int, int, int]:

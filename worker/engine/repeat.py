@@ -1,17 +1,18 @@
 """The repeats of a range test: their way up the ramp, and what is recorded on it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from schedules.analysis import Loss, divergence, head_length
 from schedules.values import F64
 from worker.engine.averaging import averaged
 from worker.engine.checks import Checks
 from worker.engine.evaluate import Evaluation, evaluate
-from worker.engine.events import Block, Columns
+from worker.engine.events import Block, Columns, State
 from worker.engine.loop import Pace, Rates, updates
 from worker.engine.recipe import Learner, Recipe
 
@@ -72,9 +73,29 @@ class Repeat:
         self.evaluations.append(evaluation)
         return Block("validation", self.index, evaluation.iteration, evaluation.columns())
 
+    def state_dict(self) -> State:
+        """What has been recorded."""
+        return {
+            "columns": {name: torch.from_numpy(each) for name, each in self.columns.items()},
+            "evaluations": [asdict(each) for each in self.evaluations],
+            "diverged": self.diverged,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there."""
+        self.columns = {name: each.numpy() for name, each in state["columns"].items()}
+        self.evaluations = [Evaluation(**each) for each in state["evaluations"]]
+        self.diverged = state["diverged"]
+
 
 class Climber(Protocol):
-    """Trains repeats up the ramp."""
+    """Trains repeats up the ramp.
+
+    Attributes:
+        learner: of the only one of them; None where they are several.
+    """
+
+    learner: Learner | None
 
     def climb(self, rates: F64, going: Sequence[Repeat]) -> Iterator[Block]:
         """Go on with these repeats to the end of the ramp, each until divergence is confirmed."""
@@ -84,6 +105,7 @@ class Alone:
     """Trains one repeat."""
 
     def __init__(self, learner: Learner, *, pace: Pace, checks: Checks | None) -> None:
+        self.learner: Learner | None = learner
         self._learner = learner
         self._pace = pace
         self._checks = checks
@@ -105,12 +127,12 @@ class Alone:
         blocks = updates(learner, recipe, segment, pace=self._pace, every=every, start=repeat.done)
         for block in blocks:
             kept = repeat.take(block, rates)
-            yield kept
             if every and repeat.done % every == 0 and len(kept) == len(block):
                 with averaged(learner, recipe):
                     found = evaluate(
                         learner.model, recipe.dataset.validation, recipe.numerics, repeat.done
                     )
                 yield repeat.evaluated(found)
+            yield kept  # last: a checkpoint may follow it
             if repeat.diverged:
                 return

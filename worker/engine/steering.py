@@ -1,10 +1,13 @@
 """What sets the rate of each update: the schedule alone, or with what the training shows."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from schedules import Hypergradient, Plateau, Schedule
+from schedules.plateau import PlateauState
 from schedules.values import F64, as_rate
+from worker.engine.events import State
 from worker.engine.hypergradient import LearnedRate
 from worker.engine.loop import Rates
 from worker.engine.optimizers import family
@@ -27,11 +30,19 @@ class Looks:
         """Take note of the metric as it is now."""
         self._state = self._schedule.after(self._state, metric)
 
+    def state_dict(self) -> State:
+        """What the rule remembers."""
+        return asdict(self._state)
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there."""
+        self._state = PlateauState(**state)
+
 
 def steered(
     schedule: Schedule, iterations: int, *, learner: Learner, recipe: Recipe
-) -> tuple[Rates, Looks | None]:
-    """The rates of a run, and what to show the metric to if they depend on one."""
+) -> tuple[Rates, Looks | LearnedRate | None]:
+    """The rates of a run, and what makes them where they depend on how it goes."""
     if not isinstance(schedule, Hypergradient):
         return followed(schedule, iterations)
     learned = LearnedRate(
@@ -40,7 +51,7 @@ def steered(
         lr=as_rate(schedule.lr),
         hyper_lr=schedule.step_for(family(recipe.optimizer)),
     )
-    return Rates(iterations, schedule.warmup_at, _own_momentum, learned.adapt), None
+    return Rates(iterations, schedule.warmup_at, _own_momentum, learned.adapt), learned
 
 
 def followed(schedule: Schedule, iterations: int) -> tuple[Rates, Looks | None]:

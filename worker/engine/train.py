@@ -1,48 +1,66 @@
 """A training from plan to result: updates, evaluations, and the early end of a diverged one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import numpy as np
 from pydantic import JsonValue
 
 from spec.jobs import TrainingSpec
 from spec.states import Reason
-from worker.engine.course import course
+from worker.engine.course import Course, course
 from worker.engine.errors import EngineError
 from worker.engine.evaluate import number
-from worker.engine.events import Event, Finished, Plan
-from worker.engine.loop import Pace, updates
+from worker.engine.events import Checkpoint, Event, Finished, Plan, State
+from worker.engine.loop import Pace, never, updates
 from worker.engine.memory import require
-from worker.engine.recipe import Recipe, start
-from worker.engine.steering import Looks, steered
-from worker.engine.validation import Validation
+from worker.engine.progress import Progress
+from worker.engine.recipe import Recipe
+from worker.engine.steering import Looks
 from worker.engine.verdict import Verdict
 from worker.engine.watch import Watch
 
 
-def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Event]:
-    """Train as the spec says, evaluating every so often, at the end of cycles and at the end."""
-    require_resolved(spec)
+def training(
+    spec: TrainingSpec,
+    recipe: Recipe,
+    *,
+    pace: Pace,
+    due: Callable[[], bool] = never,
+    resume: State | None = None,
+    extend: State | None = None,
+) -> Iterator[Event]:
+    """Train as the spec says, evaluating every so often, at the end of cycles and at the end.
+
+    `resume` is the state of a checkpoint of this training, `extend` of another that it goes on
+    from.
+    """
+    plan = _planned(spec, recipe)
+    if resume is not None:
+        progress = Progress.resumed(spec, plan, recipe, resume)
+    elif extend is not None:
+        progress = Progress.extended(spec, plan, recipe, extend)
+    else:
+        progress = Progress.begun(spec, plan, recipe)
+    watch, validation, looks = progress.watch, progress.validation, progress.looks
     per_epoch = recipe.iterations_per_epoch
-    plan = course(spec, per_epoch)
-    if plan.members:
-        says = 4 * len(recipe.dataset.validation) * recipe.dataset.classes
-        what = f"an ensemble of {plan.members} snapshots"
-        require(plan.members * says, what, recipe.numerics.device)
-    learner = start(recipe, np.random.SeedSequence(spec.seed))
-    rates, looks = steered(plan.schedule, plan.iterations, learner=learner, recipe=recipe)
     yield Plan(
         plan.iterations,
         per_epoch,
         plan.schedule,
         recipe.notes(),
         (*recipe.warnings, *plan.schedule.warnings(plan.iterations)),
+        start=watch.done,
     )
 
-    watch = Watch(per_epoch, means=looks is not None and looks.metric == "train_loss")
-    validation = Validation(learner, recipe, snapshots=plan.snapshots, seed=spec.seed)
     every = per_epoch if plan.every is None and looks else plan.every
-    for block in updates(learner, recipe, rates, pace=pace, every=every, stops=plan.cycle_ends):
+    for block in updates(
+        progress.learner,
+        recipe,
+        progress.rates,
+        pace=pace,
+        every=every,
+        stops=plan.stops,
+        start=watch.done,
+    ):
         yield watch.take(block)
         if watch.diverged_at is not None:
             break
@@ -53,7 +71,28 @@ def training(spec: TrainingSpec, recipe: Recipe, *, pace: Pace) -> Iterator[Even
             yield from validation.measure(done, snapshot=snapshot)
         if looks and every is not None and done % every == 0:
             looks.look(shown(looks, watch, validation.verdict))
+        lasting = done in plan.lasting
+        if is_kept(watch, plan.iterations, asked=due()) or lasting:
+            yield Checkpoint(done, lasting, progress.state_dict())
     yield finished(watch, validation.result(diverged=watch.diverged_at is not None))
+
+
+def _planned(spec: TrainingSpec, recipe: Recipe) -> Course:
+    require_resolved(spec)
+    plan = course(spec, recipe.iterations_per_epoch)
+    if plan.members:
+        says = 4 * len(recipe.dataset.validation) * recipe.dataset.classes
+        what = f"an ensemble of {plan.members} snapshots"
+        require(plan.members * says, what, recipe.numerics.device)
+    return plan
+
+
+def is_kept(watch: Watch, iterations: int, *, asked: bool) -> bool:
+    """Whether to make a checkpoint: where one is asked for, and at an end that is no divergence."""
+    if watch.done < iterations:
+        return asked and watch.diverged_at is None
+    _, diverged_at = watch.end()
+    return diverged_at is None
 
 
 def require_resolved(spec: TrainingSpec) -> None:

@@ -13,7 +13,7 @@ from spec.jobs import Snapshots
 from worker.engine.averaging import averaged
 from worker.engine.curvature import largest_eigenvalue
 from worker.engine.evaluate import evaluate, log_probabilities, number
-from worker.engine.events import Block, Snapshot
+from worker.engine.events import Block, Snapshot, State
 from worker.engine.recipe import Learner, Recipe
 from worker.engine.verdict import Verdict
 
@@ -64,6 +64,27 @@ class Validation:
             result["snapshots"] = self._snapshots
             result["ensemble"] = ensemble(list(self._members), self._labels)
         return result
+
+    def state_dict(self) -> State:
+        """What the result needs of what has been measured."""
+        if self._wanted is None:
+            return {"verdict": self.verdict.state_dict()}
+        return {
+            "verdict": self.verdict.state_dict(),
+            "snapshots": self._snapshots,
+            "members": list(self._members),
+            "labels": self._labels,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there."""
+        self.verdict.load_state_dict(state["verdict"])
+        if self._wanted is None:
+            return
+        device, labels = self._recipe.numerics.device, state["labels"]
+        self._snapshots = list(state["snapshots"])
+        self._members.extend(each.to(device) for each in state["members"])
+        self._labels = None if labels is None else labels.to(device)
 
     def _curvature(self) -> float | None:
         if self._wanted is None or not self._wanted.curvature:

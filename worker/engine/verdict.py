@@ -1,9 +1,11 @@
 """The evaluations of a training: the last, the best, and what its result says of them."""
 
+from dataclasses import asdict
+
 from pydantic import JsonValue
 
 from worker.engine.evaluate import Evaluation, number
-from worker.engine.events import Block
+from worker.engine.events import Block, State
 
 
 class Verdict:
@@ -31,3 +33,16 @@ class Verdict:
             "val_accuracy": last.accuracy if last else None,
             "best": self._best.result() if self._best else None,
         }
+
+    def state_dict(self) -> State:
+        """The last and the best."""
+        return {
+            "last": asdict(self.last) if self.last else None,
+            "best": asdict(self._best) if self._best else None,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from there."""
+        last, best = state["last"], state["best"]
+        self.last = None if last is None else Evaluation(**last)
+        self._best = None if best is None else Evaluation(**best)

@@ -1,9 +1,10 @@
 """The losses of a training as they come in: what its end and its result depend on."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from worker.engine.events import Block
+from worker.engine.events import Block, State
 
 DIVERGED = 10
 """So many losses in a row that are not finite end a training."""
@@ -36,7 +37,7 @@ class Watch:
     def take(self, block: Block) -> Block:
         """The block, cut off where the training has diverged."""
         losses = block.columns["loss"].astype(np.float32)
-        if block.start == 0:
+        if not len(self._recent):
             self._limit = GONE * float(losses[0])
         within = np.flatnonzero(losses <= self._limit)
         self._inside = block.start + int(within[-1]) if len(within) else self._inside
@@ -56,6 +57,22 @@ class Watch:
         mean = float(np.concatenate(self._unread).mean(dtype=np.float64))
         self._unread.clear()
         return mean
+
+    def state_dict(self) -> State:
+        """All that the next block is judged by."""
+        return {
+            "done": self.done,
+            "recent": torch.from_numpy(self._recent),
+            "unread": torch.from_numpy(np.concatenate([np.empty(0, np.float32), *self._unread])),
+            "limit": self._limit,
+            "inside": self._inside,
+        }
+
+    def load_state_dict(self, state: State, *, unread: bool = True) -> None:
+        """Go on from there; without `unread` the next mean is of what is still to come."""
+        self.done, self._limit, self._inside = state["done"], state["limit"], state["inside"]
+        self._recent = state["recent"].numpy()
+        self._unread = [state["unread"].numpy()] if unread else []
 
     def end(self) -> tuple[float, int | None]:
         """The mean loss of the last epoch, and where the training diverged, if it did."""

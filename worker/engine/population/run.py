@@ -1,6 +1,6 @@
 """Trainings that differ in hyperparameters only, side by side, each with events of its own."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +13,15 @@ from spec.components import ComponentParams
 from spec.jobs import TrainingSpec
 from worker.engine.course import Course, course
 from worker.engine.errors import EngineError, explained
-from worker.engine.events import Block, Event, Finished, Plan
-from worker.engine.loop import DEFAULT_PACE, Pace, Rates
+from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, State
+from worker.engine.loop import DEFAULT_PACE, Pace, Rates, never
 from worker.engine.population.stack import Stack, paced
 from worker.engine.prepare import prepared
+from worker.engine.progress import training_state
 from worker.engine.recipe import Recipe, optimizer_params
+from worker.engine.state import stamped
 from worker.engine.steering import Looks, followed
-from worker.engine.train import finished, require_resolved, shown
+from worker.engine.train import finished, is_kept, require_resolved, shown
 from worker.engine.verdict import Verdict
 from worker.engine.watch import Watch
 
@@ -46,6 +48,17 @@ class Member:
         per_epoch = self.watch.per_epoch if self.looks else None
         return per_epoch if self.course.every is None else self.course.every
 
+    def checkpoint(self, learner: State) -> Checkpoint:
+        """As a training alone would make it."""
+        state = training_state(
+            self.course.schedule,
+            learner,
+            steering=self.looks,
+            watch=self.watch,
+            validation={"verdict": self.verdict.state_dict()},
+        )
+        return Checkpoint(self.watch.done, lasting=False, state=state)
+
     def finished(self, seconds: float) -> Finished:
         """Its end."""
         end = finished(self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None))
@@ -59,12 +72,15 @@ def run_population(
     data_dir: Path,
     left: Container[int] = frozenset(),
     pace: Pace = DEFAULT_PACE,
+    due: Callable[[int], bool] = never,
 ) -> Iterator[tuple[int, Event | EngineError]]:
     """The events of each training by its index: a Plan, Blocks, and Finished or an EngineError.
 
     The trainings must have the same `population_key`. Those whose index is in `left`, which is
-    looked at between blocks, are dropped; the others go on. An EngineError that is raised, not
-    yielded, means that they cannot be trained together: train them one by one.
+    looked at between blocks, are dropped; the others go on. After each block `due` is asked for
+    each whether a Checkpoint is to follow, with which it goes on alone: `run(spec, resume=state)`.
+    An EngineError that is raised, not yielded, means that they cannot be trained together: train
+    them one by one.
     """
     with explained():
         recipe = prepared(specs[0], device, data_dir, runs=len(specs))
@@ -78,7 +94,7 @@ def run_population(
             for each in members:
                 yield each.index, _plan(each, recipe, runs=len(members))
             if members:
-                yield from _trained(members, recipe, left, pace, began=began)
+                yield from _trained(members, recipe, left, pace, due=due, began=began)
 
 
 def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
@@ -103,8 +119,14 @@ def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
 
 
 def _trained(
-    members: list[Member], recipe: Recipe, left: Container[int], pace: Pace, *, began: float
-) -> Iterator[tuple[int, Block | Finished]]:
+    members: list[Member],
+    recipe: Recipe,
+    left: Container[int],
+    pace: Pace,
+    *,
+    due: Callable[[int], bool],
+    began: float,
+) -> Iterator[tuple[int, Block | Checkpoint | Finished]]:
     stack = Stack(
         recipe,
         [each.optimizer for each in members],
@@ -129,9 +151,13 @@ def _trained(
 
         yield from _evaluated(members, stack, done)
         going = [done < iterations and each.watch.diverged_at is None for each in members]
-        for each, goes_on in zip(members, going, strict=True):
+        for i, (each, goes_on) in enumerate(zip(members, going, strict=True)):
+            spent = perf_counter() - began
+            if is_kept(each.watch, iterations, asked=due(each.index)):
+                made = each.checkpoint(stack.learner_state(i, done))
+                yield each.index, stamped(made, seconds=spent, device=recipe.numerics.device)
             if not goes_on:
-                yield each.index, each.finished(perf_counter() - began)
+                yield each.index, each.finished(spent)
         members = _kept(members, stack, going)
 
 

@@ -17,11 +17,12 @@ from worker.engine.batches import orders
 from worker.engine.device import compiled
 from worker.engine.errors import EngineError
 from worker.engine.evaluate import Evaluation
-from worker.engine.events import Columns
+from worker.engine.events import Columns, State
 from worker.engine.population.program import Program, vectorised
 from worker.engine.population.updates import update_of
 from worker.engine.recipe import Recipe, initial, streams
 from worker.engine.splits import Dataset, Split
+from worker.engine.state import dropout_state
 
 EVALUATED = 4000
 """Examples, those of all runs together, that are evaluated at a time."""
@@ -46,11 +47,11 @@ class Stack:
         seeds: Sequence[np.random.SeedSequence],
     ) -> None:
         """One optimizer and one seed for each run."""
-        drawn = [streams(each) for each in seeds]
+        self._drawn = [streams(each) for each in seeds]
         self._recipe = recipe
-        self._living = list(range(len(drawn)))
-        self._parameters = _stacked(recipe, [init for init, _, _ in drawn])
-        self._batches = _Batches(recipe, [order for _, order, _ in drawn])
+        self._living = list(range(len(seeds)))
+        self._parameters = _stacked(recipe, [init for init, _, _ in self._drawn])
+        self._batches = _Batches(recipe, [order for _, order, _ in self._drawn])
         self._update = update_of(optimizers, self._parameters)
         with torch.device("meta"):
             self._blueprint = models.build(
@@ -95,6 +96,7 @@ class Stack:
         self._parameters = [each.index_select(0, rows) for each in self._parameters]
         self._update.keep(self._living, self._parameters)
         self._batches.keep(self._living)
+        self._drawn = [self._drawn[each] for each in self._living]
         self._living = list(range(len(positions)))
         self._prepare()
 
@@ -115,6 +117,25 @@ class Stack:
         return [
             Evaluation(iteration, *each) for each in zip(loss.tolist(), hit.tolist(), strict=True)
         ]
+
+    def learner_state(self, position: int, done: int) -> State:
+        """A copy of the state of one run, as that of its learner would be had it trained alone."""
+        run, device = self._living[position], self._recipe.numerics.device
+        _, order, dropout = self._drawn[run]
+        names = [name for name, _ in self._blueprint.named_parameters()]
+        kept = zip(names, self._update.of_run(run), strict=True)
+        # slices as they are would be saved with all of the tensor that they are of
+        weights = [each[run].clone() for each in self._parameters]
+        return {
+            "model": dict(zip(names, weights, strict=True)),
+            "optimizer": {
+                "name": self._recipe.optimizer.component,
+                "state": {name: each for name, each in kept if each},
+                "groups": [{}],
+            },
+            "order": {"seed": order, "done": done},
+            "dropout": dropout_state(torch.Generator(device).manual_seed(dropout)),
+        }
 
     def _computed(self, of_living: F64) -> F64:
         """The same with a column for each run that is computed."""

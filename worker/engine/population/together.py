@@ -8,11 +8,14 @@ from schedules.values import F64
 from worker.engine.events import Block
 from worker.engine.loop import Pace
 from worker.engine.population.stack import Stack, paced
+from worker.engine.recipe import Learner
 from worker.engine.repeat import Repeat
 
 
 class Together:
     """Trains several repeats in step."""
+
+    learner: Learner | None = None
 
     def __init__(self, repeats: Sequence[Repeat], stack: Stack, *, pace: Pace) -> None:
         """The stack has a run for each repeat."""

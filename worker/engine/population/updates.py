@@ -14,6 +14,7 @@ from torch import Tensor
 
 from schedules.values import F64
 from spec.components import AdamParams, AdamwParams, ComponentParams, SgdParams
+from worker.engine.events import State
 
 
 class Update(ABC):
@@ -28,6 +29,7 @@ class Update(ABC):
         self._parameters = list(parameters)
         self._updates = 0
         self._moves = False  # whether any run has ever had momentum
+        self._moved = np.zeros(len(runs), bool)  # which have
         self._decays = False
         self._now = torch.empty(0)
         self.state: dict[str, list[Tensor]] = {
@@ -71,11 +73,16 @@ class Update(ABC):
         """Go on with these runs, whose parameters are given."""
         rows = torch.tensor(positions, device=self._parameters[0].device)
         self._runs = [self._runs[each] for each in positions]
+        self._moved = self._moved[list(positions)]
         self._parameters = list(parameters)
         self.state = {
             name: [each.index_select(0, rows) for each in tensors]
             for name, tensors in self.state.items()
         }
+
+    @abstractmethod
+    def of_run(self, run: int) -> list[State]:
+        """A copy of one run's state for each parameter, under the names of torch's optimizer."""
 
     def _own(self, name: str) -> F64:
         return np.array([getattr(each, name) for each in self._runs], np.float64)
@@ -92,6 +99,7 @@ class Sgd(Update):
         """Of the velocity in the parameters, of itself, of the parameters in the gradients."""
         own = np.where(np.isnan(momentum), self._own("momentum"), momentum)
         decay = np.broadcast_to(self._own("weight_decay"), lr.shape)
+        self._moved |= own.any(axis=0)
         self._moves, self._decays = self._moves or bool(own.any()), bool(decay.any())
         return np.stack([-lr, own, decay], axis=1)
 
@@ -109,6 +117,12 @@ class Sgd(Update):
         else:
             follow = gradients
         torch._foreach_addcmul_(self._parameters, follow, rates)
+
+    def of_run(self, run: int) -> list[State]:
+        """The velocity, of a run that has one."""
+        if not self._moved[run]:
+            return [{} for _ in self._parameters]
+        return [{"momentum_buffer": each[run].clone()} for each in self.state["velocity"]]
 
 
 class Adam(Update):
@@ -154,6 +168,17 @@ class Adam(Update):
         denominator = torch._foreach_sqrt(square)
         torch._foreach_add_(denominator, eps)
         torch._foreach_addcdiv_(self._parameters, torch._foreach_mul(mean, rates), denominator)
+
+    def of_run(self, run: int) -> list[State]:
+        """The averages, and how many updates they are of."""
+        theirs = {"mean": "exp_avg", "square": "exp_avg_sq", "largest": "max_exp_avg_sq"}
+        return [
+            {
+                "step": torch.tensor(float(self._updates)),
+                **{theirs[name]: each[i][run].clone() for name, each in self.state.items()},
+            }
+            for i in range(len(self._parameters))
+        ]
 
 
 def update_of(runs: Sequence[ComponentParams], parameters: Sequence[Tensor]) -> Update:

@@ -1,0 +1,141 @@
+"""What clients are told of jobs."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, JsonValue
+
+from spec.states import Reason, State
+from store.jobs import Job
+
+
+class Progress(BaseModel):
+    """How far a job is; `iterations` is null until a worker knows the size of an epoch."""
+
+    iteration: int
+    iterations: int | None
+
+
+class Failure(BaseModel):
+    """Why a job failed."""
+
+    reason: Reason
+    detail: str
+
+
+class ParentOut(BaseModel):
+    """The checkpoint of another training that a training began with."""
+
+    job: str
+    iteration: int
+
+
+class JobOut(BaseModel):
+    """A job as clients see it."""
+
+    id: str
+    kind: str
+    state: State
+    name: str | None
+    spec: Annotated[
+        dict[str, JsonValue],
+        Field(description="as it was submitted, with every default filled in"),
+    ]
+    resolved: Annotated[
+        dict[str, JsonValue] | None,
+        Field(description="the schedule in numbers: bounds from range tests, epochs in iterations"),
+    ]
+    warnings: Annotated[
+        list[str],
+        Field(description="what is odd about the job; complete once it has been planned"),
+    ]
+    progress: Progress
+    result: dict[str, JsonValue] | None
+    error: Failure | None
+    attempt: int
+    checkpoint: Annotated[
+        int | None,
+        Field(description="iteration of the last checkpoint, which the next attempt goes on from"),
+    ]
+    parent: Annotated[
+        ParentOut | None,
+        Field(description="what the job goes on from, as its `from` asked"),
+    ]
+    cancel_requested: bool
+    pause_requested: bool
+    worker: str | None
+    sweep: str | None = None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job, **more: Any) -> Self:
+        """From the row; `more` are the fields that are not in it."""
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            state=job.state,
+            name=job.name,
+            spec=job.spec,
+            resolved=job.resolved,
+            warnings=(job.resolved or {}).get("warnings", []),
+            progress=Progress(iteration=job.iteration, iterations=job.iterations),
+            result=job.result,
+            error=job.reason and Failure(reason=job.reason, detail=job.detail or ""),
+            attempt=job.attempt,
+            checkpoint=job.checkpoint,
+            parent=job.parent and ParentOut(job=job.parent, iteration=job.parent_iteration),
+            cancel_requested=job.cancel_requested,
+            pause_requested=job.pause_requested,
+            worker=job.lease_owner,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            **more,
+        )
+
+
+class AttemptOut(BaseModel):
+    """One try at a job, by one worker."""
+
+    attempt: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Annotated[
+        str | None,
+        Field(description="succeeded, failed, cancelled, paused, handed_back or lost"),
+    ]
+    reason: Annotated[Reason | None, Field(description="why it failed")]
+    began: Annotated[int, Field(description="the iteration that it went on from")]
+    iterations: Annotated[int | None, Field(description="the job's iteration when it ended")]
+
+
+class ChangeOut(BaseModel):
+    """One change of a job; state, attempt and iteration are those after it."""
+
+    at: datetime
+    actor: Annotated[str, Field(description="client, reconciler or the name of a worker")]
+    verb: str
+    state: State
+    attempt: int
+    iteration: int
+    detail: str | None
+
+
+class JobDetailOut(JobOut):
+    """A job with all that happened to it."""
+
+    attempts: Annotated[list[AttemptOut], Field(description="the latest 500, oldest first")]
+    history: Annotated[list[ChangeOut], Field(description="the latest 500, oldest first")]
+
+
+class JobsOut(BaseModel):
+    """One page of jobs, newest first."""
+
+    data: list[JobOut]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="pass as `cursor` for the next page; null on the last"),
+    ]

@@ -1,0 +1,43 @@
+"""What a client may ask of a job that it has submitted; each can be asked again without harm."""
+
+from fastapi import APIRouter
+
+from api.answers import JobOut
+from api.parts import BrokerPart, JobIdPart, SessionsPart
+from spec.states import State
+from store import jobs
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+
+
+@router.post("/cancel")
+def cancel(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
+    """Cancels a job: a waiting or paused one at once, a running one within a heartbeat."""
+    with sessions.begin() as tx:
+        return JobOut.of(jobs.cancel(tx, job_id))
+
+
+@router.post("/pause")
+def pause(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
+    """Pauses a job: a waiting one at once, a running one within a heartbeat, at a checkpoint."""
+    with sessions.begin() as tx:
+        return JobOut.of(jobs.pause(tx, job_id))
+
+
+@router.post("/resume")
+def resume(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
+    """Lets a paused job go on from its checkpoint, or takes back that a running one is to pause."""
+    with sessions.begin() as tx:
+        job = jobs.resume(tx, job_id)
+    if job.state == State.QUEUED:
+        broker.wake(job.queue, job.id)
+    return JobOut.of(job)
+
+
+@router.post("/retry")
+def retry(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
+    """Queues a failed or cancelled job again; it goes on from its last checkpoint."""
+    with sessions.begin() as tx:
+        job = jobs.retry(tx, job_id)
+    broker.wake(job.queue, job.id)
+    return JobOut.of(job)

@@ -1,0 +1,78 @@
+"""What the commands about jobs have in common: their arguments, and following a job to its end."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from stepsize.client import Client
+from stepsize.progress import follow
+from stepsize.report import end, notes
+from stepsize.values import Job
+
+PANEL = "Jobs"
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job: job_...", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+PlotTo = Annotated[
+    Path | None, typer.Option("--plot", metavar="PNG", help="Draw the finished job into a file.")
+]
+
+
+def submitted(
+    client: Client, job: Job, *, watch: bool, as_json: bool, plot: Path | None = None
+) -> None:
+    """Says what was queued, or follows it to its end."""
+    if watch:
+        notes.print(f"submitted {job.id}")
+        watched(client, job.id, as_json=as_json, plot=plot)
+        return
+    _warn(job)
+    if as_json:
+        typer.echo(job.model_dump_json(indent=2))
+    else:
+        typer.echo(job.id)
+        notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`", soft_wrap=True)
+
+
+def _warn(job: Job) -> None:
+    for warning in job.warnings:
+        notes.print(f"note: {escape(warning)}", soft_wrap=True)
+
+
+def watched(
+    client: Client, job: str, *, as_json: bool, plot: Path | None, timeout: float | None = None
+) -> None:
+    """Follows a job, prints its end, and exits with the code of that."""
+    try:
+        last = (
+            client.wait(job, timeout=timeout) if as_json else follow(client, job, timeout=timeout)
+        )
+    except KeyboardInterrupt:
+        notes.print(f"{job} goes on: `stepsize watch {job}` follows it again", soft_wrap=True)
+        raise
+    if plot is not None and last.succeeded:
+        client.plot(last, plot)
+        notes.print(f"drawn into {escape(str(plot))}", soft_wrap=True)
+    _warn(last)  # some are known only once a worker has seen the data
+    end(last, as_json=as_json)
+
+
+def pairs(given: list[str] | None, separator: str, *, parse: bool = True) -> dict[str, Any]:
+    """KEY=VALUE of the command line as a mapping; a value that is JSON is what that means."""
+    pairs = {}
+    for each in given or []:
+        key, found, value = each.partition(separator)
+        if not found:
+            raise typer.BadParameter(f"{each!r} must be KEY{separator}VALUE")
+        pairs[key] = _value(value) if parse else value
+    return pairs
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # a word needs no quotes
