@@ -63,6 +63,12 @@ def _graded(groups: LrGroups) -> bool:
 
 
 def _of_schedule(spec: TrainingSpec) -> Iterator[Conflict]:
+    if spec.origin is not None and isinstance(spec.schedule, Auto):
+        yield Conflict(
+            "/from",
+            "policy 'auto' begins with a range test of a fresh model: give the schedule itself, as"
+            " the finished job's resolved.schedule has it",
+        )
     name, known = spec.optimizer.name, ", ".join(LEARNS_ITS_RATE)
     for pointer, schedule in within("/schedule", spec.schedule):
         if isinstance(schedule, Hypergradient) and name not in LEARNS_ITS_RATE:

@@ -4,10 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import (
     ConfigDict,
-    Discriminator,
     Field,
     StringConstraints,
-    Tag,
     TypeAdapter,
     ValidationInfo,
     field_validator,
@@ -16,8 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from schedules import Policy
 from schedules.ramp import Ramp
-from schedules.values import MAX_ITERATIONS, Epochs, Iterations, UnresolvedError, Value
+from schedules.values import MAX_ITERATIONS, Epochs, UnresolvedError, Value
 from spec.compute import Clipping, Loader, Precision
+from spec.lengths import InCycles, InIterations, Interval, Length
 from spec.values import Component, Identifier, JobId, Seed, Text
 
 SPEC_VERSION = 1
@@ -30,47 +29,6 @@ Check = Literal["curvature", "line_search"]
 Pattern = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")]
 """Names of parameters, with the wildcards of a shell."""
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
-
-
-class InIterations(Value):
-    """A length of so many optimizer updates."""
-
-    iterations: Iterations
-
-
-class InCycles(Value):
-    """A length of so many whole cycles of the schedule."""
-
-    cycles: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-
-
-def _unit(value: object) -> str | None:
-    keys = value.keys() if isinstance(value, dict) else getattr(value, "model_fields_set", {})
-    named = [unit for unit in ("iterations", "epochs", "cycles") if unit in keys]
-    return named[0] if len(named) == 1 else None
-
-
-Length = Annotated[
-    Annotated[InIterations, Tag("iterations")]
-    | Annotated[Epochs, Tag("epochs")]
-    | Annotated[InCycles, Tag("cycles")],
-    Discriminator(
-        _unit,
-        custom_error_type="length",
-        custom_error_message="must have exactly one of iterations, epochs, cycles",
-    ),
-]
-"""How long a training runs."""
-
-Interval = Annotated[
-    Annotated[InIterations, Tag("iterations")] | Annotated[Epochs, Tag("epochs")],
-    Discriminator(
-        _unit,
-        custom_error_type="interval",
-        custom_error_message="must have exactly one of iterations, epochs",
-    ),
-]
-"""How often something happens during a training."""
 
 
 class Evaluate(Value):

@@ -7,7 +7,8 @@ from typing import Any
 from schedules import Auto, Hypergradient
 from schedules.values import Epochs
 from spec.components import AdamParams, AdamwParams, LenetParams, MlpParams, SgdParams
-from spec.jobs import InIterations, RangeTestSpec, TrainingSpec
+from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.lengths import InIterations
 from spec.values import Component
 
 MODELS = (MlpParams.component, LenetParams.component)

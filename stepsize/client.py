@@ -161,13 +161,17 @@ class Client:
         """Queues a training that goes on from a checkpoint of another, by default its last.
 
         It has the other's spec, name and tags included, but for the fields in `changes`: most
-        often `length`, which counts what was trained before as well, and `schedule`.
+        often `length`, which counts what was trained before as well, and `schedule`. One of policy
+        `auto` goes on under the schedule that it found.
         """
         parent = self.job(job)
         if parent.kind != "training":
             raise StepsizeError(f"{parent.id} is a {parent.kind}: only a training can be extended")
         origin = {"job": parent.id} | ({} if iteration is None else {"iteration": iteration})
-        return self.submit(parent.spec | changes | {"from": origin})
+        spec = parent.spec | {"from": origin}
+        if spec.get("schedule", {}).get("policy") == "auto":
+            spec["schedule"] = (parent.resolved or {}).get("schedule")
+        return self.submit(spec | changes)
 
     def checkpoints(self, job: Job | str) -> list[Checkpoint]:
         """Every checkpoint of a job, oldest first."""

@@ -92,6 +92,7 @@ class Job(Answer):
     state: str
     name: str | None = None
     spec: dict[str, Any] = Field(default_factory=dict)
+    resolved: dict[str, Any] | None = None
     warnings: list[str] = Field(default_factory=list)
     progress: Progress = Progress()
     result: dict[str, Any] | None = None
@@ -125,9 +126,15 @@ class Job(Answer):
 
     @property
     def pace(self) -> float | None:
-        """Iterations per second of the engine; None before there is a result."""
+        """Iterations per second of the engine; None before there is a result.
+
+        None as well of a training that goes on from another: its result counts the other's too.
+        """
         result = self.result or {}
-        return result["iterations"] / result["seconds"] if result.get("seconds") else None
+        if self.parent is not None or not result.get("seconds"):
+            return None
+        pace: float = result["iterations"] / result["seconds"]
+        return pace
 
     @property
     def suggestion(self) -> Suggestion:

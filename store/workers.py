@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, select, update
 
 from store.database import ReadTx, WriteTx
 from store.instants import from_now, now
@@ -87,7 +87,7 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
         Worker(
             name=row.name,
             device=row.device,
-            state="lost" if row.lost else row.state,
+            state=_state(row),
             job_id=row.job_id,
             queues=tuple(row.queues),
             versions=row.versions,
@@ -96,3 +96,11 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
         )
         for row in tx.execute(select(workers, lost).order_by(workers.c.name))
     ]
+
+
+def _state(row: Row[Any]) -> WorkerState:
+    """As people are to see it: a request to drain holds from the moment it is made."""
+    if row.lost:
+        return "lost"
+    state: WorkerState = "draining" if row.drain_requested else row.state
+    return state

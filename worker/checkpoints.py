@@ -17,7 +17,7 @@ from store.checkpoints import Checkpoint, Saved
 from store.database import Sessions, Unavailable, describe
 from store.files import Files
 from store.leases import Lease
-from worker.engine import State
+from worker.engine import STATE_VERSION, State
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ def load(files: Files, checkpoint: Checkpoint) -> Content:
         )
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise DamagedError(f"{checkpoint.file} cannot be read: {error}") from error
-    if found.get("version") != VERSION:
+    layouts = found.get("version"), found.get("engine", {}).get("version")
+    if layouts != (VERSION, STATE_VERSION):
         raise DamagedError(f"{checkpoint.file} was written by another version of stepsize")
     return Content(found["engine"], found["snapshots"])
 

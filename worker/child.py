@@ -79,7 +79,7 @@ class Child:
     def work(self, hint: str) -> None:
         """Runs ready jobs until there are none, or the process is asked to end."""
         with holding_signals(self._drain):
-            while not self._leaving and self._claim_and_run(hint):
+            while not (self._drain.asked or self._resting) and self._claim_and_run(hint):
                 pass
         if self._drain.asked:
             # Celery swallows a SystemExit inside a task; its node starts another child, unless
@@ -123,10 +123,6 @@ class Child:
             self._drain.note(0)
         return True
 
-    @property
-    def _leaving(self) -> bool:
-        return self._drain.asked or self._resting
-
     def _now(self, job_id: str | None) -> None:
         self._job_id = job_id
         self._changed.set()
@@ -140,7 +136,7 @@ class Child:
                         tx,
                         name=self.name,
                         device=self._device_name,
-                        state="draining" if self._leaving else "busy" if busy else "idle",
+                        state="draining" if self._drain.asked else "busy" if busy else "idle",
                         job_id=self._job_id,
                         queues=self._settings.queues,
                         versions=self._versions,

@@ -27,6 +27,7 @@ FREEZE = {"multipliers": {"1.*": 0}}
             {"schedule": {"policy": "auto"}, "optimizer": {"name": "adamw_schedulefree"}},
             "/schedule/schedule/max_momentum",
         ),
+        ({"schedule": {"policy": "auto"}, "from": {"job": "job_1"}}, "/from"),
         ({"lr_groups": DECAY, "optimizer": PRODIGY}, "/lr_groups"),
     ],
 )

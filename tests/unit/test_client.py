@@ -279,6 +279,22 @@ def test_an_extension_is_as_its_parent_but_for_what_changes() -> None:
         client.extend("job_1")
 
 
+def test_an_extension_of_an_auto_training_has_the_schedule_that_it_found() -> None:
+    found = {"policy": "constant", "lr": 0.02}
+    spec = {"kind": "training", "schedule": {"policy": "auto"}, "length": {"epochs": 5}}
+    parent = {**JOB, "kind": "training", "spec": spec, "resolved": {"schedule": found}}
+    client, asked = answers(ok(parent), httpx.Response(201, json=JOB))
+    client.extend("job_1", length={"epochs": 9})
+    assert json.loads(asked[1].content)["schedule"] == found
+
+
+def test_the_pace_of_an_extension_is_unknown() -> None:
+    done = {**DONE, "result": {"iterations": 300, "seconds": 0.5}}
+    assert Job.model_validate(done).pace == 600
+    extended = {**done, "parent": {"job": "job_0", "iteration": 200}}
+    assert Job.model_validate(extended).pace is None
+
+
 def test_a_job_tells_what_happened_to_it() -> None:
     told = {
         **JOB,

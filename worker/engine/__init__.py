@@ -6,8 +6,10 @@ from worker.engine.job import run
 from worker.engine.loop import Pace
 from worker.engine.population.run import run_population
 from worker.engine.population.size import population_size
+from worker.engine.state import VERSION as STATE_VERSION
 
 __all__ = [
+    "STATE_VERSION",
     "Block",
     "Checkpoint",
     "Columns",

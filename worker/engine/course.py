@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from schedules import Schedule
 from schedules.values import MAX_ITERATIONS, Epochs
-from spec.jobs import InCycles, InIterations, Snapshots, TrainingSpec
+from spec.jobs import Snapshots, TrainingSpec
+from spec.lengths import InCycles, InIterations
 from spec.states import Reason
 from worker.engine.errors import EngineError, invalid
 

@@ -8,7 +8,8 @@ from pydantic import JsonValue, ValidationError
 from schedules.analysis import Analysis, Status, analyse, has_risen
 from schedules.ramp import Ramp
 from schedules.values import F64
-from spec.jobs import InIterations, RangeTestSpec
+from spec.jobs import RangeTestSpec
+from spec.lengths import InIterations
 from worker.engine.checks import Checks
 from worker.engine.climb import Climb
 from worker.engine.errors import invalid
