@@ -35,9 +35,12 @@ def claim(
     return taken[0] if taken else None
 
 
-def siblings(tx: ReadTx, population: str, *, queues: Sequence[str]) -> int:
+def siblings(
+    tx: ReadTx, population: str, *, queues: Sequence[str], checkpoint: int | None = None
+) -> int:
     """How many jobs `claim_siblings` could take now."""
-    query = select(func.count()).select_from(jobs).where(_joining(population, queues))
+    joining = _joining(population, queues, checkpoint)
+    query = select(func.count()).select_from(jobs).where(joining)
     return tx.execute(query).scalar_one()
 
 
@@ -49,13 +52,15 @@ def claim_siblings(
     queues: Sequence[str],
     lease: timedelta,
     limit: int,
+    checkpoint: int | None = None,
 ) -> list[Claimed]:
     """Takes up to `limit` ready jobs that may be trained together, best first, as `claim` does.
 
-    They may overtake older jobs of other kinds, but none of a higher priority. One that has a
-    checkpoint is not among them: it is ahead of those that begin.
+    They may overtake older jobs of other kinds, but none of a higher priority. All of them go on
+    from the same iteration: from that of the `checkpoint`, or from 0.
     """
-    return _take(tx, _joining(population, queues), worker=worker, lease=lease, limit=limit)
+    joining = _joining(population, queues, checkpoint)
+    return _take(tx, joining, worker=worker, lease=lease, limit=limit)
 
 
 def _ready(queues: Sequence[str]) -> ColumnElement[bool]:
@@ -67,7 +72,7 @@ def _ready(queues: Sequence[str]) -> ColumnElement[bool]:
     )
 
 
-def _joining(population: str, queues: Sequence[str]) -> ColumnElement[bool]:
+def _joining(population: str, queues: Sequence[str], checkpoint: int | None) -> ColumnElement[bool]:
     others = (
         select(jobs.c.priority)
         .where(_ready(queues), jobs.c.population.is_distinct_from(population))
@@ -79,7 +84,7 @@ def _joining(population: str, queues: Sequence[str]) -> ColumnElement[bool]:
     return (
         _ready(queues)
         & (jobs.c.population == population)
-        & jobs.c.checkpoint.is_(None)
+        & jobs.c.checkpoint.is_not_distinct_from(checkpoint)
         & (jobs.c.priority >= func.coalesce(others, jobs.c.priority))
     )
 

@@ -15,6 +15,7 @@ from store.database import Sessions
 from store.jobs import Job
 from store.leases import Lease
 from worker import engine
+from worker.beginning import Beginning
 from worker.engine import EngineError
 from worker.running import Running, specified
 
@@ -25,11 +26,13 @@ def recruit(
     job: Job, lease: Lease, *, sessions: Sessions, settings: Settings, device: torch.device
 ) -> list[Claimed]:
     """Claims what is best trained together with a claimed job: none where that does not pay."""
-    if job.population is None or job.checkpoint is not None:
+    if job.population is None:
         return []
     try:
         with sessions.read() as tx:
-            ready = claims.siblings(tx, job.population, queues=settings.queues)
+            ready = claims.siblings(
+                tx, job.population, queues=settings.queues, checkpoint=job.checkpoint
+            )
             idle = workers.idle(
                 tx, queue=job.queue, besides=lease.worker, lost_after=settings.lease
             )
@@ -48,6 +51,7 @@ def recruit(
                 queues=settings.queues,
                 lease=settings.lease,
                 limit=size - 1,
+                checkpoint=job.checkpoint,
             )
     except Exception:  # what is wrong with the job itself shows when it runs alone
         log.exception("population.none job=%s", job.id)
@@ -67,7 +71,10 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
 
     Where that program cannot be run, what has not ended goes back to the queue, to train alone.
     """
-    parsed = [(each, spec) for each in members if (spec := _begun(each)) is not None]
+    begun = [found for each in members if (found := _begun(each)) is not None]
+    # where a checkpoint could not be read, its job is behind the others
+    furthest = max((each.after for _, _, each in begun), default=0)
+    parsed = [found for found in begun if found[2].after == furthest]
     try:
         _follow(parsed, device=device, data_dir=data_dir)
     except EngineError as error:
@@ -75,15 +82,18 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
         log.warning("population.failed reason=%s %s", error.reason, error.detail, exc_info=trace)
     except Exception:
         log.exception("population.failed")
-    for member, _ in parsed:
+    for member, _, _ in begun:
         if not member.ended:
             member.hand_back_alone()
 
 
 def _follow(
-    parsed: Sequence[tuple[Running, TrainingSpec]], *, device: torch.device, data_dir: Path
+    parsed: Sequence[tuple[Running, TrainingSpec, Beginning]],
+    *,
+    device: torch.device,
+    data_dir: Path,
 ) -> None:
-    specs = [spec for _, spec in parsed]
+    specs = [spec for _, spec, _ in parsed]
     left: set[int] = set()
     events = engine.run_population(
         specs,
@@ -91,9 +101,10 @@ def _follow(
         data_dir=data_dir,
         left=left,
         due=lambda index: parsed[index][0].due(),
+        resume=[each.resume for _, _, each in parsed if each.resume is not None],
     )
     for index, event in events:
-        member, _ = parsed[index]
+        member = parsed[index][0]
         if not member.ended:
             member.follow(event)
         if member.ended:
@@ -103,11 +114,10 @@ def _follow(
     raise RuntimeError("the engine ended before its jobs did")
 
 
-def _begun(member: Running) -> TrainingSpec | None:
+def _begun(member: Running) -> tuple[Running, TrainingSpec, Beginning] | None:
     try:
-        spec = specified(member.job)
-        member.begin()
+        spec, found = specified(member.job), member.begin()
     except Exception as error:  # noqa: BLE001 - whatever it is, the others can be trained
         member.fail(error)
         return None
-    return spec if isinstance(spec, TrainingSpec) else None
+    return (member, spec, found) if isinstance(spec, TrainingSpec) else None

@@ -65,14 +65,16 @@ class Program:
         *,
         left: Container[int],
         due: Callable[[int], bool],
+        resume: Sequence[dict[str, Any]],
         **_: Any,
     ) -> Iterator[tuple[int, Event | EngineError]]:
         self.together.append([spec.seed for spec in specs])
         notes = {"population": len(specs)}
+        first = resume[0]["number"] + 1 if resume else 0
         for index in range(len(specs)):
-            yield index, Plan(ROUNDS * ROWS, 10, None, dict(notes))
+            yield index, Plan(ROUNDS * ROWS, 10, None, dict(notes), start=first * ROWS)
         live = set(range(len(specs)))
-        for number in range(ROUNDS):
+        for number in range(first, ROUNDS):
             for index, event in self.before(number).items():
                 live.discard(index)
                 yield index, event
@@ -330,9 +332,8 @@ def test_when_the_node_ends_every_job_is_handed_back(
         assert history(sessions, job.id) == [(1, "handed_back", 2 * ROWS)]
     drain.asked = False
     program.before = lambda _: {}
-    while work():
-        pass
-    assert program.alone == [0, 1, 2, 3]  # each goes on from a checkpoint of its own
+    assert work()
+    assert (program.together, program.alone) == ([[0, 1, 2, 3]] * 2, [])
     for seed, job in enumerate(all_of(sessions, ids)):
         assert_succeeded(sessions, job.id, seed)
         assert job.attempt == 2

@@ -1,6 +1,6 @@
 """Members of a population leave checkpoints with which each may go on alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,20 @@ def member(seed: int, **changes: Any) -> TrainingSpec:
     return spec
 
 
-def together(specs: list[TrainingSpec], due: Callable[[int], bool]) -> list[Told]:
+def together(
+    specs: list[TrainingSpec],
+    due: Callable[[int], bool] = lambda _: False,
+    resume: Sequence[dict[str, Any]] = (),
+) -> list[Told]:
     found = [Told() for _ in specs]
-    for index, event in run_population(specs, device=CPU, data_dir=Path(), pace=OFTEN, due=due):
+    events = run_population(specs, device=CPU, data_dir=Path(), pace=OFTEN, due=due, resume=resume)
+    for index, event in events:
         assert not isinstance(event, EngineError)
         found[index].events.append(event)
     return found
 
 
-@pytest.mark.parametrize(
+OPTIMIZERS = pytest.mark.parametrize(
     ("name", "params"),
     [
         ("sgd", [{}, {"momentum": 0.9}, {"momentum": 0.5}]),
@@ -51,16 +56,52 @@ def together(specs: list[TrainingSpec], due: Callable[[int], bool]) -> list[Told
         ("adamw", [{}, {"weight_decay": 0.5}, {}]),
     ],
 )
-def test_a_member_of_a_population_goes_on_alone(name: str, params: list[dict[str, Any]]) -> None:
+
+
+def members(name: str, params: list[dict[str, Any]]) -> list[TrainingSpec]:
     schedules = [
         {"policy": "constant", "lr": 0.01},
         TRIANGULAR | {"base_lr": 0.001, "max_lr": 0.01, "step_size": 8},
         PLATEAU | {"lr": 0.01},
     ]
-    specs = [
+    return [
         member(i, schedule=schedules[i], **optimizer(name, **each), **EVALUATED)
         for i, each in enumerate(params)
     ]
+
+
+@OPTIMIZERS
+def test_a_population_that_is_stopped_goes_on_to_the_bit(
+    name: str, params: list[dict[str, Any]]
+) -> None:
+    specs = members(name, params)
+    whole = together(specs)
+    states: list[dict[str, Any]] = []
+    series = [Told() for _ in specs]
+    for stop in (20, 41):
+        found = together(specs, lambda _: True, states)
+        states = []
+        for ours, part in zip(series, found, strict=True):
+            first = next(each for each in part.checkpoints if each.iteration >= stop)
+            states.append(through_bytes(first.state))
+            ours.events += part.events[: part.events.index(first) + 1]
+    for ours, part in zip(series, together(specs, resume=states), strict=True):
+        ours.events += part.events
+    for ours, theirs in zip(series, whole, strict=True):
+        assert_same(ours, theirs)
+
+
+def test_members_that_are_not_equally_far_do_not_go_on_together() -> None:
+    specs = [member(0), member(1)]
+    found = together(specs, lambda _: True)
+    states = [each.checkpoints[i].state for i, each in enumerate(found)]
+    with pytest.raises(EngineError, match="the checkpoint"):
+        together(specs, resume=states)
+
+
+@OPTIMIZERS
+def test_a_member_of_a_population_goes_on_alone(name: str, params: list[dict[str, Any]]) -> None:
+    specs = members(name, params)
     asked = []
     found = together(specs, lambda index: asked.append(index) or len(asked) == 10 + index)  # type: ignore[func-returns-value]
     for each, spec in zip(found, specs, strict=True):

@@ -19,7 +19,7 @@ from worker.engine.population.stack import Stack, paced
 from worker.engine.prepare import prepared
 from worker.engine.progress import training_state
 from worker.engine.recipe import Recipe, optimizer_params
-from worker.engine.state import stamped
+from worker.engine.state import fitting, require_version, stamped
 from worker.engine.steering import Looks, followed
 from worker.engine.train import finished, is_kept, require_resolved, shown
 from worker.engine.verdict import Verdict
@@ -41,12 +41,24 @@ class Member:
     looks: Looks | None
     watch: Watch
     verdict: Verdict = field(default_factory=Verdict)
+    before: float = 0.0  # seconds of earlier attempts
 
     @property
     def every(self) -> int | None:
         """After so many updates it is evaluated or looked at."""
         per_epoch = self.watch.per_epoch if self.looks else None
         return per_epoch if self.course.every is None else self.course.every
+
+    def load(self, state: State) -> None:
+        """Go on where a checkpoint of this training was taken."""
+        require_version(state)
+        with fitting("the checkpoint"):
+            training = state["training"]
+            self.watch.load_state_dict(training["watch"])
+            self.verdict.load_state_dict(training["validation"]["verdict"])
+            if self.looks is not None:
+                self.looks.load_state_dict(training["steering"])
+            self.before = state["seconds"]
 
     def checkpoint(self, learner: State) -> Checkpoint:
         """As a training alone would make it."""
@@ -73,12 +85,14 @@ def run_population(
     left: Container[int] = frozenset(),
     pace: Pace = DEFAULT_PACE,
     due: Callable[[int], bool] = never,
+    resume: Sequence[State] = (),
 ) -> Iterator[tuple[int, Event | EngineError]]:
     """The events of each training by its index: a Plan, Blocks, and Finished or an EngineError.
 
     The trainings must have the same `population_key`. Those whose index is in `left`, which is
     looked at between blocks, are dropped; the others go on. After each block `due` is asked for
-    each whether a Checkpoint is to follow, with which it goes on alone: `run(spec, resume=state)`.
+    each whether a Checkpoint is to follow, with which it goes on alone: `run(spec, resume=state)`,
+    or here with others that have made as many updates: `resume` has a state for each spec, or none.
     An EngineError that is raised, not yielded, means that they cannot be trained together: train
     them one by one.
     """
@@ -91,10 +105,14 @@ def run_population(
                     members.append(_member(index, spec, recipe))
                 except EngineError as error:
                     yield index, error
+            states = [resume[each.index] for each in members] if resume else []
+            for each, state in zip(members, states, strict=False):
+                each.load(state)
             for each in members:
                 yield each.index, _plan(each, recipe, runs=len(members))
             if members:
-                yield from _trained(members, recipe, left, pace, due=due, began=began)
+                stack = _stack(members, recipe, states)
+                yield from _trained(members, stack, recipe, left, pace, due=due, began=began)
 
 
 def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
@@ -115,11 +133,24 @@ def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
         planned.schedule,
         {**recipe.notes(), "population": runs},
         (*recipe.warnings, *planned.schedule.warnings(planned.iterations)),
+        start=member.watch.done,
     )
+
+
+def _stack(members: Sequence[Member], recipe: Recipe, states: Sequence[State]) -> Stack:
+    stack = Stack(
+        recipe,
+        [each.optimizer for each in members],
+        [np.random.SeedSequence(each.spec.seed) for each in members],
+    )
+    if states:
+        stack.load([each["training"]["learner"] for each in states])
+    return stack
 
 
 def _trained(
     members: list[Member],
+    stack: Stack,
     recipe: Recipe,
     left: Container[int],
     pace: Pace,
@@ -127,12 +158,8 @@ def _trained(
     due: Callable[[int], bool],
     began: float,
 ) -> Iterator[tuple[int, Block | Checkpoint | Finished]]:
-    stack = Stack(
-        recipe,
-        [each.optimizer for each in members],
-        [np.random.SeedSequence(each.spec.seed) for each in members],
-    )
-    done, iterations, seconds = 0, members[0].course.iterations, pace.first
+    done, iterations = members[0].watch.done, members[0].course.iterations
+    seconds = pace.first
     while members := _kept(members, stack, [each.index not in left for each in members]):
         stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
         t = np.arange(done, stop, dtype=np.float64)
@@ -152,7 +179,7 @@ def _trained(
         yield from _evaluated(members, stack, done)
         going = [done < iterations and each.watch.diverged_at is None for each in members]
         for i, (each, goes_on) in enumerate(zip(members, going, strict=True)):
-            spent = perf_counter() - began
+            spent = each.before + perf_counter() - began
             if is_kept(each.watch, iterations, asked=due(each.index)):
                 made = each.checkpoint(stack.learner_state(i, done))
                 yield each.index, stamped(made, seconds=spent, device=recipe.numerics.device)

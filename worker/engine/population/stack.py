@@ -22,7 +22,7 @@ from worker.engine.population.program import Program, vectorised
 from worker.engine.population.updates import update_of
 from worker.engine.recipe import Recipe, initial, streams
 from worker.engine.splits import Dataset, Split
-from worker.engine.state import dropout_state
+from worker.engine.state import dropout_state, fitting
 
 EVALUATED = 4000
 """Examples, those of all runs together, that are evaluated at a time."""
@@ -118,6 +118,21 @@ class Stack:
             Evaluation(iteration, *each) for each in zip(loss.tolist(), hit.tolist(), strict=True)
         ]
 
+    @torch.no_grad()
+    def load(self, learners: Sequence[State]) -> None:
+        """Put every run of a fresh stack where its learner was, all after as many updates."""
+        names = [name for name, _ in self._blueprint.named_parameters()]
+        with fitting("the checkpoint"):
+            (done,) = {each["order"]["done"] for each in learners}
+            for run, learner in enumerate(learners):
+                for name, each in zip(names, self._parameters, strict=True):
+                    each[run].copy_(learner["model"][name])
+            kept = [each["optimizer"]["state"] for each in learners]
+            self._update.load(
+                [[each.get(name, {}) for name in names] for each in kept], updates=done
+            )
+        self._batches = _Batches(self._recipe, [order for _, order, _ in self._drawn], done=done)
+
     def learner_state(self, position: int, done: int) -> State:
         """A copy of the state of one run, as that of its learner would be had it trained alone."""
         run, device = self._living[position], self._recipe.numerics.device
@@ -190,7 +205,8 @@ def _norms(gradients: Sequence[Tensor]) -> Tensor:
 class _Batches:
     """A batch for each run, in the order that the run would have alone."""
 
-    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+    def __init__(self, recipe: Recipe, seeds: Sequence[int], *, done: int = 0) -> None:
+        """`done` of the batches were had before."""
         if not isinstance(recipe.dataset, Dataset):
             raise EngineError(
                 Reason.INVALID, "/population: the data is streamed: leave it out, or the loader"
@@ -198,7 +214,8 @@ class _Batches:
         self._train = recipe.dataset.train
         self._size = recipe.batch_size
         shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._orders = [orders(len(self._train), self._size, each) for each in shuffles]
+        examples = len(self._train)
+        self._orders = [orders(examples, self._size, each, done=done) for each in shuffles]
         self._epochs: list[Tensor] = []
         self._rows: tuple[Tensor, ...] = ()
         self._position = 0

@@ -84,6 +84,16 @@ class Update(ABC):
     def of_run(self, run: int) -> list[State]:
         """A copy of one run's state for each parameter, under the names of torch's optimizer."""
 
+    def load(self, runs: Sequence[Sequence[State]], *, updates: int) -> None:
+        """Go on where each run has made so many updates, given its state for each parameter."""
+        self._updates = updates
+        for run, states in enumerate(runs):
+            self.load_run(run, states)
+
+    @abstractmethod
+    def load_run(self, run: int, states: Sequence[State]) -> None:
+        """Put one run's state, as `of_run` gives it, into its place."""
+
     def _own(self, name: str) -> F64:
         return np.array([getattr(each, name) for each in self._runs], np.float64)
 
@@ -123,6 +133,17 @@ class Sgd(Update):
         if not self._moved[run]:
             return [{} for _ in self._parameters]
         return [{"momentum_buffer": each[run].clone()} for each in self.state["velocity"]]
+
+    def load_run(self, run: int, states: Sequence[State]) -> None:
+        """The velocity, of a run that has one."""
+        self._moved[run] = any(states)
+        for velocity, kept in zip(self.state["velocity"], states, strict=True):
+            if kept:
+                velocity[run].copy_(kept["momentum_buffer"])
+
+
+ADAM_NAMES = {"mean": "exp_avg", "square": "exp_avg_sq", "largest": "max_exp_avg_sq"}
+"""Ours to torch's."""
 
 
 class Adam(Update):
@@ -171,14 +192,19 @@ class Adam(Update):
 
     def of_run(self, run: int) -> list[State]:
         """The averages, and how many updates they are of."""
-        theirs = {"mean": "exp_avg", "square": "exp_avg_sq", "largest": "max_exp_avg_sq"}
         return [
             {
                 "step": torch.tensor(float(self._updates)),
-                **{theirs[name]: each[i][run].clone() for name, each in self.state.items()},
+                **{ADAM_NAMES[name]: each[i][run].clone() for name, each in self.state.items()},
             }
             for i in range(len(self._parameters))
         ]
+
+    def load_run(self, run: int, states: Sequence[State]) -> None:
+        """The averages."""
+        for name, averages in self.state.items():
+            for average, kept in zip(averages, states, strict=True):
+                average[run].copy_(kept[ADAM_NAMES[name]])
 
 
 def update_of(runs: Sequence[ComponentParams], parameters: Sequence[Tensor]) -> Update:
