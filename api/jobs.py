@@ -1,7 +1,6 @@
 """Submit, find and control jobs."""
 
 import logging
-import shutil
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -17,6 +16,7 @@ from spec.jobs import JobSpec, TrainingSpec
 from spec.states import State
 from spec.values import JobId, Text
 from store import history, jobs
+from store.files import Directory
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +125,9 @@ def delete(
     """Deletes a finished job with its series, and its files where the API sees them."""
     with sessions.begin() as tx:
         jobs.remove(tx, job_id)
-    snapshots = settings.snapshots(JobId(job_id))
-    try:
-        files.remove_folder(job_id)
-        if snapshots.is_dir():
-            shutil.rmtree(snapshots)
-    except OSError as error:  # the job is gone all the same
-        log.warning("job.files_left job=%s %s", job_id, error)
+    snapshots = Directory(settings.snapshots(JobId(job_id)))
+    for place, folder in ((files, job_id), (snapshots, "")):
+        try:
+            place.remove_folder(folder)
+        except OSError as error:  # the job is gone all the same
+            log.warning("job.files_left job=%s %s", job_id, error)

@@ -26,6 +26,10 @@ class SettingsError(Exception):
     """A variable of the environment is missing or wrong."""
 
 
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
+
+
 def _by_commas(value: object) -> object:
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
@@ -114,6 +118,7 @@ class Settings(DatabaseSettings):
             description="where checkpoints lie: a directory, or any URL of fsspec such as"
             " s3://bucket/prefix; unset: checkpoints/ in the data directory",
         ),
+        AfterValidator(lambda place: None if place is None else _absolute(place)),
     ] = None
     stall_seconds: Annotated[
         Seconds,

@@ -36,6 +36,7 @@ app.conf.update(
     worker_send_task_events=False,
     task_send_sent_event=False,
     worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,  # what is written there need not pass through a logger
 )
 
 _child: Child | None = None

@@ -10,10 +10,14 @@ from store.database import Sessions
 from store.files import Files
 from store.jobs import Job
 from store.leases import Lease
-from worker.checkpoints import Content, DamagedError, load, remove
+from worker.checkpoints import Content, DamagedError, OtherVersionError, load
 from worker.engine import EngineError, State
 
 log = logging.getLogger(__name__)
+
+
+class StorageError(Exception):
+    """Checkpoints cannot be read now; they may be there."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,20 @@ def beginning(job: Job, lease: Lease, *, sessions: Sessions, files: Files) -> Be
     """Read what a claimed job goes on from; what cannot be read is put into its history.
 
     Raises:
-        EngineError: INVALID, the checkpoint of the training that it continues cannot be read.
+        EngineError: INVALID, a checkpoint is of another version, or that of the training which it
+            continues is not there.
         LeaseLostError: the job is no longer this worker's.
+        StorageError: the storage of checkpoints is away.
     """
+    try:
+        return _beginning(job, lease, sessions, files)
+    except OtherVersionError as error:
+        raise EngineError(Reason.INVALID, str(error)) from error
+    except OSError as error:
+        raise StorageError(f"checkpoints cannot be read: {error}") from error
+
+
+def _beginning(job: Job, lease: Lease, sessions: Sessions, files: Files) -> Beginning:
     if job.checkpoint is not None:
         found = _own(job, lease, sessions, files)
         if found is not None:
@@ -69,10 +84,7 @@ def _own(
             wrong.append(str(error))
     if wrong or found is None:
         with sessions.begin() as tx:
-            lost = leases.fall_back(
-                tx, lease, to=found and found[0].iteration, detail="; ".join(wrong)
-            )
-        remove(files, lost)
+            leases.fall_back(tx, lease, to=found and found[0].iteration, detail="; ".join(wrong))
     return found
 
 
@@ -82,4 +94,8 @@ def _parents(job: Job, sessions: Sessions, files: Files) -> State:
             checkpoint = checkpoints.get(tx, str(job.parent), job.parent_iteration)
         return load(files, checkpoint).engine
     except (CheckpointNotFoundError, DamagedError) as error:
-        raise EngineError(Reason.INVALID, f"/from: {error}; choose another checkpoint") from error
+        raise EngineError(
+            Reason.INVALID,
+            f"/from: {error}; where its job was deleted or has gone on since, submit this one anew"
+            " with another checkpoint",
+        ) from error

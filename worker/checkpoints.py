@@ -5,7 +5,6 @@ import io
 import logging
 import pickle
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,14 +23,15 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Of what a file holds; one of another version counts as unreadable."""
 
-TRIES = 3
-"""At reading a file that is there: its storage may be away for a moment."""
-
 _ATTEMPT = re.compile(r"/([0-9]+)-[0-9]+\.ckpt")
 
 
 class DamagedError(Exception):
     """A checkpoint is missing, or not what was written."""
+
+
+class OtherVersionError(Exception):
+    """A checkpoint is of another version of stepsize, which can read it."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,13 @@ def load(files: Files, checkpoint: Checkpoint) -> Content:
 
     Raises:
         DamagedError: saying what is wrong with it.
+        OtherVersionError: this version cannot read it.
+        OSError: its storage is away.
     """
-    written = _read(files, checkpoint.file)
+    try:
+        written = files.read(checkpoint.file)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{checkpoint.file} is missing") from error
     if hashlib.sha256(written).hexdigest() != checkpoint.sha256:
         raise DamagedError(f"{checkpoint.file} is damaged: its checksum is another")
     try:
@@ -81,22 +86,12 @@ def load(files: Files, checkpoint: Checkpoint) -> Content:
         raise DamagedError(f"{checkpoint.file} cannot be read: {error}") from error
     layouts = found.get("version"), found.get("engine", {}).get("version")
     if layouts != (VERSION, STATE_VERSION):
-        raise DamagedError(f"{checkpoint.file} was written by another version of stepsize")
+        raise OtherVersionError(
+            f"{checkpoint.file} was written by another version of stepsize (layouts {layouts}, and"
+            f" this one reads {(VERSION, STATE_VERSION)}): retry on a worker of that version, or"
+            " submit the job anew"
+        )
     return Content(found["engine"], found["snapshots"])
-
-
-def _read(files: Files, name: str) -> bytes:
-    for left in reversed(range(TRIES)):
-        try:
-            return files.read(name)
-        except FileNotFoundError as error:
-            raise DamagedError(f"{name} is missing") from error
-        except OSError as error:
-            if not left:
-                raise DamagedError(f"{name} cannot be read: {error}") from error
-            log.warning("checkpoint.read_failed file=%s %s", name, error)
-            time.sleep(1)
-    raise AssertionError("unreachable")
 
 
 def remove(files: Files, names: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
-from store import claims, workers
+from store import claims, leases, workers
 from store.database import Sessions, Unavailable, connect, describe
 from store.files import Files, opened
 from worker.drain import Drain, holding_signals
@@ -34,6 +34,7 @@ class Child:
         self._job_id: str | None = None
         self._drain = Drain()
         self._resting = False  # asked over HTTP to take no more jobs
+        self._unanswered = False  # whether the last claim failed, as far as is known
         self._started_at = datetime.now(UTC)
 
     def start(self) -> None:
@@ -92,6 +93,8 @@ class Child:
         """Runs the best ready job; False when there is none."""
         try:
             with self._sessions.begin() as tx:
+                if self._unanswered:  # that claim may have been made, and nobody runs its job
+                    leases.hand_back_all(tx, self.name)
                 claimed = claims.claim(
                     tx,
                     worker=self.name,
@@ -99,8 +102,10 @@ class Child:
                     lease=self._settings.lease,
                 )
         except Unavailable as error:
+            self._unanswered = True
             log.warning("job.claim_failed hint=%s %s", hint, describe(error))
             return False  # the reconciler wakes a worker again
+        self._unanswered = False
         if claimed is None:
             return False
         job, lease = claimed

@@ -8,6 +8,7 @@ from store.files import Files
 from store.jobs import Job
 from store.leases import Lease
 from worker import engine, population
+from worker.devices import is_usable
 from worker.drain import Drain
 from worker.pulse import beating
 from worker.recorder import Recorder
@@ -67,7 +68,10 @@ def _alone(this: Running, *, device: torch.device, settings: Settings) -> None:
             if this.ended:
                 break
     except Exception as error:  # noqa: BLE001 - failing logs it
-        this.fail(error)
+        if is_usable(device):
+            this.fail(error)
+        else:
+            this.hand_back(f"{device} can no longer be used: {error}")
     else:
         if not this.ended:
             this.fail(RuntimeError("the engine ended without a result"))

@@ -3,6 +3,7 @@
 import faulthandler
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -154,25 +155,29 @@ class Heartbeat:
         stalled = [lease for lease, pulse in held.items() if pulse.still() > patience]
         if not stalled:
             return
-        log.error("job.stalled jobs=%s; this process ends", _named(stalled))
-        faulthandler.dump_traceback()
         try:
-            with self._sessions.begin() as tx:
-                for lease in held:
-                    if lease in stalled:
-                        leases.fail(tx, lease, Reason.STALLED, self._stalled())
-                    else:
-                        leases.hand_back(tx, lease, alone=True)
-        except (leases.LeaseLostError, *Unavailable) as error:  # the leases will run out
-            log.warning("job.end_failed jobs=%s %s", _named(held), describe(error))
-        logging.shutdown()
-        self._end_process()
+            log.error("job.stalled jobs=%s; this process ends", _named(stalled))
+            # Celery puts something in the place of sys.stderr that has no file behind it
+            faulthandler.dump_traceback(file=sys.__stderr__ or 2)
+            for lease in held:
+                self._give_up(lease, stalled=lease in stalled)
+        finally:
+            logging.shutdown()
+            self._end_process()
 
-    def _stalled(self) -> str:
-        return (
+    def _give_up(self, lease: Lease, *, stalled: bool) -> None:
+        detail = (
             f"no progress for {self._settings.stall_seconds:g} s (STEPSIZE_STALL_SECONDS); the"
             " worker's log shows where it hung"
         )
+        try:
+            with self._sessions.begin() as tx:
+                if stalled:
+                    leases.fail(tx, lease, Reason.STALLED, detail)
+                else:
+                    leases.hand_back(tx, lease, alone=True)
+        except (leases.LeaseLostError, *Unavailable) as error:  # the lease will run out
+            log.warning("job.end_failed job=%s %s", lease.job_id, describe(error))
 
 
 def _named(held: Iterable[Lease]) -> str:

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from datetime import timedelta
 from functools import partial
 from typing import cast
 
@@ -17,7 +18,7 @@ from store.files import Files
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
 from worker import checkpoints, snapshots
-from worker.beginning import Beginning, beginning
+from worker.beginning import Beginning, StorageError, beginning
 from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot
 from worker.pulse import PLANNED, Heartbeat
 from worker.recorder import End, Recorder
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 _BOUNDS: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _DETAIL_LENGTH = 2000
+
+AFTER_TROUBLE = timedelta(seconds=10)
+"""For so long a job is left alone that was handed back for what was wrong around it."""
 
 
 def specified(job: Job) -> RangeTestSpec | TrainingSpec:
@@ -75,6 +79,7 @@ class Running:
         """What the engine begins with; from now on its events are to be followed."""
         found = beginning(self.job, self.lease, sessions=self._sessions, files=self._files)
         self._checkpoint, self._snapshots = found.after, dict(found.snapshots)
+        self._recorder.begin(self._pulse, iteration=found.after, after=found.after)
         if limit := self.job.spec.get("max_seconds"):
             with self._sessions.read() as tx:
                 left = cast("float", limit) - leases.spent(tx, self.job.id).total_seconds()
@@ -85,7 +90,7 @@ class Running:
         """Whether it is time for a checkpoint: for a planned stop, or since the last is old."""
         if self.ended:
             return False
-        if self._pulse.stop in PLANNED:
+        if self._pulse.stop in PLANNED or self._is_late:
             return True
         return time.monotonic() - self._checkpointed_at >= self._settings.checkpoint_seconds
 
@@ -111,9 +116,11 @@ class Running:
             case LeaseLostError():
                 self._lose(str(error))
                 return
+            case StorageError():
+                self.hand_back(str(error))
+                return
             case exc if isinstance(exc, Unavailable):
-                log.warning("job.interrupted job=%s %s", self.job.id, describe(error))
-                self._hand_back()
+                self.hand_back(describe(error))
                 return
             case _:
                 reason, detail = Reason.CODE, f"{type(error).__name__}: {error}"
@@ -122,6 +129,11 @@ class Running:
         # PostgreSQL takes no NUL in a text
         text = detail.replace("\x00", "")[:_DETAIL_LENGTH]
         self._end("failed", partial(leases.fail, lease=self.lease, reason=reason, detail=text))
+
+    def hand_back(self, why: str) -> None:
+        """Returns the job to the queue for what is wrong here, and not with the job."""
+        log.warning("job.interrupted job=%s %s", self.job.id, why)
+        self._hand_back(why.replace("\x00", "")[:_DETAIL_LENGTH], AFTER_TROUBLE)
 
     def hand_back_alone(self) -> None:
         """Returns the job to the queue, from which it will be claimed to train alone."""
@@ -153,10 +165,11 @@ class Running:
             case "draining" | "paused":
                 if self._may_stop(event):
                     self._hand_back()
+            case None if self._is_late:
+                if self._may_stop(event):
+                    self.fail(EngineError(Reason.TIMEOUT, self._too_long()))
             case None:
                 self._stopping = False
-                if time.monotonic() > self._deadline:
-                    self.fail(EngineError(Reason.TIMEOUT, self._too_long()))
 
     def _may_stop(self, event: Event | EngineError) -> bool:
         """Whether a planned stop is now: with a checkpoint, or where the engine has none to give.
@@ -165,7 +178,9 @@ class Running:
         """
         match event:
             case Checkpoint():
-                return True
+                # while it could not be written, a pause goes on trying: a worker that ends cannot
+                self._stopping = False
+                return event.iteration == self._checkpoint or self._pulse.stop == "draining"
             case Plan():
                 return not self._recorded
             case Block() if event.series != "validation":
@@ -173,8 +188,13 @@ class Running:
                 return before
         return False
 
-    def _hand_back(self) -> None:
-        self._end("handed_back", partial(leases.hand_back, lease=self.lease))
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _hand_back(self, detail: str | None = None, delay: timedelta = timedelta()) -> None:
+        move = partial(leases.hand_back, lease=self.lease, detail=detail, delay=delay)
+        self._end("handed_back", move)
 
     def _end(self, verb: str, move: End) -> None:
         try:
@@ -209,7 +229,7 @@ class Running:
                 iteration=event.iteration,
                 lasting=event.lasting,
             )
-        except OSError as error:
+        except (OSError, MemoryError, RuntimeError) as error:  # torch has no errors of its own
             log.warning("job.checkpoint_failed job=%s %s", self.job.id, error)
             self._tell("checkpoint_failed", f"the job goes on without this checkpoint: {error}")
         else:
@@ -232,7 +252,7 @@ class Running:
 
     def _too_long(self) -> str:
         return (
-            f"/max_seconds: the job ran for more than {self.job.spec['max_seconds']:g} s; a retry"
+            f"/max_seconds: the job ran for more than {self.job.spec['max_seconds']} s; a retry"
             " goes on from its last checkpoint with as much time again"
         )
 

@@ -3,9 +3,10 @@
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from celery import Celery
@@ -25,9 +26,9 @@ SHORT = training_json(length={"iterations": 20})
 
 
 @contextmanager
-def worker(service: Service) -> Iterator[subprocess.Popen[bytes]]:
+def worker(service: Service, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A node that is gone when the block ends."""
-    node = service.start_worker()
+    node = service.start_worker(**environment)
     try:
         yield node
     finally:
@@ -144,6 +145,42 @@ def test_a_job_that_kills_its_workers_fails(service: Service) -> None:
     retried = service.http.post(f"/v1/jobs/{job_id}/retry").json()
     assert (retried["state"], retried["attempt"]) == ("queued", 3)
     assert service.http.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+
+
+def test_a_process_that_hangs_is_ended_and_its_job_tried_again(service: Service) -> None:
+    folder = service.folder / "arrays" / "numbers"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for split in ("train", "validation"):
+        np.save(folder / f"{split}_inputs.npy", random.normal(size=(512, 8)))
+        np.save(folder / f"{split}_labels.npy", random.integers(0, 3, 512))
+    spec = training_json(
+        data={"name": "arrays", "params": {"folder": "numbers"}},
+        loader={"workers": 1},
+        length={"iterations": 1_000_000},
+    )
+    with worker(service, STEPSIZE_STALL_SECONDS="2") as node:
+        job_id = service.submit(spec)
+        service.running(job_id)
+        child = service.child_of(node)
+        readers = child.children(recursive=True)
+        for each in readers:  # frozen, not dead: what waits for them waits for ever
+            each.suspend()
+        job = eventually(lambda: (job := service.job(job_id))["state"] == "queued" and job)
+        assert [(each["outcome"], each["reason"]) for each in job["attempts"]] == [
+            ("failed", "stalled")
+        ]
+        assert "no progress for 2 s" in job["history"][-1]["detail"]
+        child.wait(timeout=10)
+        for each in readers:
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
+        eventually(lambda: not any(each.is_running() for each in readers), what="no reader")
+        again = eventually(lambda: (job := service.job(job_id))["attempt"] == 2 and job, within=60)
+        assert again["state"] == "running"
+        assert service.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
+        assert service.finished(job_id)["state"] == "cancelled"
+    assert "most recent call first" in service.logs()  # where it hung
 
 
 def test_a_wiped_broker_loses_no_job(service: Service) -> None:

@@ -72,7 +72,7 @@ def training(
         if looks and every is not None and done % every == 0:
             looks.look(shown(looks, watch, validation.verdict))
         lasting = done in plan.lasting
-        if is_kept(watch, plan.iterations, asked=due()) or lasting:
+        if is_kept(watch, plan.iterations, asked=due() or lasting):
             yield Checkpoint(done, lasting, progress.state_dict())
     yield finished(watch, validation.result(diverged=watch.diverged_at is not None))
 
