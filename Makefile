@@ -70,6 +70,8 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/engine_speed.py --mode epoch
 	$(VENV)/bin/python benchmarks/limits.py
 	$(VENV)/bin/python benchmarks/recording_cost.py
+	$(VENV)/bin/python benchmarks/bookkeeping.py
+	$(VENV)/bin/python benchmarks/bookkeeping.py --service
 	$(VENV)/bin/python benchmarks/populations.py
 	$(VENV)/bin/python benchmarks/waiting_threads.py
 	$(VENV)/bin/python benchmarks/compat_parity.py

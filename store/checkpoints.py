@@ -81,6 +81,28 @@ def get(tx: ReadTx, job_id: str, iteration: int | None = None) -> Checkpoint:
     )
 
 
+def hold(tx: WriteTx, checkpoint: Checkpoint) -> None:
+    """Keeps a checkpoint until the transaction has ended; by then a child's row speaks for it.
+
+    Raises:
+        CheckpointNotFoundError: it has just been deleted.
+    """
+    mine = (checkpoints.c.job_id == checkpoint.job_id) & (
+        checkpoints.c.iteration == checkpoint.iteration
+    )
+    there = select(checkpoints.c.iteration).where(mine)
+    if tx.execute(there.with_for_update(read=True, key_share=True)).first() is None:
+        raise CheckpointNotFoundError(
+            f"{checkpoint.job_id} no longer has its checkpoint at iteration {checkpoint.iteration}"
+        )
+
+
+def lock(tx: WriteTx, job_id: str) -> None:
+    """Waits for those who `hold` one of a job's checkpoints: what follows sees their children."""
+    query = select(checkpoints.c.iteration).where(checkpoints.c.job_id == job_id)
+    tx.execute(query.with_for_update()).all()
+
+
 def write(tx: WriteTx, job_id: str, attempt: int, saved: Sequence[Saved]) -> None:
     """Stores what an attempt has saved, whose lease the transaction has renewed."""
     for each in saved:
@@ -98,6 +120,7 @@ def prune(tx: WriteTx, job_id: str) -> list[str]:
 
     One that another training is still to begin with stays.
     """
+    lock(tx, job_id)
     mine = checkpoints.c.job_id == job_id
     oldest_kept = (
         select(checkpoints.c.iteration)

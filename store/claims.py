@@ -6,15 +6,16 @@ A claim grows `attempt` by one, which is the token of the lease that it gives.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from spec.states import State
+from store import recorded
 from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
 from store.jobs import COLUMNS, Job, from_row
 from store.leases import Lease
-from store.tables import attempts, chunks, jobs
+from store.tables import attempts, jobs
 
 Claimed = tuple[Job, Lease]
 
@@ -121,8 +122,7 @@ def _take(
     ).all()
     taken = sorted(map(from_row, rows), key=lambda job: (-job.priority, job.id))
     for job in taken:
-        again = (chunks.c.job_id == job.id) & (chunks.c.after >= job.iteration)
-        tx.execute(delete(chunks).where(again))
+        recorded.forget(tx, job.id, after=job.iteration)
     if taken:
         note(tx, rows, verb="claim", actor=worker)
         opened = [

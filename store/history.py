@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from spec.states import State
 from store.database import ReadTx, WriteTx
@@ -53,6 +53,10 @@ class Attempt:
     iterations: int | None
 
 
+KEPT = 1000
+"""Changes of one job that are kept, so that a client cannot make more and more of them."""
+
+
 def note(
     tx: WriteTx, rows: Iterable[Row[Any]], *, verb: str, actor: str, detail: str | None = None
 ) -> None:
@@ -74,6 +78,11 @@ def note(
     ]
     if changes:
         tx.execute(insert(history).values(changes))
+    for change in changes:
+        mine = history.c.job_id == change["job_id"]
+        newest = select(history.c.version).where(mine).order_by(history.c.version.desc())
+        oldest_kept = newest.limit(1).offset(KEPT - 1).scalar_subquery()
+        tx.execute(delete(history).where(mine, history.c.version < oldest_kept))
 
 
 def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:

@@ -13,10 +13,11 @@ from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
 from spec.population import population_key
 from spec.states import FINISHED, Reason, State
 from spec.values import JobId
-from store.checkpoints import Checkpoint
+from store import checkpoints
 from store.database import ReadTx, WriteTx
 from store.history import CLIENT, note
 from store.instants import now
+from store.pages import newest
 from store.tables import job_tags, jobs
 
 
@@ -104,17 +105,16 @@ def add(
     *,
     bounds: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
-    origin: Checkpoint | None = None,
+    origin: checkpoints.Checkpoint | None = None,
 ) -> Job:
-    """Queues a job; `bounds` are the numbers its schedule takes from range tests.
+    """Queues a job: `bounds` are numbers from range tests, `origin` is where it begins.
 
-    `origin` is the checkpoint that it begins with.
+    Raises:
+        CheckpointNotFoundError: the origin has just been deleted.
     """
-    known: dict[str, JsonValue] = {}
-    if bounds:
-        known["bounds"] = dict(bounds)
-    if warnings:
-        known["warnings"] = list(warnings)
+    if origin is not None:
+        checkpoints.hold(tx, origin)
+    told: dict[str, JsonValue] = {"bounds": dict(bounds or {}), "warnings": list(warnings)}
     row = tx.execute(
         insert(jobs)
         .values(
@@ -124,7 +124,7 @@ def add(
             state=State.QUEUED,
             spec=spec.model_dump(mode="json"),
             spec_version=SPEC_VERSION,
-            resolved=known or None,
+            resolved={name: each for name, each in told.items() if each} or None,
             queue=spec.queue,
             priority=spec.priority,
             population=population_key(spec),
@@ -165,9 +165,7 @@ def find(
     limit: int,
 ) -> list[Job]:
     """Jobs newest first, those older than the id `before` only."""
-    query: Select[Any] = select(*COLUMNS).order_by(jobs.c.id.desc()).limit(limit)
-    if states:
-        query = query.where(jobs.c.state.in_(states))
+    query: Select[Any] = select(*COLUMNS)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     if name is not None:
@@ -177,7 +175,7 @@ def find(
         query = query.where(jobs.c.id.in_(tagged))
     if before is not None:
         query = query.where(jobs.c.id < before)
-    return [from_row(row) for row in tx.execute(query)]
+    return [from_row(row) for row in tx.execute(newest(query, states, limit=limit))]
 
 
 def cancel(tx: WriteTx, job_id: str) -> Job:
@@ -273,9 +271,8 @@ def remove(tx: WriteTx, job_id: str) -> None:
         WrongStateError: the job is not finished.
         NeededError: another job is still to begin with one of its checkpoints.
     """
-    waiting = select(jobs.c.id).where(
-        jobs.c.parent == job_id, jobs.c.state.not_in(FINISHED), jobs.c.checkpoint.is_(None)
-    )
+    checkpoints.lock(tx, job_id)
+    waiting = select(jobs.c.id).where(jobs.c.parent == job_id, jobs.c.state.not_in(FINISHED))
     if child := tx.execute(waiting.limit(1)).scalar_one_or_none():
         raise NeededError(job_id, child)
     gone = tx.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(FINISHED)))

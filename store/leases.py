@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Row,
     case,
-    delete,
     func,
     literal,
     select,
@@ -27,15 +27,14 @@ from sqlalchemy import (
 
 from spec.states import NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
-from store import checkpoints
+from store import checkpoints, recorded
 from store.checkpoints import Saved
-from store.chunks import Chunk, encode
+from store.chunks import Chunk
 from store.database import ReadTx, WriteTx
 from store.history import NOTED, note
 from store.instants import from_now, now
 from store.leaving import leaving
-from store.tables import attempts, chunks, history, jobs
-from store.upserts import upsert
+from store.tables import attempts, history, jobs
 
 
 class LeaseLostError(Exception):
@@ -110,36 +109,28 @@ def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renew
         lease_expires=from_now(extend),
         iteration=case(done, value=jobs.c.id),
         version=jobs.c.version + 1,
-        **({"checkpoint": case(saved, value=jobs.c.id, else_=jobs.c.checkpoint)} if saved else {}),
+        **_progress(saved),
     )
-    rows = [
-        {
-            "job_id": each.lease.job_id,
-            "series": chunk.series,
-            "repeat": chunk.repeat,
-            "start": chunk.start,
-            "stop": chunk.stop,
-            "after": chunk.after,
-            "attempt": each.lease.attempt,
-            "data": encode(chunk),
-        }
-        for each in news
-        if each.lease in renewal.kept
-        for chunk in each.chunks
-    ]
-    if rows:
-        upsert(
-            tx,
-            chunks,
-            rows,
-            where=lambda stored, written: stored.attempt <= written.attempt,
-        )
+    kept = [each for each in news if each.lease in renewal.kept]
+    recorded.write(tx, [(*each.lease.token, chunk) for each in kept for chunk in each.chunks])
     superseded: list[str] = []
-    for each in news:
-        if each.checkpoints and each.lease in renewal.kept:
+    for each in kept:
+        if each.checkpoints:
             checkpoints.write(tx, each.lease.job_id, each.lease.attempt, each.checkpoints)
             superseded += checkpoints.prune(tx, each.lease.job_id)
     return replace(renewal, superseded=superseded)
+
+
+def _progress(saved: Mapping[JobId, ColumnElement[int]]) -> dict[str, ColumnElement[int]]:
+    """What a checkpoint changes: from then on, no crash or failure before it counts."""
+    if not saved:
+        return {}
+    columns: dict[str, ColumnElement[int]] = {
+        "checkpoint": case(saved, value=jobs.c.id, else_=jobs.c.checkpoint)
+    }
+    for count in (jobs.c.crashes, jobs.c.failures):
+        columns[count.name] = case((jobs.c.id.in_(list(saved)), 0), else_=count)
+    return columns
 
 
 def plan(
@@ -159,25 +150,22 @@ def plan(
         "version": jobs.c.version + 1,
     }
     _guarded(tx, lease, values)
+    if start:  # an extension begins where its parent was
+        tx.execute(update(attempts).where(_attempt(lease)).values(began=start))
 
 
-def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> list[str]:
+def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> None:
     """Goes on from an earlier checkpoint, or from the start, since later ones cannot be read.
 
     What was recorded after it is deleted, as it is at a claim. `detail` stays in the history.
-    Returns the files of the later ones, to be removed.
     """
     start = to or 0
     values = {"checkpoint": to, "iteration": start, "version": jobs.c.version + 1}
     row = _guarded(tx, lease, values)
-    tx.execute(delete(chunks).where(chunks.c.job_id == lease.job_id, chunks.c.after >= start))
-    tx.execute(
-        update(attempts)
-        .where(attempts.c.job_id == lease.job_id, attempts.c.attempt == lease.attempt)
-        .values(began=start),
-    )
+    recorded.forget(tx, lease.job_id, after=start)
+    tx.execute(update(attempts).where(_attempt(lease)).values(began=start))
     note(tx, [row], verb="fall_back", actor=lease.worker, detail=detail)
-    return checkpoints.forget(tx, lease.job_id, after=start)
+    checkpoints.forget(tx, lease.job_id, after=start)
 
 
 def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
@@ -204,9 +192,15 @@ def spent(tx: ReadTx, job_id: str) -> timedelta:
 
 
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
-    """Ends the job with its result."""
-    values = leaving(State.SUCCEEDED) | {"result": dict(result)}
-    _leave(tx, lease, "succeed", values, outcome="succeeded")
+    """Ends the job with its result; nothing goes on from a range test that has ended."""
+    done = jobs.c.kind == "range_test"
+    values = leaving(State.SUCCEEDED) | {
+        "result": dict(result),
+        "checkpoint": case((done, None), else_=jobs.c.checkpoint),
+    }
+    row = _leave(tx, lease, "succeed", values, outcome="succeeded")
+    if row.checkpoint is None:
+        checkpoints.forget(tx, lease.job_id, after=0)
 
 
 def fail(tx: WriteTx, lease: Lease, reason: Reason, detail: str) -> None:
@@ -232,8 +226,15 @@ def confirm_cancel(tx: WriteTx, lease: Lease) -> None:
     _leave(tx, lease, "confirm_cancel", leaving(State.CANCELLED), outcome="cancelled")
 
 
-def hand_back(tx: WriteTx, lease: Lease, *, alone: bool = False) -> None:
-    """Leaves the job to whoever claims it next; not counted as a crash.
+def hand_back(
+    tx: WriteTx,
+    lease: Lease,
+    *,
+    alone: bool = False,
+    delay: timedelta = timedelta(),
+    detail: str | None = None,
+) -> None:
+    """Leaves the job to whoever claims it next, after a delay; not counted as a crash.
 
     Its worker shuts down, or its client has asked for a pause, or the job can only be trained
     `alone`, from now on.
@@ -245,7 +246,18 @@ def hand_back(tx: WriteTx, lease: Lease, *, alone: bool = False) -> None:
     )
     if alone:
         values["population"] = None
-    _leave(tx, lease, "hand_back", values, outcome="handed_back")
+    if delay:
+        values["run_after"] = from_now(delay)
+    _leave(tx, lease, "hand_back", values, outcome="handed_back", detail=detail)
+
+
+def hand_back_all(tx: WriteTx, worker: str) -> None:
+    """Hands back whatever a worker holds: it runs nothing, and never heard that it was given it."""
+    mine = select(jobs.c.id, jobs.c.attempt).where(
+        jobs.c.state == State.RUNNING, jobs.c.lease_owner == worker
+    )
+    for row in tx.execute(mine).all():
+        hand_back(tx, Lease(row.id, row.attempt, worker))
 
 
 def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
@@ -275,11 +287,15 @@ def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any
             jobs.c.attempt == lease.attempt,
         )
         .values(**values)
-        .returning(*NOTED),
+        .returning(*NOTED, jobs.c.checkpoint),
     ).one_or_none()
     if row is None:
         raise LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
     return row
+
+
+def _attempt(lease: Lease) -> ColumnElement[bool]:
+    return (attempts.c.job_id == lease.job_id) & (attempts.c.attempt == lease.attempt)
 
 
 def _leave(
@@ -291,12 +307,12 @@ def _leave(
     outcome: str,
     reason: Reason | None = None,
     detail: str | None = None,
-) -> None:
+) -> Row[Any]:
     row = _guarded(tx, lease, values)
     note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
     tx.execute(
         update(attempts)
-        .where(attempts.c.job_id == lease.job_id, attempts.c.attempt == lease.attempt)
+        .where(_attempt(lease))
         .values(
             ended_at=now(),
             outcome="paused" if row.state == State.PAUSED else outcome,
@@ -304,3 +320,4 @@ def _leave(
             iterations=row.iteration,
         ),
     )
+    return row

@@ -41,7 +41,10 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     its worker, and everything that was trained together with it.
     """
     ran_out = (jobs.c.state == State.RUNNING) & (jobs.c.lease_expires < now())
-    stale = select(jobs.c.id).where(ran_out).limit(limit).with_for_update(skip_locked=True)
+    stale = select(jobs.c.id, jobs.c.lease_expires).where(ran_out).limit(limit)
+    ends = {
+        row.id: row.lease_expires for row in tx.execute(stale.with_for_update(skip_locked=True))
+    }
     asked = jobs.c.cancel_requested
     poison = ~asked & (jobs.c.crashes + 1 >= max_crashes)
     values = leaving(
@@ -58,7 +61,7 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     rows = tx.execute(
         update(jobs)
         # the condition again: between the choice and the update the owner may have renewed
-        .where(jobs.c.id.in_(stale.scalar_subquery()), ran_out)
+        .where(jobs.c.id.in_(list(ends)), ran_out)
         .values(**values)
         .returning(*COLUMNS),
     ).all()
@@ -67,7 +70,8 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
         tx.execute(
             update(attempts)
             .where(attempts.c.job_id == row.id, attempts.c.attempt == row.attempt)
-            .values(ended_at=now(), outcome="lost", iterations=row.iteration),
+            # not the time at which somebody noticed: nothing ran in between
+            .values(ended_at=ends[row.id], outcome="lost", iterations=row.iteration),
         )
     return [from_row(row) for row in rows]
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
 from store import claims, jobs, leases, recovery
 from store.checkpoints import Saved
-from store.chunks import Chunk
+from store.chunks import Chunk, Column
 from store.database import Sessions
 from store.instants import from_now
 from store.jobs import Job
@@ -77,7 +77,7 @@ def stored(sessions: Sessions, job_id: str) -> Job:
 def rows(start: int, stop: int, *, after: int = 0) -> Chunk:
     """Rows `[start, stop)` of a training, recorded after the checkpoint at `after`."""
     count = stop - start
-    columns = {"loss": np.ones(count, np.float32), "lr": np.ones(count)}
+    columns: dict[str, Column] = {"loss": np.ones(count, np.float32), "lr": np.ones(count)}
     return Chunk("train", 0, start, columns, after)
 
 

@@ -60,7 +60,7 @@ class Job:
     deleted: bool = False
     rows: dict[int, int] = field(default_factory=dict)
     evaluations: dict[int, int] = field(default_factory=dict)
-    checkpoints: dict[int, Saved] = field(default_factory=dict)
+    checkpoints: dict[int, tuple[int, Saved]] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     history: list[tuple[str, str, State, int, int]] = field(default_factory=list)
 
@@ -99,6 +99,10 @@ class World:
         """A new job."""
         job = self.jobs[job_id] = Job(job_id, priority, population, parent)
         job.note("submit", "client")
+
+    def unfinished(self) -> int:
+        """How many jobs there are that have not come to an end."""
+        return sum(job.state not in FINISHED for job in self.jobs.values())
 
     def cancel(self, job: Job) -> None:
         """By the client."""
@@ -142,7 +146,7 @@ class World:
     def remove(self, job: Job) -> None:
         """By the client."""
         self._known(job, ())
-        if any(each.checkpoint is None for each in self.children(job)):
+        if self.children(job):
             raise NeededError
         self._known(job, set(State) - FINISHED)
         job.deleted = True
@@ -196,29 +200,34 @@ class World:
                 job.evaluations[t + 1] = lease.attempt
         if not cuts:
             return []
-        job.checkpoints |= {cut.iteration: cut for cut in cuts}
+        job.checkpoints |= {cut.iteration: (lease.attempt, cut) for cut in cuts}
         job.checkpoint = cuts[-1].iteration
+        job.crashes = job.failures = 0
         last = sorted(job.checkpoints)[-KEPT:]
         awaited = {each.parent and each.parent[1] for each in self.children(job)}
         gone = [
             cut
-            for t, cut in job.checkpoints.items()
+            for t, (_, cut) in job.checkpoints.items()
             if t not in last and t not in awaited and not cut.lasting
         ]
         for cut in gone:
             del job.checkpoints[cut.iteration]
         return [cut.file for cut in gone]
 
-    def fall_back(self, lease: Lease, to: int | None) -> list[str]:
-        """By the worker; the files of what cannot be read."""
+    def plan(self, lease: Lease, start: int) -> None:
+        """By the worker."""
+        job = self.owned(lease)
+        job.iteration = max(job.iteration, start)
+        if start:
+            job.attempts[-1].began = start
+
+    def fall_back(self, lease: Lease, to: int | None) -> None:
+        """By the worker."""
         job = self.owned(lease)
         job.go_back(to)
         job.attempts[-1].began = job.iteration
         job.note("fall_back", lease.worker)
-        gone = [cut for t, cut in job.checkpoints.items() if t > job.iteration]
-        for cut in gone:
-            del job.checkpoints[cut.iteration]
-        return [cut.file for cut in gone]
+        job.checkpoints = {t: cut for t, cut in job.checkpoints.items() if t <= job.iteration}
 
     def fail(self, lease: Lease, reason: Reason) -> None:
         """By the worker."""
@@ -234,9 +243,10 @@ class World:
         job.attempts[-1].reason = reason
         job.leave(state, "fail", lease.worker, "paused" if state == State.PAUSED else "failed")
 
-    def hand_back(self, lease: Lease, *, alone: bool) -> None:
+    def hand_back(self, lease: Lease, *, alone: bool, delayed: bool) -> None:
         """By the worker."""
         job = self.owned(lease)
+        job.delayed |= delayed
         state = State.QUEUED
         if job.cancel or job.pause:
             state = State.CANCELLED if job.cancel else State.PAUSED

@@ -1,18 +1,29 @@
 """Checkpoints: which are kept, where the next attempt goes on, and who may write them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
+from spec.jobs import JOB_SPEC
 from spec.states import State
 from store import checkpoints, history, jobs, leases
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Sessions
 from store.leases import Lease, LeaseLostError
 from store.tables import chunks
-from tests.factories import claimed, expired, queued, record, rows, run_out, saved, spec, stored
+from tests.factories import (
+    claimed,
+    expired,
+    queued,
+    range_test_json,
+    record,
+    rows,
+    run_out,
+    saved,
+    spec,
+    stored,
+)
 
 
 def running(sessions: Sessions) -> Lease:
@@ -101,9 +112,10 @@ def test_one_that_another_training_is_to_begin_with_is_kept_until_it_has_ended(
 ) -> None:
     lease = at_iterations(sessions, [10, 20])
     with sessions.begin() as tx:
-        child = jobs.add(tx, spec(), origin=checkpoints.get(tx, lease.job_id, 10))
-        # of another training: its iteration says nothing about this one
-        jobs.add(tx, spec(), origin=replace(checkpoints.get(tx, lease.job_id, 20), job_id="job_x"))
+        child = jobs.add(tx, spec(priority=-1), origin=checkpoints.get(tx, lease.job_id, 10))
+    other = at_iterations(sessions, [20])
+    with sessions.begin() as tx:  # which says nothing about the first one's
+        jobs.add(tx, spec(), origin=checkpoints.get(tx, other.job_id))
     for iteration in (30, 40):
         record(sessions, lease, iteration, checkpoints=[saved(iteration)])
     assert kept(sessions, lease.job_id) == [40, 30, 10]
@@ -151,8 +163,7 @@ def test_it_falls_back_to_an_earlier_one(sessions: Sessions) -> None:
     hand_back(sessions, lease)
     second = claimed(sessions)
     with sessions.begin() as tx:
-        gone = leases.fall_back(tx, second, to=20, detail="1-30.ckpt: wrong checksum")
-    assert gone == ["1-30.ckpt"]
+        leases.fall_back(tx, second, to=20, detail="1-30.ckpt: wrong checksum")
     job = stored(sessions, second.job_id)
     assert (job.state, job.checkpoint, job.iteration) == (State.RUNNING, 20, 20)
     assert spans(sessions, job.id) == [(0, 10, 0), (10, 20, 10)]
@@ -165,8 +176,7 @@ def test_it_falls_back_to_the_start(sessions: Sessions) -> None:
     hand_back(sessions, lease)
     second = claimed(sessions)
     with sessions.begin() as tx:
-        gone = leases.fall_back(tx, second, to=None, detail="nothing can be read")
-    assert sorted(gone) == ["1-10.ckpt", "1-20.ckpt"]
+        leases.fall_back(tx, second, to=None, detail="nothing can be read")
     job = stored(sessions, second.job_id)
     assert (job.checkpoint, job.iteration) == (None, 0)
     assert spans(sessions, job.id) == kept(sessions, job.id) == []
@@ -215,3 +225,40 @@ def test_where_a_training_that_goes_on_from_another_begins(sessions: Sessions) -
         with sessions.begin() as tx:  # a plan may be sent again
             leases.plan(tx, held, start=10, iterations=30, resolved={})
         assert stored(sessions, child.id).iteration == expected
+    assert began(sessions, child.id) == [10]
+
+
+def test_a_checkpoint_forgives_what_happened_before_it(sessions: Sessions) -> None:
+    queued(sessions)
+    for _ in range(2):
+        lease = claimed(sessions)
+        run_out(sessions, lease.job_id)
+        expired(sessions)
+    lease, other = claimed(sessions), running(sessions)
+    assert stored(sessions, lease.job_id).crashes == 2
+    record(sessions, lease, 5)
+    assert stored(sessions, lease.job_id).crashes == 2
+    record(sessions, other, 5, checkpoints=[saved(5)])
+    assert stored(sessions, lease.job_id).crashes == 2
+    record(sessions, lease, 5, checkpoints=[saved(5)])
+    assert stored(sessions, lease.job_id).crashes == 0
+
+
+def test_a_range_test_that_has_ended_keeps_none(sessions: Sessions) -> None:
+    with sessions.begin() as tx:
+        job = jobs.add(tx, JOB_SPEC.validate_python(range_test_json()))
+    lease = claimed(sessions)
+    record(sessions, lease, 9, rows(0, 9), checkpoints=[saved(5), saved(9, lasting=True)])
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {})
+    assert kept(sessions, job.id) == []
+    assert stored(sessions, job.id).checkpoint is None
+
+
+def test_no_training_begins_with_a_checkpoint_that_has_just_gone(sessions: Sessions) -> None:
+    lease = at_iterations(sessions, [10, 20])
+    with sessions.read() as tx:
+        origin = checkpoints.get(tx, lease.job_id, 10)
+    record(sessions, lease, 30, checkpoints=[saved(30)])
+    with pytest.raises(CheckpointNotFoundError, match="no longer"), sessions.begin() as tx:
+        jobs.add(tx, spec(), origin=origin)

@@ -60,7 +60,7 @@ def test_what_the_third_schema_added_is_left_behind_by_a_step_down(sessions: Ses
     downgrade(sessions, "0002")
     with sessions.read() as tx:
         assert not {"checkpoints", "history"} & set(inspect(tx).get_table_names())
-        states = dict(tx.exec_driver_sql("SELECT id, state FROM jobs").all())
+        states: dict[str, str] = dict(tx.exec_driver_sql("SELECT id, state FROM jobs").all())
         outcomes = tx.exec_driver_sql("SELECT outcome FROM attempts ORDER BY attempt").all()
         told = inspect(tx).get_check_constraints("jobs")
     # a paused job waits in the queue: nobody could resume it

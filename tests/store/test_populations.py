@@ -18,7 +18,7 @@ from store.leases import Lease, Progress, Requests
 from store.tables import attempts, chunks
 from store.tables import jobs as table
 from tests.factories import LEASE, claimed, expired, queued, record, rows, run_out, saved, stored
-from tests.store.test_races import at_once
+from tests.store.racing import at_once
 
 ROUNDS = 8
 

@@ -1,35 +1,28 @@
 """Two connections at once: each job is taken once, and one of two opposed moves finds no row."""
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from spec.states import State
-from store import claims, jobs, leases, recovery
-from store.database import Sessions
-from store.instants import from_now
+from store import claims, history, jobs, leases, recovery
+from store.database import Sessions, WriteTx
+from store.leases import Lease
 from store.tables import attempts
-from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, stored
+from tests.factories import (
+    LEASE,
+    claimed,
+    expired,
+    queued,
+    run_out,
+    stored,
+)
+from tests.store.racing import ROUNDS, at_once, claiming, doing, expiring, put_aside
 
-T = TypeVar("T")
-ROUNDS = 15
 
-
-def at_once(*actions: Callable[[], T]) -> list[T]:
-    """What the actions return, begun at the same moment in threads of their own."""
-    barrier = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], T]) -> T:
-        barrier.wait(timeout=10)
-        return action()
-
-    with ThreadPoolExecutor(len(actions)) as pool:
-        return [future.result(timeout=30) for future in [pool.submit(run, a) for a in actions]]
+def verbs(sessions: Sessions, job_id: str) -> list[str]:
+    with sessions.read() as tx:
+        return [each.verb for each in history.changes(tx, job_id, limit=99)]
 
 
 def test_a_job_is_claimed_once(sessions: Sessions) -> None:
@@ -50,45 +43,67 @@ def test_an_expiry_and_a_renewal_do_not_both_win(sessions: Sessions) -> None:
     for _ in range(ROUNDS):
         queued(sessions)
         lease = claimed(sessions)
-        with sessions.begin() as tx:
-            past = from_now(timedelta(seconds=-1))
-            tx.execute(update(table).where(table.c.id == lease.job_id).values(lease_expires=past))
+        run_out(sessions, lease.job_id)
 
-        def renew(lease: leases.Lease = lease) -> bool:
+        def renew(lease: Lease = lease) -> bool:
             with sessions.begin() as tx:
                 return lease in leases.renew(tx, [lease], extend=LEASE).kept
 
-        def expire() -> bool:
-            with sessions.begin() as tx:
-                return bool(recovery.expire(tx, max_crashes=9))
-
-        renewed, expired = at_once(renew, expire)
+        renewed, lost = at_once(renew, expiring(sessions))
         job = stored(sessions, lease.job_id)
-        assert renewed != expired
+        assert renewed != lost
         assert job.state == (State.RUNNING if renewed else State.QUEUED)
-        assert job.crashes == int(expired)
-        with sessions.begin() as tx:
-            tx.execute(update(table).values(run_after=from_now(timedelta(days=1))))
+        assert job.crashes == int(lost)
+        put_aside(sessions)
+
+
+def test_an_expiry_and_an_end_do_not_both_win(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        queued(sessions)
+        lease = claimed(sessions)
+        run_out(sessions, lease.job_id)
+
+        def succeed(tx: WriteTx, lease: Lease = lease) -> None:
+            leases.succeed(tx, lease, {})
+
+        ended, lost = at_once(doing(sessions, succeed), expiring(sessions))
+        job = stored(sessions, lease.job_id)
+        assert ended != lost
+        assert job.state == (State.SUCCEEDED if ended else State.QUEUED)
+        assert verbs(sessions, job.id) == ["submit", "claim", "succeed" if ended else "expire"]
+        put_aside(sessions)
 
 
 def test_a_cancel_and_a_claim_agree(sessions: Sessions) -> None:
     for _ in range(ROUNDS):
         job_id = queued(sessions).id
 
-        def claim() -> bool:
-            with sessions.begin() as tx:
-                found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
-                return found is not None
-
         def cancel(job_id: str = job_id) -> bool:
             with sessions.begin() as tx:
                 return jobs.cancel(tx, job_id).state == State.CANCELLED
 
-        taken, cancelled = at_once(claim, cancel)
+        taken, cancelled = at_once(claiming(sessions), cancel)
         job = stored(sessions, job_id)
         assert taken != cancelled
         assert job.cancel_requested
         assert job.state == (State.RUNNING if taken else State.CANCELLED)
+        put_aside(sessions)
+
+
+def test_a_pause_and_a_claim_agree(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        job_id = queued(sessions).id
+
+        def pause(job_id: str = job_id) -> bool:
+            with sessions.begin() as tx:
+                return jobs.pause(tx, job_id).state == State.PAUSED
+
+        taken, paused = at_once(claiming(sessions), pause)
+        job = stored(sessions, job_id)
+        assert taken != paused
+        assert job.state == (State.RUNNING if taken else State.PAUSED)
+        assert job.pause_requested == taken
+        put_aside(sessions)
 
 
 def test_a_cancel_and_a_success_agree(sessions: Sessions) -> None:
@@ -96,21 +111,105 @@ def test_a_cancel_and_a_success_agree(sessions: Sessions) -> None:
         queued(sessions)
         lease = claimed(sessions)
 
-        def succeed(lease: leases.Lease = lease) -> bool:
-            with sessions.begin() as tx:
-                leases.succeed(tx, lease, {})
-            return True
+        def succeed(tx: WriteTx, lease: Lease = lease) -> None:
+            leases.succeed(tx, lease, {})
 
-        def cancel(job_id: str = lease.job_id) -> bool:
-            try:
-                with sessions.begin() as tx:
-                    jobs.cancel(tx, job_id)
-            except jobs.WrongStateError:
-                return False
-            return True
+        def cancel(tx: WriteTx, job_id: str = lease.job_id) -> None:
+            jobs.cancel(tx, job_id)
 
-        at_once(succeed, cancel)
-        assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+        ended, asked = at_once(doing(sessions, succeed), doing(sessions, cancel))
+        job = stored(sessions, lease.job_id)
+        assert ended
+        assert (job.state, job.cancel_requested) == (State.SUCCEEDED, asked)
+        put_aside(sessions)
+
+
+def test_a_cancel_outweighs_a_pause_at_the_same_moment(sessions: Sessions) -> None:
+    for number in range(ROUNDS):
+        job_id = queued(sessions).id
+        if number % 2:
+            claimed(sessions)
+
+        def cancel(tx: WriteTx, job_id: str = job_id) -> None:
+            jobs.cancel(tx, job_id)
+
+        def pause(tx: WriteTx, job_id: str = job_id) -> None:
+            jobs.pause(tx, job_id)
+
+        asked, _ = at_once(doing(sessions, cancel), doing(sessions, pause))
+        assert asked
+        run_out(sessions, job_id)
+        expired(sessions)
+        assert stored(sessions, job_id).state == State.CANCELLED
+        assert verbs(sessions, job_id).count("cancel") == 1
+        put_aside(sessions)
+
+
+def test_a_job_that_is_resumed_while_its_lease_is_taken_runs_again(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        job_id = queued(sessions).id
+        claimed(sessions)
+        with sessions.begin() as tx:
+            jobs.pause(tx, job_id)
+        run_out(sessions, job_id)
+
+        def resume(tx: WriteTx, job_id: str = job_id) -> None:
+            jobs.resume(tx, job_id)
+
+        asked, lost = at_once(doing(sessions, resume), expiring(sessions))
+        # a row that is being written to is left for the reconciler's next turn
+        assert asked
+        assert lost or expiring(sessions)()
+        job = stored(sessions, job_id)
+        # taken back first, or queued after it had been paused: the client's last word counts
+        assert (job.state, job.pause_requested, job.crashes) == (State.QUEUED, False, 1)
+        assert sorted(verbs(sessions, job_id)[3:]) == ["expire", "resume"]
+        put_aside(sessions)
+
+
+def test_a_job_is_retried_once(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        job_id = queued(sessions).id
+        with sessions.begin() as tx:
+            jobs.cancel(tx, job_id)
+
+        def retry(tx: WriteTx, job_id: str = job_id) -> None:
+            jobs.retry(tx, job_id)
+
+        again = doing(sessions, retry)
+        assert at_once(again, again, again) == [True] * 3
+        assert verbs(sessions, job_id) == ["submit", "cancel", "retry"]
+        put_aside(sessions)
+
+
+def test_one_reconciler_leads(sessions: Sessions) -> None:
+    def lead(holder: str, seconds: float) -> bool:
+        with sessions.begin() as tx:
+            length = timedelta(seconds=seconds)
+            return recovery.lead(tx, name="reconciler", holder=holder, lease=length)
+
+    def race() -> str:
+        won = at_once(lambda: lead("a", 60), lambda: lead("b", 60))
+        assert sum(won) == 1
+        return "ab"[won.index(True)]
+
+    for _ in range(ROUNDS):
+        leader = race()
+        assert race() == leader  # it keeps what it has
+        assert lead(leader, -1)  # until it lets it run out
+
+
+def test_two_reconcilers_that_both_think_they_lead_count_a_crash_once(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        ids = [queued(sessions).id for _ in range(3)]
+        for _ in ids:
+            claimed(sessions)
+        run_out(sessions, *ids)
+        found = at_once(lambda: expired(sessions), lambda: expired(sessions))
+        # one that skips what the other has locked may find fewer than there are, never more
+        assert sorted(job.id for each in found for job in each) == ids
+        assert {stored(sessions, job_id).crashes for job_id in ids} == {1}
+        put_aside(sessions)
 
 
 def test_writers_that_read_first_do_not_fail_on_each_other(sessions: Sessions) -> None:

@@ -121,3 +121,29 @@ def test_a_job_that_was_to_pause_is_paused_and_tried_again_later(sessions: Sessi
         jobs.resume(tx, job.id)
     waited(sessions)
     assert failed(sessions, claimed(sessions), Reason.OOM).state == State.FAILED
+
+
+def test_a_job_may_be_handed_back_for_later(sessions: Sessions) -> None:
+    job = queued(sessions)
+    with sessions.begin() as tx:
+        lease = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
+        assert lease is not None
+        leases.hand_back(tx, lease[1], delay=LEASE, detail="the database was away")
+    assert ready(sessions) == 0
+    with sessions.read() as tx:
+        assert history.changes(tx, job.id, limit=1)[0].detail == "the database was away"
+    waited(sessions)
+    assert claimed(sessions).job_id == job.id
+
+
+def test_a_worker_hands_back_all_that_it_holds_and_nothing_else(sessions: Sessions) -> None:
+    for worker in ("w1", "w2", "w1"):
+        queued(sessions)
+        claimed(sessions, worker=worker)
+    with sessions.begin() as tx:
+        leases.hand_back_all(tx, "w1")
+        leases.hand_back_all(tx, "w3")
+    with sessions.read() as tx:
+        found = jobs.find(tx, limit=9)
+    assert [job.state for job in found] == [State.QUEUED, State.RUNNING, State.QUEUED]
+    assert {job.crashes for job in found} == {0}
