@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, func, insert, select, update
 
 from spec.states import State
-from store import recorded
+from store import leases, recorded
 from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
@@ -34,6 +34,15 @@ def claim(
     """
     taken = _take(tx, _ready(queues), worker=worker, lease=lease, limit=1)
     return taken[0] if taken else None
+
+
+def unclaim(tx: WriteTx, worker: str) -> None:
+    """Hands back whatever a worker holds: it runs nothing, and never heard that it was given it."""
+    mine = select(jobs.c.id, jobs.c.attempt).where(
+        jobs.c.state == State.RUNNING, jobs.c.lease_owner == worker
+    )
+    for row in tx.execute(mine).all():
+        leases.hand_back(tx, Lease(row.id, row.attempt, worker))
 
 
 def siblings(

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import BigInteger, Row, delete, func, insert, select, type_coerce
 
 from spec.states import State
 from store.database import ReadTx, WriteTx
@@ -102,3 +102,20 @@ def attempts_of(tx: ReadTx, job_id: str, *, limit: int) -> list[Attempt]:
     query = select(*columns).where(attempts.c.job_id == job_id)
     rows = tx.execute(query.order_by(attempts.c.attempt.desc()).limit(limit)).all()
     return [Attempt(**row._mapping) for row in reversed(rows)]  # noqa: SLF001 - as above
+
+
+def spent(tx: ReadTx, job_id: str) -> timedelta:
+    """How long the job has run, in all attempts that have ended since its client asked for it."""
+    asked = select(func.coalesce(func.max(history.c.attempt), 0)).where(
+        history.c.job_id == job_id, history.c.verb == "retry"
+    )
+    ended, started = (
+        type_coerce(attempts.c[name], BigInteger) for name in ("ended_at", "started_at")
+    )
+    query = select(func.coalesce(func.sum(ended - started), 0)).where(
+        attempts.c.job_id == job_id,
+        attempts.c.ended_at.is_not(None),
+        attempts.c.attempt > asked.scalar_subquery(),
+    )
+    microseconds = tx.execute(query).scalar_one()
+    return timedelta(microseconds=int(microseconds))

@@ -17,11 +17,9 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     case,
-    func,
     literal,
     select,
     tuple_,
-    type_coerce,
     update,
 )
 
@@ -30,11 +28,11 @@ from spec.values import JobId
 from store import checkpoints, recorded
 from store.checkpoints import Saved
 from store.chunks import Chunk
-from store.database import ReadTx, WriteTx
+from store.database import WriteTx
 from store.history import NOTED, note
 from store.instants import from_now, now
 from store.leaving import leaving
-from store.tables import attempts, history, jobs
+from store.tables import attempts, jobs
 
 
 class LeaseLostError(Exception):
@@ -174,23 +172,6 @@ def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
     note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
 
 
-def spent(tx: ReadTx, job_id: str) -> timedelta:
-    """How long the job has run, in all attempts that have ended since its client asked for it."""
-    asked = select(func.coalesce(func.max(history.c.attempt), 0)).where(
-        history.c.job_id == job_id, history.c.verb == "retry"
-    )
-    ended, started = (
-        type_coerce(attempts.c[name], BigInteger) for name in ("ended_at", "started_at")
-    )
-    query = select(func.coalesce(func.sum(ended - started), 0)).where(
-        attempts.c.job_id == job_id,
-        attempts.c.ended_at.is_not(None),
-        attempts.c.attempt > asked.scalar_subquery(),
-    )
-    microseconds = tx.execute(query).scalar_one()
-    return timedelta(microseconds=int(microseconds))
-
-
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
     """Ends the job with its result; nothing goes on from a range test that has ended."""
     done = jobs.c.kind == "range_test"
@@ -249,15 +230,6 @@ def hand_back(
     if delay:
         values["run_after"] = from_now(delay)
     _leave(tx, lease, "hand_back", values, outcome="handed_back", detail=detail)
-
-
-def hand_back_all(tx: WriteTx, worker: str) -> None:
-    """Hands back whatever a worker holds: it runs nothing, and never heard that it was given it."""
-    mine = select(jobs.c.id, jobs.c.attempt).where(
-        jobs.c.state == State.RUNNING, jobs.c.lease_owner == worker
-    )
-    for row in tx.execute(mine).all():
-        hand_back(tx, Lease(row.id, row.attempt, worker))
 
 
 def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
-from store import claims, leases, workers
+from store import claims, workers
 from store.database import Sessions, Unavailable, connect, describe
 from store.files import Files, opened
 from worker.drain import Drain, holding_signals
@@ -94,7 +94,7 @@ class Child:
         try:
             with self._sessions.begin() as tx:
                 if self._unanswered:  # that claim may have been made, and nobody runs its job
-                    leases.hand_back_all(tx, self.name)
+                    claims.unclaim(tx, self.name)
                 claimed = claims.claim(
                     tx,
                     worker=self.name,

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.settings import Settings
 from spec.states import Reason
-from store import jobs, leases
+from store import history, jobs, leases
 from store.database import Sessions, Unavailable, describe
 from store.files import Files
 from store.jobs import Job
@@ -82,7 +82,7 @@ class Running:
         self._recorder.begin(self._pulse, iteration=found.after, after=found.after)
         if limit := self.job.spec.get("max_seconds"):
             with self._sessions.read() as tx:
-                left = cast("float", limit) - leases.spent(tx, self.job.id).total_seconds()
+                left = cast("float", limit) - history.spent(tx, self.job.id).total_seconds()
             self._deadline = time.monotonic() + left
         return found
 

@@ -30,7 +30,7 @@ def attempts_of(sessions: Sessions, job_id: str, *, limit: int = 99) -> list[Att
 
 def spent(sessions: Sessions, job_id: str) -> timedelta:
     with sessions.read() as tx:
-        return leases.spent(tx, job_id)
+        return history.spent(tx, job_id)
 
 
 def lasting(sessions: Sessions, lease: Lease, length: timedelta) -> None:

@@ -141,8 +141,8 @@ def test_a_worker_hands_back_all_that_it_holds_and_nothing_else(sessions: Sessio
         queued(sessions)
         claimed(sessions, worker=worker)
     with sessions.begin() as tx:
-        leases.hand_back_all(tx, "w1")
-        leases.hand_back_all(tx, "w3")
+        claims.unclaim(tx, "w1")
+        claims.unclaim(tx, "w3")
     with sessions.read() as tx:
         found = jobs.find(tx, limit=9)
     assert [job.state for job in found] == [State.QUEUED, State.RUNNING, State.QUEUED]

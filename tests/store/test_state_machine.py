@@ -276,7 +276,7 @@ class Life(RuleBasedStateMachine):
             if each.lease.worker == worker:
                 self.world.hand_back(each.lease, alone=False, delayed=False)
         with self.sessions.begin() as tx:
-            leases.hand_back_all(tx, worker)
+            claims.unclaim(tx, worker)
 
     @move(when=lambda self: self.holders, holder=HOLDER)
     def confirm_cancel(self, holder: Holder) -> None:

@@ -1,7 +1,7 @@
 """A claim whose answer was lost is given back by the worker that never heard of it."""
 
 from spec.states import State
-from store import history, leases
+from store import claims, history, leases
 from store.database import Sessions
 from tests.factories import claimed, queued, stored
 
@@ -11,7 +11,7 @@ def test_a_worker_hands_back_what_it_does_not_run(sessions: Sessions) -> None:
     claimed(sessions, worker="w1")
     claimed(sessions, worker="w2")
     with sessions.begin() as tx:
-        leases.hand_back_all(tx, "w1")
+        claims.unclaim(tx, "w1")
     first, second = stored(sessions, ours.id), stored(sessions, theirs.id)
     assert (first.state, first.crashes, second.state) == (State.QUEUED, 0, State.RUNNING)
     with sessions.read() as tx:
