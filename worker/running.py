@@ -178,9 +178,9 @@ class Running:
         """
         match event:
             case Checkpoint():
-                # while it could not be written, a pause goes on trying: a worker that ends cannot
+                # while it cannot be written, a pause goes on trying; what else stops a job cannot
                 self._stopping = False
-                return event.iteration == self._checkpoint or self._pulse.stop == "draining"
+                return event.iteration == self._checkpoint or self._pulse.stop != "paused"
             case Plan():
                 return not self._recorded
             case Block() if event.series != "validation":

@@ -53,7 +53,7 @@ MOST = 3
 Able = Callable[["Life"], object]
 Method = Callable[..., None]
 MOVES: dict[str, tuple[Method, Able, dict[str, SearchStrategy[Any]]]] = {}
-OFTEN = {"claim": 12, "record": 12, "hand_back": 3, "ask": 3, "fall_back": 2, "expire": 2}
+OFTEN = {"claim": 12, "record": 12, "ask": 6, "hand_back": 3, "lease_runs_out": 3, "expire": 3}
 
 
 def move(
