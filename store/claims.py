@@ -41,7 +41,8 @@ def unclaim(tx: WriteTx, worker: str) -> None:
     mine = select(jobs.c.id, jobs.c.attempt).where(
         jobs.c.state == State.RUNNING, jobs.c.lease_owner == worker
     )
-    for row in tx.execute(mine).all():
+    # what another is just taking away is no longer ours to give back
+    for row in tx.execute(mine.with_for_update(skip_locked=True)).all():
         leases.hand_back(tx, Lease(row.id, row.attempt, worker))
 
 
