@@ -76,7 +76,8 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
     furthest = max((each.after for _, _, each in begun), default=0)
     parsed = [found for found in begun if found[2].after == furthest]
     try:
-        _follow(parsed, device=device, data_dir=data_dir)
+        if parsed:
+            _follow(parsed, device=device, data_dir=data_dir)
     except EngineError as error:
         trace = error if error.reason is Reason.CODE else None
         log.warning("population.failed reason=%s %s", error.reason, error.detail, exc_info=trace)

@@ -27,7 +27,7 @@ from worker import engine
 from worker import job as jobs_of_workers
 from worker import recorder as recorders
 from worker.drain import Drain
-from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan
+from worker.engine import STATE_VERSION, Block, Checkpoint, EngineError, Event, Finished, Plan
 from worker.population import share
 
 CPU = torch.device("cpu")
@@ -83,7 +83,12 @@ class Program:
                     self.served.append((index, number))
                     yield index, rows_of(specs[index].seed, number)
                 if index not in left and due(index):
-                    yield index, Checkpoint((number + 1) * ROWS, False, {"number": number})
+                    yield (
+                        index,
+                        Checkpoint(
+                            (number + 1) * ROWS, False, {"version": STATE_VERSION, "number": number}
+                        ),
+                    )
         for index in sorted(live):
             if index not in left:
                 yield index, Finished({"seed": specs[index].seed})
