@@ -7,12 +7,13 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from api import bounds, components, origin
+from api import components, submission
 from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
 from api.etags import matches
 from api.examples import JOBS
+from api.idempotency import RESPONSES, OncePart
 from api.parts import BrokerPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
-from spec.jobs import JobSpec, TrainingSpec
+from spec.jobs import JobSpec
 from spec.states import State
 from spec.values import JobId, Text
 from store import history, jobs
@@ -48,25 +49,22 @@ class Filters(BaseModel):
     cursor: Annotated[str | None, Field(pattern=r"^job_[0-9a-z]{1,60}$")] = None
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=JobOut, responses=RESPONSES)
 def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
-    response: Response,
+    once: OncePart,
     sessions: SessionsPart,
     broker: BrokerPart,
-) -> JobOut:
-    """Submits a range test or a training."""
+) -> Response:
+    """Submits a range test or a training; with an Idempotency-Key, once."""
     components.check(spec)
     with sessions.begin() as tx:
-        if isinstance(spec, TrainingSpec):
-            numbers = bounds.taken(tx, spec.schedule)
-            begun = origin.found(tx, spec, spec.origin) if spec.origin else None
-            job = jobs.add(tx, spec, bounds=numbers, warnings=spec.warnings(), origin=begun)
-        else:
-            job = jobs.add(tx, spec)
+        if earlier := once.earlier(tx):
+            return earlier
+        job = submission.queue(tx, spec)
+        answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobOut.of(job)
+    return answer
 
 
 @router.get("")

@@ -15,6 +15,7 @@ from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
 from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
+from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
 
 log = logging.getLogger(__name__)
@@ -178,6 +179,11 @@ async def _needed(_: Request, error: Any) -> JSONResponse:
     return answer(409, str(error))
 
 
+async def _in_flight(_: Request, error: Any) -> JSONResponse:
+    detail = f"a request with the Idempotency-Key {error} is just being answered: send it again"
+    return answer(409, detail, headers={"Retry-After": "1"})
+
+
 async def _damaged(_: Request, error: Any) -> JSONResponse:
     log.error("series.damaged %s", error)
     return answer(500, f"the stored series is damaged: {error}")
@@ -200,6 +206,7 @@ HANDLERS = {
     CheckpointNotFoundError: _no_checkpoint,
     WrongStateError: _conflict,
     NeededError: _needed,
+    InFlightError: _in_flight,
     DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

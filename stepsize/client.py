@@ -65,11 +65,15 @@ class Client:
         """Closes the connections."""
         self._http.close()
 
-    def submit(self, spec: Mapping[str, Any] | str | Path) -> Job:
-        """Queues a job, given as its spec or as the path of a JSON, YAML or TOML file."""
+    def submit(self, spec: Mapping[str, Any] | str | Path, *, key: str | None = None) -> Job:
+        """Queues a job, given as its spec or as the path of a JSON, YAML or TOML file.
+
+        Where the answer gets lost it is asked for again, and there is still one job. The same goes
+        for two calls within a day that have the same `key`.
+        """
         body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
-        key = {"Idempotency-Key": uuid.uuid4().hex}  # a repeated request makes no second job
-        return transport.parse(Job, self._send("POST", "/v1/jobs", body=body, headers=key))
+        answer = self._send("POST", "/v1/jobs", body=body, headers=_once(key))
+        return transport.parse(Job, answer)
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
@@ -274,6 +278,10 @@ class Client:
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         return transport.send(self._http, method, path, **request)
+
+
+def _once(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _path(job: Job | str) -> str:

@@ -86,6 +86,20 @@ def test_a_repeated_submission_is_recognisable() -> None:
     first, again, other = [request.headers["idempotency-key"] for request in asked]
     assert first == again
     assert other != first
+    client, asked = answers(httpx.Response(201, json=JOB))
+    client.submit({"kind": "range_test"}, key="mine")
+    assert asked[0].headers["idempotency-key"] == "mine"
+
+
+def test_a_submission_that_is_still_being_answered_is_waited_for() -> None:
+    busy = httpx.Response(409, json={"title": "Conflict"}, headers={"Retry-After": "1"})
+    lost = httpx.ReadError("connection reset")
+    client, asked = answers(lost, busy, httpx.Response(201, json=JOB))
+    assert client.submit({"kind": "range_test"}).id == "job_1"
+    assert len({request.headers["idempotency-key"] for request in asked}) == 1
+    client, asked = answers(httpx.Response(409, json={"title": "Conflict"}))
+    with pytest.raises(ApiError, match="Conflict"):
+        client.cancel("job_1")
 
 
 def test_reads_are_tried_again_when_the_connection_is_lost() -> None:

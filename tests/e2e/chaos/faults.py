@@ -115,16 +115,18 @@ class Chaos:
 
     def submit(self, spec: dict[str, Any]) -> str:
         """Submit a job once, also where the answer gets lost."""
+        headers = {"Idempotency-Key": spec["name"]}
 
         def submitted() -> str | None:
             self.mend()
             with suppress(httpx.TransportError):
-                answer = self.service.http.post("/v1/jobs", json=spec)
-                if answer.status_code < 500:
+                answer = self.service.http.post("/v1/jobs", json=spec, headers=headers)
+                in_flight = answer.status_code == 409
+                if answer.status_code < 500 and not in_flight:
                     assert answer.status_code == 201, answer.text
+                    self.counts["submission sent again"] += "Idempotency-Replayed" in answer.headers
                     return str(answer.json()["id"])
-            found = self.ask("GET", "/v1/jobs", params={"name": spec["name"]}).json()["data"]
-            return str(found[0]["id"]) if found else None
+            return None
 
         return eventually(submitted, within=60, what=f"{spec['name']} to be taken")
 
