@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api import (
+    batches,
     catalogue,
     checkpoints,
     health,
@@ -25,6 +26,7 @@ from api import (
     workers,
 )
 from api.broker import Broker
+from api.changes import Changes
 from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import Settings
@@ -58,12 +60,14 @@ def create_app(
     `files` are where checkpoints lie, by default the place that the settings name.
     """
     reconciler = Reconciler(sessions, broker, settings)
+    changes = Changes(sessions)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         broker.start()
         reconciler.start()
         yield
+        changes.close()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -79,10 +83,21 @@ def create_app(
     )
     app.state.sessions = sessions
     app.state.broker = broker
+    app.state.changes = changes
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
-    for resource in (jobs, moves, checkpoints, series, schedules, catalogue, workers, health):
+    for resource in (
+        jobs,
+        batches,
+        moves,
+        checkpoints,
+        series,
+        schedules,
+        catalogue,
+        workers,
+        health,
+    ):
         app.include_router(resource.router)
     _serve_documentation(app)
     # last, because it answers whatever is left

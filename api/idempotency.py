@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
-from api.problems import FieldError, InvalidError, Problem
+from api.problems import InvalidError, Problem
 from store import idempotency
 from store.database import WriteTx
 from store.idempotency import Answer
@@ -18,18 +18,20 @@ CALLER = "api_key"
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    201: {
-        "headers": {
-            "Location": {"schema": {"type": "string"}},
-            REPLAYED: {
-                "description": "`true`: this is the first answer again, nothing was done",
-                "schema": {"type": "string"},
-            },
-        }
-    },
-    409: {"model": Problem, "description": "a request with this key is just being answered"},
+_REPLAYED = {
+    REPLAYED: {
+        "description": "`true`: this is the first answer again, nothing was done",
+        "schema": {"type": "string"},
+    }
 }
+_LOCATION = {"Location": {"schema": {"type": "string"}}}
+_IN_FLIGHT = {"model": Problem, "description": "a request with this key is just being answered"}
+
+Responses = dict[int | str, dict[str, Any]]
+
+MANY_CREATED: Responses = {201: {"headers": _REPLAYED}, 409: _IN_FLIGHT}
+ONE_CREATED: Responses = {201: {"headers": _LOCATION | _REPLAYED}, 409: _IN_FLIGHT}
+"""What a route that takes a key answers, for the contract."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Once:
             return None
         if found.request != self.request:
             detail = "was sent with another request in the last 24 hours: use a new one"
-            raise InvalidError([FieldError(pointer=f"/{HEADER}", detail=detail)])
+            raise InvalidError.at(f"/{HEADER}", detail)
         answer = _response(found)
         answer.headers[REPLAYED] = "true"
         return answer

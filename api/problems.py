@@ -67,6 +67,12 @@ class InvalidError(ProblemError):
         """One wrong field."""
         return cls([FieldError(pointer=pointer, detail=detail)])
 
+    def under(self, pointer: str) -> list[FieldError]:
+        """The wrong fields of what is only a part of the payload."""
+        return [
+            FieldError(pointer=pointer + each.pointer, detail=each.detail) for each in self.errors
+        ]
+
 
 class NotFoundError(ProblemError):
     """There is nothing of that name."""
@@ -129,7 +135,8 @@ def _pointer(error: Any, body: Any) -> str:
     at = body
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for depth, part in enumerate(error["loc"]):
-        if depth == 0 and isinstance(body, dict) and part == body.get("kind"):
+        is_job = depth == 0 or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
+        if is_job and isinstance(at, dict) and part == at.get("kind"):
             continue  # the branch of the union of jobs, even where a stray key has its name
         if isinstance(at, dict) and (part in at or depth == missing):
             path.append(part)
@@ -158,7 +165,7 @@ async def _invalid(_: Request, error: Any) -> JSONResponse:
 
 
 async def _problem(_: Request, error: Any) -> JSONResponse:
-    return answer(error.status, error.detail, errors=error.errors, headers=error.headers)
+    return answer(error.status, error.detail, errors=error.errors[:SHOWN], headers=error.headers)
 
 
 async def _missing(_: Request, error: Any) -> JSONResponse:

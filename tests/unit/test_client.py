@@ -190,6 +190,37 @@ def test_waits_with_etags_until_the_job_has_finished() -> None:
     ]
 
 
+def test_the_server_is_asked_to_wait_for_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("stepsize.watching.time.sleep", slept.append)
+    etag, applied = {"ETag": 'W/"1"'}, {"Preference-Applied": "wait=15"}
+    held = httpx.Response(304, headers=etag | applied)
+    client, asked = answers(ok(JOB, **etag), held, held, ok(DONE, **applied))
+    assert client.wait("job_1").succeeded
+    prefers = [request.headers.get("prefer") for request in asked]
+    assert prefers == [None, "wait=15", "wait=15", "wait=15"]  # within half of the timeout, 30 s
+    assert len(slept) == 1  # after the first look; from then on the server waits
+
+
+def test_the_server_is_not_asked_to_wait_for_longer_than_there_is_time() -> None:
+    client, asked = answers(ok(JOB, ETag='W/"1"'), ok(JOB, ETag='W/"1"'), ok(DONE))
+    assert client.wait("job_1", timeout=5).succeeded
+    assert [request.headers.get("prefer") for request in asked] == [None, "wait=4", "wait=4"]
+
+
+def test_many_jobs_are_submitted_at_once() -> None:
+    both = httpx.Response(201, json={"data": [JOB, {**JOB, "id": "job_2"}]})
+    client, asked = answers(both)
+    jobs = client.submit_many([{"kind": "range_test"}, {"kind": "training"}])
+    assert [job.id for job in jobs] == ["job_1", "job_2"]
+    assert asked[0].url.path == "/v1/jobs:batch"
+    assert [each["kind"] for each in json.loads(asked[0].content)["jobs"]] == [
+        "range_test",
+        "training",
+    ]
+    assert asked[0].headers["idempotency-key"]
+
+
 def test_waiting_bears_a_server_that_restarts() -> None:
     away = [httpx.ConnectError("refused")] * 4
     client, _ = answers(ok(JOB), *away, httpx.Response(503, json={"title": "away"}), ok(DONE))

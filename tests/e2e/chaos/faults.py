@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,8 @@ class Chaos:
     mends: list[tuple[float, Act]] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
+    replayed: int = 0
+    """Submissions that were taken, their answers lost, and that were sent again."""
 
     def begin(self) -> None:
         """Start the broker, the API and the nodes."""
@@ -115,7 +118,7 @@ class Chaos:
 
     def submit(self, spec: dict[str, Any]) -> str:
         """Submit a job once, also where the answer gets lost."""
-        headers = {"Idempotency-Key": spec["name"]}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
 
         def submitted() -> str | None:
             self.mend()
@@ -124,7 +127,7 @@ class Chaos:
                 in_flight = answer.status_code == 409
                 if answer.status_code < 500 and not in_flight:
                     assert answer.status_code == 201, answer.text
-                    self.counts["submission sent again"] += "Idempotency-Replayed" in answer.headers
+                    self.replayed += "Idempotency-Replayed" in answer.headers
                     return str(answer.json()["id"])
             return None
 

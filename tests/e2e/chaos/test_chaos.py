@@ -50,8 +50,8 @@ def test_every_job_ends_once_and_complete(chaos: Chaos, capsys: pytest.CaptureFi
     lost = sum(job["attempt"] - 1 for job in ended)
     with capsys.disabled():
         print(  # noqa: T201 - what this is run for
-            f"\nseed {SEED}: {len(kinds)} jobs, {lost} attempts beyond the first;"
-            f" survived {survived}"
+            f"\nseed {SEED}: {len(kinds)} jobs, {chaos.replayed} of them submitted twice,"
+            f" {lost} attempts beyond the first; survived {survived}"
         )
     assert sum(chaos.counts.values()) >= JOBS / 4
 
