@@ -1,5 +1,6 @@
 """Submit many jobs with one request: all of them, or none."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -20,7 +21,7 @@ MOST = 1000
 """Jobs of one request."""
 
 WAKE_UPS = 100
-"""Workers that one request wakes at most; the reconciler wakes more while jobs wait."""
+"""Workers of a queue that one request wakes; the reconciler wakes more while jobs wait."""
 
 
 class BatchSpec(BaseModel):
@@ -58,8 +59,11 @@ def submit(
         if wrong:
             raise InvalidError(wrong)
         answer = once.created(tx, BatchOut(data=[JobOut.of(job) for job in jobs]))
-    for job in jobs[:WAKE_UPS]:
-        broker.wake(job.queue, job.id)
+    woken: Counter[str] = Counter()
+    for job in jobs:
+        woken[job.queue] += 1
+        if woken[job.queue] <= WAKE_UPS:
+            broker.wake(job.queue, job.id)
     return answer
 
 

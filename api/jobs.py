@@ -1,7 +1,7 @@
 """Submit, find and control jobs."""
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -10,14 +10,14 @@ from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
 from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
-from api.etags import etag_of, matches
+from api.etags import etag_of, etag_of_page, matches
 from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
 from api.parts import BrokerPart, ChangesPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
 from spec.jobs import JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
-from store import history, jobs
+from store import history, jobs, pages
 from store.database import Sessions
 from store.files import Directory
 from store.jobs import Job
@@ -26,13 +26,26 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-HEADERS = {
-    name: {"schema": {"type": "string"}, "description": description}
-    for name, description in {
+
+def _described(headers: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: {"schema": {"type": "string"}, "description": description}
+        for name, description in headers.items()
+    }
+
+
+LIST_HEADERS = _described(
+    {
+        "ETag": "weak; of the ids and versions of the jobs",
+        "Link": '`rel="next"`: the next page, where there is one',
+    }
+)
+HEADERS = _described(
+    {
         "ETag": "weak; of the job's version",
         "Preference-Applied": "`wait=N`, where that was asked for",
-    }.items()
-}
+    }
+)
 
 LATEST = 500
 """So many attempts and changes of a job are told."""
@@ -52,6 +65,7 @@ class Filters(BaseModel):
     state: list[State] = Field(default=[], description="any of these")
     kind: Literal["range_test", "training"] | None = None
     name: Text | None = None
+    q: Annotated[Text | None, Field(description="in the name, in letters of either case")] = None
     tag: list[Annotated[str, Field(pattern=":"), AfterValidator(_printable)]] = Field(
         default=[],
         description="key:value; all of these",
@@ -78,30 +92,42 @@ def submit(
     return answer
 
 
-@router.get("")
+@router.get(
+    "",
+    response_model=JobsOut,
+    responses={
+        200: {"headers": LIST_HEADERS},
+        304: {"description": "not changed since the given ETag"},
+    },
+)
 def find(
     filters: Annotated[Filters, Query()],
     request: Request,
-    response: Response,
     sessions: SessionsPart,
-) -> JobsOut:
-    """Lists jobs, newest first."""
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Lists jobs, newest first; the weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
-        found = jobs.find(
+        found = pages.find(
             tx,
             states=filters.state,
             kind=filters.kind,
             name=filters.name,
+            named_like=filters.q,
             tags=[(key, value) for key, _, value in (tag.partition(":") for tag in filters.tag)],
             before=filters.cursor,
             limit=filters.limit + 1,
         )
     page, more = found[: filters.limit], found[filters.limit :]
     cursor = page[-1].id if more else None
+    headers = {"ETag": etag_of_page(page, cursor)}
     if cursor:
         following = request.url.include_query_params(cursor=cursor)
-        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-    return JobsOut(data=[JobOut.of(job) for job in page], next_cursor=cursor)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    told = JobsOut(data=[JobOut.of(job) for job in page], next_cursor=cursor)
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
 @router.get(

@@ -34,9 +34,9 @@ def watch(look: Look, *, timeout: float | None, answers_within: float) -> Iterat
     seen: Job | None = None
     etag, waited = "", False
     while True:
-        left = None if timeout is None else timeout - (time.monotonic() - began)
+        left = WAIT if timeout is None else timeout - (time.monotonic() - began)
         try:
-            answer = look(_headers(etag, min(WAIT, answers_within / 2, left or WAIT)))
+            answer = look(_headers(etag, min(WAIT, answers_within / 2, left)))
             if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
                 seen = transport.parse(Job, answer)
                 etag = answer.headers.get("ETag", "")

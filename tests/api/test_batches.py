@@ -38,14 +38,16 @@ def test_all_are_queued_in_their_order(client: TestClient, broker: NotedBroker) 
 
 
 def test_a_full_batch(client: TestClient, broker: NotedBroker) -> None:
-    sent = [training_json(seed=seed, tags={"run": str(seed)}) for seed in range(MOST)]
+    sent = [training_json(seed=seed, tags={"run": str(seed)}) for seed in range(MOST - 1)]
+    sent.append(training_json(seed=MOST - 1, queue="gpu"))
     body = json.dumps({"jobs": sent}).encode()
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
     answer = client.post(URL, content=body, headers=headers)
     assert answer.status_code == 201
     jobs = answer.json()["data"]
     assert [job["spec"]["seed"] for job in jobs] == list(range(MOST))
-    assert len(broker.woken) == WAKE_UPS
+    assert len(broker.woken) == WAKE_UPS + 1
+    assert broker.woken[-1] == ("gpu", jobs[-1]["id"])
     again = client.post(URL, content=body, headers=headers)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.content == answer.content

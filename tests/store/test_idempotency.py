@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import idempotency, jobs
+from store import idempotency, jobs, pages
 from store.database import Sessions
 from store.idempotency import Answer, InFlightError
 from store.instants import from_now
@@ -104,4 +104,4 @@ def test_what_is_undone_is_not_remembered(sessions: Sessions) -> None:
         submission()
     assert earlier(sessions, "k") is None
     with sessions.read() as tx:
-        assert jobs.find(tx, limit=1) == []
+        assert pages.find(tx, limit=1) == []
