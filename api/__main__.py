@@ -3,17 +3,33 @@
 import logging
 import os
 import sys
+from contextlib import suppress
+from types import FrameType
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from api.app import LOOPBACK, create_app
 from api.broker import Broker
+from api.changes import Changes
 from spec.settings import Settings, SettingsError
 from store.database import BadUrlError, connect
 from store.files import FilesError, opened
 
 REFUSAL = """refusing to listen on {host} without a key: whoever reaches it could run jobs.
 Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
+
+
+class _Server(uvicorn.Server):
+    """Answers requests that wait for a change when it is asked to stop, for it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
+        super().__init__(config)
+        self._changes = changes
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._changes.close()
+        super().handle_exit(sig, frame)
 
 
 def main() -> int:
@@ -37,8 +53,15 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 - as above
         return 2
     app = create_app(sessions, Broker(settings.broker_url), settings, files)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
-    return 0
+    server = _Server(
+        uvicorn.Config(
+            app, host=settings.host, port=settings.port, log_config=None, access_log=False
+        ),
+        app.state.changes,
+    )
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
 
 
 if __name__ == "__main__":

@@ -7,13 +7,17 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import (
+    batches,
     catalogue,
     checkpoints,
     health,
@@ -25,6 +29,7 @@ from api import (
     workers,
 )
 from api.broker import Broker
+from api.changes import Changes
 from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import Settings
@@ -47,6 +52,37 @@ DOCUMENTATION_POLICY = (
 )
 """As strict as everywhere, but for the one script that is written into the page itself."""
 
+NOT_COMPRESSED: dict[str, Any] = {
+    "exclude_content_types": (
+        *DEFAULT_EXCLUDED_CONTENT_TYPES,
+        "application/octet-stream",  # checkpoints: weights do not compress
+        "application/vnd.apache.arrow.stream",
+        "application/vnd.apache.parquet",
+    )
+}
+
+CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_headers": (
+        "Authorization",
+        "Idempotency-Key",
+        "If-None-Match",
+        "Last-Event-ID",
+        "Prefer",
+        "X-Request-ID",
+    ),
+    "expose_headers": (
+        "ETag",
+        "Idempotency-Replayed",
+        "Link",
+        "Location",
+        "Preference-Applied",
+        "Retry-After",
+        "X-Request-ID",
+    ),
+}
+"""What pages of other origins may send and read, beyond what every page may."""
+
 PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
 
 
@@ -58,12 +94,14 @@ def create_app(
     `files` are where checkpoints lie, by default the place that the settings name.
     """
     reconciler = Reconciler(sessions, broker, settings)
+    changes = Changes(sessions)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         broker.start()
         reconciler.start()
         yield
+        changes.close()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -79,16 +117,28 @@ def create_app(
     )
     app.state.sessions = sessions
     app.state.broker = broker
+    app.state.changes = changes
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
-    for resource in (jobs, moves, checkpoints, series, schedules, catalogue, workers, health):
+    for resource in (
+        jobs,
+        batches,
+        moves,
+        checkpoints,
+        series,
+        schedules,
+        catalogue,
+        workers,
+        health,
+    ):
         app.include_router(resource.router)
     _serve_documentation(app)
     # last, because it answers whatever is left
     app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
     # the last one added is the first to see a request
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, **NOT_COMPRESSED)
     if settings.api_key is None:
         # Without a key only this machine may ask; a foreign page that resolves its own name to
         # the loopback address would still send that name.
@@ -96,6 +146,9 @@ def create_app(
     else:
         app.add_middleware(ApiKey, key=settings.api_key)
     app.add_middleware(BodyLimit)
+    if settings.cors_origins:
+        # before the key is asked for: a browser asks first whether it may, and without one
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(RequestIds)
     return app
 

@@ -1,5 +1,21 @@
 """Whether a client has what it asks for already."""
 
+from collections.abc import Sequence
+from hashlib import sha256
+
+from store.jobs import Job
+
+
+def etag_of(job: Job) -> str:
+    """Changes with whatever a client can see of the job."""
+    return f'W/"{job.version}"'
+
+
+def etag_of_page(page: Sequence[Job], cursor: str | None) -> str:
+    """Changes with whatever a client can see of a page of jobs."""
+    versions = ",".join(f"{job.id}:{job.version}" for job in page)
+    return f'W/"{sha256(f"{versions};{cursor}".encode()).hexdigest()[:32]}"'
+
 
 def matches(if_none_match: str | None, etag: str) -> bool:
     """The weak comparison of RFC 9110: only what stands between the quotes counts."""

@@ -8,7 +8,7 @@ from redis import RedisError
 
 from api.parts import BrokerPart, SessionsPart
 from api.problems import answer
-from store import jobs
+from store import pages
 from store.database import Unavailable, describe
 
 router = APIRouter(tags=["health"])
@@ -32,7 +32,7 @@ def ready(sessions: SessionsPart, broker: BrokerPart) -> Health | Response:
     faults: list[str] = []
     try:
         with sessions.read() as tx:
-            jobs.find(tx, limit=1)
+            pages.find(tx, limit=1)
     except Unavailable as error:
         faults.append(f"database: {describe(error)} (does it need `stepsize migrate`?)")
     try:

@@ -1,26 +1,51 @@
 """Submit, find and control jobs."""
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+from starlette.concurrency import run_in_threadpool
 
-from api import bounds, components, origin
+from api import components, preferences, submission
 from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
-from api.etags import matches
+from api.etags import etag_of, etag_of_page, matches
 from api.examples import JOBS
-from api.parts import BrokerPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
-from spec.jobs import JobSpec, TrainingSpec
-from spec.states import State
+from api.idempotency import ONE_CREATED, OncePart
+from api.parts import BrokerPart, ChangesPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
+from spec.jobs import JobSpec
+from spec.states import FINISHED, State
 from spec.values import JobId, Text
-from store import history, jobs
+from store import history, jobs, pages
+from store.database import Sessions
 from store.files import Directory
+from store.jobs import Job
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+def _described(headers: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: {"schema": {"type": "string"}, "description": description}
+        for name, description in headers.items()
+    }
+
+
+LIST_HEADERS = _described(
+    {
+        "ETag": "weak; of the ids and versions of the jobs",
+        "Link": '`rel="next"`: the next page, where there is one',
+    }
+)
+HEADERS = _described(
+    {
+        "ETag": "weak; of the job's version",
+        "Preference-Applied": "`wait=N`, where that was asked for",
+    }
+)
 
 LATEST = 500
 """So many attempts and changes of a job are told."""
@@ -40,6 +65,7 @@ class Filters(BaseModel):
     state: list[State] = Field(default=[], description="any of these")
     kind: Literal["range_test", "training"] | None = None
     name: Text | None = None
+    q: Annotated[Text | None, Field(description="in the name, in letters of either case")] = None
     tag: list[Annotated[str, Field(pattern=":"), AfterValidator(_printable)]] = Field(
         default=[],
         description="key:value; all of these",
@@ -48,74 +74,117 @@ class Filters(BaseModel):
     cursor: Annotated[str | None, Field(pattern=r"^job_[0-9a-z]{1,60}$")] = None
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=JobOut, responses=ONE_CREATED)
 def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
-    response: Response,
+    once: OncePart,
     sessions: SessionsPart,
     broker: BrokerPart,
-) -> JobOut:
-    """Submits a range test or a training."""
+) -> Response:
+    """Submits a range test or a training; with an Idempotency-Key, once."""
     components.check(spec)
     with sessions.begin() as tx:
-        if isinstance(spec, TrainingSpec):
-            numbers = bounds.taken(tx, spec.schedule)
-            begun = origin.found(tx, spec, spec.origin) if spec.origin else None
-            job = jobs.add(tx, spec, bounds=numbers, warnings=spec.warnings(), origin=begun)
-        else:
-            job = jobs.add(tx, spec)
+        if earlier := once.earlier(tx):
+            return earlier
+        job = submission.queue(tx, spec)
+        answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobOut.of(job)
+    return answer
 
 
-@router.get("")
+@router.get(
+    "",
+    response_model=JobsOut,
+    responses={
+        200: {"headers": LIST_HEADERS},
+        304: {"description": "not changed since the given ETag"},
+    },
+)
 def find(
     filters: Annotated[Filters, Query()],
     request: Request,
-    response: Response,
     sessions: SessionsPart,
-) -> JobsOut:
-    """Lists jobs, newest first."""
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Lists jobs, newest first; the weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
-        found = jobs.find(
+        found = pages.find(
             tx,
             states=filters.state,
             kind=filters.kind,
             name=filters.name,
+            named_like=filters.q,
             tags=[(key, value) for key, _, value in (tag.partition(":") for tag in filters.tag)],
             before=filters.cursor,
             limit=filters.limit + 1,
         )
     page, more = found[: filters.limit], found[filters.limit :]
     cursor = page[-1].id if more else None
+    headers = {"ETag": etag_of_page(page, cursor)}
     if cursor:
         following = request.url.include_query_params(cursor=cursor)
-        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-    return JobsOut(data=[JobOut.of(job) for job in page], next_cursor=cursor)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    told = JobsOut(data=[JobOut.of(job) for job in page], next_cursor=cursor)
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
-@router.get("/{job_id}", responses={304: {"description": "not changed since the given ETag"}})
-def get(
+@router.get(
+    "/{job_id}",
+    response_model=JobDetailOut,
+    responses={
+        200: {"headers": HEADERS},
+        304: {"description": "not changed since the given ETag", "headers": HEADERS},
+    },
+)
+async def get(
     job_id: JobIdPart,
-    response: Response,
     sessions: SessionsPart,
+    changes: ChangesPart,
     if_none_match: Annotated[str | None, Header()] = None,
-) -> JobDetailOut:
-    """One job with its history; its weak ETag changes whenever anything in the answer does."""
+    prefer: Annotated[
+        list[str],
+        Header(description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
+    ] = [],  # noqa: B006 - FastAPI's way to say it, never changed
+) -> Response:
+    """One job with its history; its weak ETag changes whenever anything in the answer does.
+
+    With `Prefer: wait=N` the answer comes when the job has changed: from the version of the ETag
+    in If-None-Match, without one from what it is now, where it has not finished.
+    """
+    seconds = preferences.wait(prefer)
+    headers = {}
+    if seconds is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+        job = await run_in_threadpool(_job, sessions, job_id)
+        known = matches(if_none_match, etag_of(job))
+        if known or (if_none_match is None and job.state not in FINISHED):
+            await changes.wait({job_id: job.version}, within=seconds)
+    return await run_in_threadpool(_told, sessions, job_id, if_none_match, headers)
+
+
+def _job(sessions: Sessions, job_id: str) -> Job:
+    with sessions.read() as tx:
+        return jobs.get(tx, job_id)
+
+
+def _told(
+    sessions: Sessions, job_id: str, if_none_match: str | None, headers: dict[str, str]
+) -> Response:
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)  # first: what is newer than its version is only told again
-        etag = f'W/"{job.version}"'
-        if matches(if_none_match, etag):
-            return Response(status_code=304, headers={"ETag": etag})  # type: ignore[return-value]  # FastAPI passes a Response on as it is
+        headers = {"ETag": etag_of(job), **headers}
+        if matches(if_none_match, etag_of(job)):
+            return Response(status_code=304, headers=headers)
         attempts = history.attempts_of(tx, job_id, limit=LATEST)
         changes = history.changes(tx, job_id, limit=LATEST)
-    response.headers["ETag"] = etag
-    return JobDetailOut.of(
+    told = JobDetailOut.of(
         job,
         attempts=[AttemptOut.model_validate(each, from_attributes=True) for each in attempts],
         history=[ChangeOut.model_validate(each, from_attributes=True) for each in changes],
     )
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
 @router.delete("/{job_id}", status_code=204)

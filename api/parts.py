@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.broker import Broker
+from api.changes import Changes
 from spec.settings import Settings
 from store.database import Sessions
 from store.files import Files
@@ -20,6 +21,11 @@ async def _sessions(request: Request) -> Sessions:
 async def _broker(request: Request) -> Broker:
     broker: Broker = request.app.state.broker
     return broker
+
+
+async def _changes(request: Request) -> Changes:
+    changes: Changes = request.app.state.changes
+    return changes
 
 
 async def _settings(request: Request) -> Settings:
@@ -42,5 +48,6 @@ async def _job_id(job_id: str) -> str:
 JobIdPart = Annotated[str, Depends(_job_id)]
 SessionsPart = Annotated[Sessions, Depends(_sessions)]
 BrokerPart = Annotated[Broker, Depends(_broker)]
+ChangesPart = Annotated[Changes, Depends(_changes)]
 SettingsPart = Annotated[Settings, Depends(_settings)]
 FilesPart = Annotated[Files, Depends(_files)]

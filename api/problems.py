@@ -15,6 +15,7 @@ from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
 from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
+from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,12 @@ class InvalidError(ProblemError):
     def at(cls, pointer: str, detail: str) -> "InvalidError":
         """One wrong field."""
         return cls([FieldError(pointer=pointer, detail=detail)])
+
+    def under(self, pointer: str) -> list[FieldError]:
+        """The wrong fields of what is only a part of the payload."""
+        return [
+            FieldError(pointer=pointer + each.pointer, detail=each.detail) for each in self.errors
+        ]
 
 
 class NotFoundError(ProblemError):
@@ -128,7 +135,8 @@ def _pointer(error: Any, body: Any) -> str:
     at = body
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for depth, part in enumerate(error["loc"]):
-        if depth == 0 and isinstance(body, dict) and part == body.get("kind"):
+        is_job = depth == 0 or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
+        if is_job and isinstance(at, dict) and part == at.get("kind"):
             continue  # the branch of the union of jobs, even where a stray key has its name
         if isinstance(at, dict) and (part in at or depth == missing):
             path.append(part)
@@ -157,7 +165,7 @@ async def _invalid(_: Request, error: Any) -> JSONResponse:
 
 
 async def _problem(_: Request, error: Any) -> JSONResponse:
-    return answer(error.status, error.detail, errors=error.errors, headers=error.headers)
+    return answer(error.status, error.detail, errors=error.errors[:SHOWN], headers=error.headers)
 
 
 async def _missing(_: Request, error: Any) -> JSONResponse:
@@ -176,6 +184,11 @@ async def _conflict(_: Request, error: Any) -> JSONResponse:
 
 async def _needed(_: Request, error: Any) -> JSONResponse:
     return answer(409, str(error))
+
+
+async def _in_flight(_: Request, error: Any) -> JSONResponse:
+    detail = f"a request with the Idempotency-Key {error} is just being answered: send it again"
+    return answer(409, detail, headers={"Retry-After": "1"})
 
 
 async def _damaged(_: Request, error: Any) -> JSONResponse:
@@ -200,6 +213,7 @@ HANDLERS = {
     CheckpointNotFoundError: _no_checkpoint,
     WrongStateError: _conflict,
     NeededError: _needed,
+    InFlightError: _in_flight,
     DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

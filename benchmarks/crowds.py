@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
-from store import claims, jobs, leases, recovery
+from store import claims, jobs, leases, pages, recovery
 from store.database import ReadTx, Sessions, WriteTx
 from store.instants import now
 from store.tables import jobs as table
@@ -81,7 +81,7 @@ def reading(query: Callable[[ReadTx], object], sessions: Sessions) -> float:
 
 def listing(*states: State) -> Callable[[Sessions], float]:
     """Of the newest 50 jobs in these states, or in any."""
-    return partial(reading, lambda tx: jobs.find(tx, states=states, limit=50))
+    return partial(reading, lambda tx: pages.find(tx, states=states, limit=50))
 
 
 ASKED: dict[str, Callable[[Sessions], float]] = {

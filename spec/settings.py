@@ -90,6 +90,11 @@ class Settings(DatabaseSettings):
         str | None,
         Field(min_length=16, description="what clients must present; needed off the loopback"),
     ] = None
+    cors_origins: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*,]+$")], ...],
+        BeforeValidator(_by_commas),
+        Field(description="whose pages may ask the API from a browser: origins, by commas"),
+    ] = ()
     queues: Annotated[
         tuple[Identifier, ...],
         BeforeValidator(_by_commas),

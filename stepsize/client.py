@@ -1,6 +1,5 @@
 """The client for scripts and notebooks: submit jobs, wait for them, read and plot their series."""
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from stepsize import transport
+from stepsize import transport, watching
 from stepsize.downloads import download
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
@@ -20,6 +19,7 @@ from stepsize.values import (
     CheckpointList,
     Figures,
     Job,
+    JobList,
     JobPage,
     Summary,
     Worker,
@@ -28,9 +28,6 @@ from stepsize.values import (
 
 PAGE = 500
 """The most jobs that the server lists at once."""
-
-PATIENCE = 60.0
-"""Seconds that `watch` bears with a server that is away, say restarting."""
 
 
 class Client:
@@ -48,6 +45,7 @@ class Client:
         http_transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._http = transport.connect(url, api_key, timeout=timeout, transport=http_transport)
+        self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
 
     def __enter__(self) -> Self:
@@ -65,11 +63,23 @@ class Client:
         """Closes the connections."""
         self._http.close()
 
-    def submit(self, spec: Mapping[str, Any] | str | Path) -> Job:
-        """Queues a job, given as its spec or as the path of a JSON, YAML or TOML file."""
+    def submit(self, spec: Mapping[str, Any] | str | Path, *, key: str | None = None) -> Job:
+        """Queues a job, given as its spec or as the path of a JSON, YAML or TOML file.
+
+        Where the answer gets lost it is asked for again, and there is still one job. The same goes
+        for two calls within a day that have the same `key`.
+        """
         body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
-        key = {"Idempotency-Key": uuid.uuid4().hex}  # a repeated request makes no second job
-        return transport.parse(Job, self._send("POST", "/v1/jobs", body=body, headers=key))
+        answer = self._send("POST", "/v1/jobs", body=body, headers=_once(key))
+        return transport.parse(Job, answer)
+
+    def submit_many(
+        self, specs: Sequence[Mapping[str, Any]], *, key: str | None = None
+    ) -> list[Job]:
+        """Queues up to 1,000 jobs with one request: all of them, or none; else as `submit`."""
+        body = {"jobs": [dict(spec) for spec in specs]}
+        answer = self._send("POST", "/v1/jobs:batch", body=body, headers=_once(key))
+        return transport.parse(JobList, answer).data
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
@@ -102,35 +112,18 @@ class Client:
         return found
 
     def watch(self, job: Job | str, *, timeout: float | None = None) -> Iterator[Job]:
-        """The job at every look until it has finished; looks grow rarer the longer it takes.
+        """The job at every look until it has finished; looks come when it changes, or seldom.
 
         A job that is paused has not finished: it is looked at until it has been resumed and ends.
 
         Raises:
             TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
         """
-        began = contact = time.monotonic()
-        etag, seen = "", None
-        while True:
-            try:
-                headers = {"If-None-Match": etag} if etag else {}
-                answer = self._send("GET", _path(job), headers=headers)
-                if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
-                    seen = transport.parse(Job, answer)
-                    etag = answer.headers.get("ETag", "")
-                contact = time.monotonic()
-            except (ApiError, UnreachableError) as error:
-                passing = isinstance(error, UnreachableError) or error.status in {429, 503}
-                if seen is None or not passing or time.monotonic() - contact > PATIENCE:
-                    raise
-            yield seen
-            if seen.finished:
-                return
-            elapsed = time.monotonic() - began
-            if timeout is not None and elapsed >= timeout:
-                raise TimeoutError(f"{seen.id} is still {seen.state} after {timeout:g} s")
-            pause = min(max(elapsed / 20, 0.1), 2.0)
-            time.sleep(pause if timeout is None else min(pause, timeout - elapsed))
+
+        def look(headers: Mapping[str, str]) -> httpx.Response:
+            return self._send("GET", _path(job), headers=headers)
+
+        yield from watching.watch(look, timeout=timeout, answers_within=self._timeout)
 
     def wait(self, job: Job | str, *, progress: bool = False, timeout: float | None = None) -> Job:
         """The job once it has finished, whatever its end; with `progress`, draws a bar."""
@@ -274,6 +267,10 @@ class Client:
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         return transport.send(self._http, method, path, **request)
+
+
+def _once(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _path(job: Job | str) -> str:

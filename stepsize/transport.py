@@ -15,7 +15,7 @@ from stepsize.values import Answer as Value
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PAUSES = (0.1, 0.2, 0.4)
-"""Seconds to wait before each new attempt after a lost connection."""
+"""Seconds to wait before each new attempt after a lost connection, or while one is answered."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -78,9 +78,11 @@ def send(
         except httpx.TransportError as error:
             if pause is None:
                 raise _unreachable(http, error) from error
-            time.sleep(pause)
         else:
-            break
+            if pause is None or not _in_flight(response):
+                break
+            response.close()
+        time.sleep(pause)
     if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
         return response
     with contextlib.closing(response):
@@ -96,6 +98,11 @@ def parse(answer: type[Answer], response: httpx.Response) -> Answer:
         raise NotStepsizeError(
             f"{response.url} answered what no stepsize server does: is STEPSIZE_URL right?"
         ) from error
+
+
+def _in_flight(response: httpx.Response) -> bool:
+    """Whether the server is still busy with this very request, whose answer was lost before."""
+    return response.status_code == httpx.codes.CONFLICT and "Retry-After" in response.headers
 
 
 def _unreachable(http: httpx.Client, error: httpx.TransportError) -> UnreachableError:

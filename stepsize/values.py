@@ -152,6 +152,12 @@ class Job(Answer):
         return Suggestion.model_validate(result["suggestion"])
 
 
+class JobList(Answer):
+    """Jobs that were submitted together."""
+
+    data: list[Job]
+
+
 class JobPage(Answer):
     """One page of a list of jobs."""
 

@@ -1,4 +1,4 @@
-"""Jobs as rows: submitting, finding, and the moves a client makes (cancel, retry, delete)."""
+"""Jobs as rows: submitting, and the moves a client makes (cancel, retry, delete)."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, func, insert, select, update
 from uuid6 import uuid7
 
 from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
@@ -17,7 +17,6 @@ from store import checkpoints
 from store.database import ReadTx, WriteTx
 from store.history import CLIENT, note
 from store.instants import now
-from store.pages import newest
 from store.tables import job_tags, jobs
 
 
@@ -152,30 +151,6 @@ def get(tx: ReadTx, job_id: str) -> Job:
     if row is None:
         raise JobNotFoundError(job_id)
     return from_row(row)
-
-
-def find(
-    tx: ReadTx,
-    *,
-    states: Sequence[State] = (),
-    kind: str | None = None,
-    name: str | None = None,
-    tags: Sequence[tuple[str, str]] = (),
-    before: str | None = None,
-    limit: int,
-) -> list[Job]:
-    """Jobs newest first, those older than the id `before` only."""
-    query: Select[Any] = select(*COLUMNS)
-    if kind is not None:
-        query = query.where(jobs.c.kind == kind)
-    if name is not None:
-        query = query.where(jobs.c.name == name)
-    for key, value in tags:
-        tagged = select(job_tags.c.job_id).where(job_tags.c.key == key, job_tags.c.value == value)
-        query = query.where(jobs.c.id.in_(tagged))
-    if before is not None:
-        query = query.where(jobs.c.id < before)
-    return [from_row(row) for row in tx.execute(newest(query, states, limit=limit))]
 
 
 def cancel(tx: WriteTx, job_id: str) -> Job:

@@ -1,4 +1,4 @@
-"""The newest jobs of a query, at a cost that does not grow with the table."""
+"""Finds jobs, the newest first, at a cost that does not grow with the table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,40 @@ from typing import Any
 from sqlalchemy import Select, select, union_all
 
 from spec.states import State
-from store.tables import jobs
+from store.database import ReadTx
+from store.jobs import COLUMNS, Job, from_row
+from store.tables import job_tags, jobs
+
+
+def find(
+    tx: ReadTx,
+    *,
+    states: Sequence[State] = (),
+    kind: str | None = None,
+    name: str | None = None,
+    named_like: str | None = None,
+    tags: Sequence[tuple[str, str]] = (),
+    before: str | None = None,
+    limit: int,
+) -> list[Job]:
+    """Jobs newest first, those older than the id `before` only.
+
+    Those whose name has `named_like` in it, in letters of either case, are looked for one by one
+    from the newest on: where few have, that reads the whole table.
+    """
+    query: Select[Any] = select(*COLUMNS)
+    if kind is not None:
+        query = query.where(jobs.c.kind == kind)
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    if named_like is not None:
+        query = query.where(jobs.c.name.icontains(named_like, autoescape=True))
+    for key, value in tags:
+        tagged = select(job_tags.c.job_id).where(job_tags.c.key == key, job_tags.c.value == value)
+        query = query.where(jobs.c.id.in_(tagged))
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return [from_row(row) for row in tx.execute(newest(query, states, limit=limit))]
 
 
 def newest(query: Select[Any], states: Sequence[State], *, limit: int) -> Select[Any]:

@@ -226,3 +226,18 @@ leaders = Table(
     Column("holder", String(200), nullable=False),
     Column("expires", Instant, nullable=False),
 )
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("caller", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # SHA-256 of what was asked for
+    Column("request", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("location", Text),
+    # compressed by zlib
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("ix_idempotency_created_at", "created_at"),
+)

@@ -122,6 +122,44 @@ def test_list_is_newest_first_in_pages(client: TestClient) -> None:
     assert seen == ids[::-1]
 
 
+def test_the_list_has_a_weak_etag(client: TestClient, sessions: Sessions) -> None:
+    def etag(query: str = "limit=1", known: str = "") -> str:
+        answer = client.get(f"/v1/jobs?{query}", headers={"If-None-Match": known} if known else {})
+        assert answer.status_code == (304 if answer.headers["ETag"] == known else 200)
+        return str(answer.headers["ETag"])
+
+    seen = [etag()]
+    first = queued(sessions)
+    seen.append(etag(known=seen[-1]))
+    queued(sessions)
+    seen += [etag(known=seen[-1]), etag("limit=2")]
+    claimed(sessions)  # the first of them
+    assert etag(known=seen[2]) == seen[2]
+    seen.append(etag("limit=2", known=seen[3]))
+    assert all(each.startswith('W/"') for each in seen)
+    assert len(set(seen)) == len(seen)
+    unchanged = client.get("/v1/jobs?limit=1", headers={"If-None-Match": seen[2]})
+    assert unchanged.content == b""
+    assert "cursor=" in unchanged.headers["Link"]
+    assert client.get(f"/v1/jobs/{first.id}").json()["state"] == "running"
+
+
+def test_jobs_are_found_by_a_part_of_their_name(client: TestClient) -> None:
+    for name in ("Bounds x momentum", "100%", "other"):
+        client.post("/v1/jobs", json=training_json(name=name))
+    client.post("/v1/jobs", json=training_json())
+
+    def names(query: str) -> list[str]:
+        found = client.get("/v1/jobs", params={"q": query, "state": ["queued", "running"]})
+        return [job["name"] for job in found.json()["data"]]
+
+    assert names("MOMENT") == ["Bounds x momentum"]
+    assert names("o") == ["other", "Bounds x momentum"]
+    assert names("%") == ["100%"]
+    assert names("_") == []
+    assert client.get("/v1/jobs", params={"q": "a\x00"}).status_code == 422
+
+
 def test_filters(client: TestClient, sessions: Sessions) -> None:
     named = client.post("/v1/jobs", json=training_json(name="x")).json()["id"]
     tags = {"project": "demo", "run": "a:b"}

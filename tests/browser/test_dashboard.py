@@ -8,7 +8,7 @@ import pytest
 
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
-from store import checkpoints, claims, jobs, leases
+from store import checkpoints, claims, jobs, leases, pages
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Progress
@@ -98,7 +98,7 @@ def test_jobs_are_listed_newest_first_and_kept_fresh(site: Site, watched: Watch)
     expect(page.locator("#jobs .figure")).to_have_text(["", "loss 0.5359", "lr 0.042 to 0.17"])
     assert page.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == 0.25
     with site.sessions.begin() as tx:
-        jobs.cancel(tx, jobs.find(tx, limit=1)[0].id)
+        jobs.cancel(tx, pages.find(tx, limit=1)[0].id)
     expect(page.locator("#jobs .state").first).to_have_text("cancelled")
 
 

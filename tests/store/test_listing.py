@@ -4,7 +4,7 @@ from itertools import product
 
 from spec.jobs import JOB_SPEC
 from spec.states import State
-from store import jobs
+from store import jobs, pages
 from store.database import Sessions
 from tests.factories import range_test_json, training_json
 
@@ -37,7 +37,7 @@ def test_any_filters_at_once_find_what_matches_newest_first(sessions: Sessions) 
             and name in {None, job.name}
         ]
         with sessions.read() as tx:
-            found = jobs.find(tx, states=states, kind=kind, name=name, limit=50)
+            found = pages.find(tx, states=states, kind=kind, name=name, limit=50)
         assert found == expected, (states, kind, name)
 
 
@@ -48,7 +48,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(sessions: Sessions) -> No
         before = None
         while len(seen) < len(known):
             with sessions.read() as tx:
-                page = jobs.find(tx, states=states, before=before, limit=3)
+                page = pages.find(tx, states=states, before=before, limit=3)
             assert 0 < len(page) <= 3
             seen += page
             before = page[-1].id

@@ -7,9 +7,10 @@ from sqlalchemy import inspect, select
 
 from migrations.run import downgrade, newest, upgrade
 from spec.states import State
-from store import checkpoints, history, jobs, leases, recovery, series, workers
+from store import checkpoints, history, idempotency, jobs, leases, recovery, series, workers
 from store.chunks import Chunk
 from store.database import Sessions
+from store.idempotency import Answer
 from store.jobs import Job
 from store.leases import Lease, Progress
 from store.tables import metadata
@@ -127,6 +128,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         )
         workers.drain(tx, "w", asked=True)
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
+        idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
     with sessions.read() as tx:
         for table in metadata.sorted_tables:
             assert tx.execute(select(table)).first(), table.name

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from spec.states import RETRIES, Reason, State
-from store import claims, history, jobs, leases, recovery
+from store import claims, history, jobs, leases, pages, recovery
 from store.database import Sessions
 from store.instants import now
 from store.leases import Lease
@@ -144,6 +144,6 @@ def test_a_worker_hands_back_all_that_it_holds_and_nothing_else(sessions: Sessio
         claims.unclaim(tx, "w1")
         claims.unclaim(tx, "w3")
     with sessions.read() as tx:
-        found = jobs.find(tx, limit=9)
+        found = pages.find(tx, limit=9)
     assert [job.state for job in found] == [State.QUEUED, State.RUNNING, State.QUEUED]
     assert {job.crashes for job in found} == {0}

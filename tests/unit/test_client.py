@@ -86,6 +86,20 @@ def test_a_repeated_submission_is_recognisable() -> None:
     first, again, other = [request.headers["idempotency-key"] for request in asked]
     assert first == again
     assert other != first
+    client, asked = answers(httpx.Response(201, json=JOB))
+    client.submit({"kind": "range_test"}, key="mine")
+    assert asked[0].headers["idempotency-key"] == "mine"
+
+
+def test_a_submission_that_is_still_being_answered_is_waited_for() -> None:
+    busy = httpx.Response(409, json={"title": "Conflict"}, headers={"Retry-After": "1"})
+    lost = httpx.ReadError("connection reset")
+    client, asked = answers(lost, busy, httpx.Response(201, json=JOB))
+    assert client.submit({"kind": "range_test"}).id == "job_1"
+    assert len({request.headers["idempotency-key"] for request in asked}) == 1
+    client, asked = answers(httpx.Response(409, json={"title": "Conflict"}))
+    with pytest.raises(ApiError, match="Conflict"):
+        client.cancel("job_1")
 
 
 def test_reads_are_tried_again_when_the_connection_is_lost() -> None:
@@ -174,6 +188,37 @@ def test_waits_with_etags_until_the_job_has_finished() -> None:
         'W/"1"',
         'W/"1"',
     ]
+
+
+def test_the_server_is_asked_to_wait_for_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("stepsize.watching.time.sleep", slept.append)
+    etag, applied = {"ETag": 'W/"1"'}, {"Preference-Applied": "wait=15"}
+    held = httpx.Response(304, headers=etag | applied)
+    client, asked = answers(ok(JOB, **etag), held, held, ok(DONE, **applied))
+    assert client.wait("job_1").succeeded
+    prefers = [request.headers.get("prefer") for request in asked]
+    assert prefers == [None, "wait=15", "wait=15", "wait=15"]  # within half of the timeout, 30 s
+    assert len(slept) == 1  # after the first look; from then on the server waits
+
+
+def test_the_server_is_not_asked_to_wait_for_longer_than_there_is_time() -> None:
+    client, asked = answers(ok(JOB, ETag='W/"1"'), ok(JOB, ETag='W/"1"'), ok(DONE))
+    assert client.wait("job_1", timeout=5).succeeded
+    assert [request.headers.get("prefer") for request in asked] == [None, "wait=4", "wait=4"]
+
+
+def test_many_jobs_are_submitted_at_once() -> None:
+    both = httpx.Response(201, json={"data": [JOB, {**JOB, "id": "job_2"}]})
+    client, asked = answers(both)
+    jobs = client.submit_many([{"kind": "range_test"}, {"kind": "training"}])
+    assert [job.id for job in jobs] == ["job_1", "job_2"]
+    assert asked[0].url.path == "/v1/jobs:batch"
+    assert [each["kind"] for each in json.loads(asked[0].content)["jobs"]] == [
+        "range_test",
+        "training",
+    ]
+    assert asked[0].headers["idempotency-key"]
 
 
 def test_waiting_bears_a_server_that_restarts() -> None:

@@ -53,3 +53,13 @@ def test_a_lease_too_short_for_the_heartbeat() -> None:
 def test_everything_missing_is_named_at_once() -> None:
     with pytest.raises(SettingsError, match=r"DATABASE_URL[^$]*BROKER_URL"):
         Settings.read({})
+
+
+def test_origins_by_commas() -> None:
+    assert Settings.read(GOOD).cors_origins == ()
+    both = "https://notes.example, http://localhost:3000"
+    settings = Settings.read(GOOD | {"STEPSIZE_CORS_ORIGINS": both})
+    assert settings.cors_origins == ("https://notes.example", "http://localhost:3000")
+    for wrong in ("*", "notes.example", "https://notes.example/", "https://*.example"):
+        with pytest.raises(SettingsError, match="STEPSIZE_CORS_ORIGINS"):
+            Settings.read(GOOD | {"STEPSIZE_CORS_ORIGINS": wrong})

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,6 +58,8 @@ class Chaos:
     mends: list[tuple[float, Act]] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
+    replayed: int = 0
+    """Submissions that were taken, their answers lost, and that were sent again."""
 
     def begin(self) -> None:
         """Start the broker, the API and the nodes."""
@@ -115,16 +118,18 @@ class Chaos:
 
     def submit(self, spec: dict[str, Any]) -> str:
         """Submit a job once, also where the answer gets lost."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
 
         def submitted() -> str | None:
             self.mend()
             with suppress(httpx.TransportError):
-                answer = self.service.http.post("/v1/jobs", json=spec)
-                if answer.status_code < 500:
+                answer = self.service.http.post("/v1/jobs", json=spec, headers=headers)
+                in_flight = answer.status_code == 409
+                if answer.status_code < 500 and not in_flight:
                     assert answer.status_code == 201, answer.text
+                    self.replayed += "Idempotency-Replayed" in answer.headers
                     return str(answer.json()["id"])
-            found = self.ask("GET", "/v1/jobs", params={"name": spec["name"]}).json()["data"]
-            return str(found[0]["id"]) if found else None
+            return None
 
         return eventually(submitted, within=60, what=f"{spec['name']} to be taken")
 

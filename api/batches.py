@@ -1,0 +1,76 @@
+"""Submit many jobs with one request: all of them, or none."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import components, submission
+from api.answers import JobOut
+from api.idempotency import MANY_CREATED, OncePart
+from api.parts import BrokerPart, SessionsPart
+from api.problems import FieldError, InvalidError
+from spec.jobs import JobSpec
+
+router = APIRouter(tags=["jobs"])
+
+MOST = 1000
+"""Jobs of one request."""
+
+WAKE_UPS = 100
+"""Workers of a queue that one request wakes; the reconciler wakes more while jobs wait."""
+
+
+class BatchSpec(BaseModel):
+    """Jobs that are submitted together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST)]
+
+
+class BatchOut(BaseModel):
+    """The jobs, in the order in which they were sent."""
+
+    data: list[JobOut]
+
+
+@router.post("/v1/jobs:batch", status_code=201, response_model=BatchOut, responses=MANY_CREATED)
+def submit(
+    batch: BatchSpec, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+) -> Response:
+    """Submits up to 1,000 jobs: all of them, or none where one is refused."""
+    wrong: list[FieldError] = []
+    for number, spec in enumerate(batch.jobs):
+        with _gathered(wrong, number):
+            components.check(spec)
+    if wrong:
+        raise InvalidError(wrong)
+    with sessions.begin() as tx:
+        if earlier := once.earlier(tx):
+            return earlier
+        jobs = []
+        for number, spec in enumerate(batch.jobs):
+            with _gathered(wrong, number):
+                jobs.append(submission.queue(tx, spec))
+        if wrong:
+            raise InvalidError(wrong)
+        answer = once.created(tx, BatchOut(data=[JobOut.of(job) for job in jobs]))
+    woken: Counter[str] = Counter()
+    for job in jobs:
+        woken[job.queue] += 1
+        if woken[job.queue] <= WAKE_UPS:
+            broker.wake(job.queue, job.id)
+    return answer
+
+
+@contextmanager
+def _gathered(wrong: list[FieldError], number: int) -> Iterator[None]:
+    """Lets the next jobs be looked at too, so that a client is told of everything at once."""
+    try:
+        yield
+    except InvalidError as error:
+        wrong += error.under(f"/jobs/{number}")

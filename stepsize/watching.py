@@ -1,0 +1,65 @@
+"""Looks at a job until it has finished, and bears with a server that is away meanwhile."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import httpx
+
+from stepsize import transport
+from stepsize.errors import ApiError, UnreachableError
+from stepsize.values import Job
+
+Look = Callable[[Mapping[str, str]], httpx.Response]
+"""Asks for the job, with these headers."""
+
+PATIENCE = 60.0
+"""Seconds that a server may be away, say restarting."""
+
+WAIT = 20.0
+"""Seconds that the server is asked to wait for a change, at most."""
+
+
+def watch(look: Look, *, timeout: float | None, answers_within: float) -> Iterator[Job]:
+    """The job at every look until it has finished.
+
+    The server holds its answer back until the job changes. One that does not is asked again and
+    again, less often the longer it takes.
+
+    Args:
+        look: asks for the job.
+        timeout: seconds until TimeoutError.
+        answers_within: seconds that an answer may take; the server is asked to wait for half.
+    """
+    began = contact = time.monotonic()
+    seen: Job | None = None
+    etag, waited = "", False
+    while True:
+        left = WAIT if timeout is None else timeout - (time.monotonic() - began)
+        try:
+            answer = look(_headers(etag, min(WAIT, answers_within / 2, left)))
+            if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
+                seen = transport.parse(Job, answer)
+                etag = answer.headers.get("ETag", "")
+            contact = time.monotonic()
+            waited = "Preference-Applied" in answer.headers
+        except (ApiError, UnreachableError) as error:
+            waited = False
+            passing = isinstance(error, UnreachableError) or error.status in {429, 503}
+            if seen is None or not passing or time.monotonic() - contact > PATIENCE:
+                raise
+        yield seen
+        if seen.finished:
+            return
+        elapsed = time.monotonic() - began
+        if timeout is not None and elapsed >= timeout:
+            raise TimeoutError(f"{seen.id} is still {seen.state} after {timeout:g} s")
+        if not waited:
+            pause = min(max(elapsed / 20, 0.1), 2.0)
+            time.sleep(pause if timeout is None else min(pause, timeout - elapsed))
+
+
+def _headers(etag: str, wait: float) -> dict[str, str]:
+    if not etag:  # the first look is to tell how things are
+        return {}
+    asked = {"If-None-Match": etag}
+    return asked if wait < 1 else asked | {"Prefer": f"wait={int(wait)}"}
