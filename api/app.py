@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from api import (
     catalogue,
     checkpoints,
+    comparisons,
     health,
     jobs,
     moves,
@@ -82,7 +83,17 @@ def create_app(
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
-    for resource in (jobs, moves, checkpoints, series, schedules, catalogue, workers, health):
+    for resource in (
+        jobs,
+        moves,
+        checkpoints,
+        series,
+        comparisons,
+        schedules,
+        catalogue,
+        workers,
+        health,
+    ):
         app.include_router(resource.router)
     _serve_documentation(app)
     # last, because it answers whatever is left

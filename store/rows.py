@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from store.chunks import Chunk, Column, DamagedChunkError, decode
 from store.database import ReadTx
@@ -24,9 +24,12 @@ def rows_of(
         NotRecordedError: a name is not among what the job records.
         DamagedChunkError: stored bytes cannot be read; it says of which chunk.
     """
+    here = line.of(chunks) & (chunks.c.start <= start)
+    # chunks do not overlap: none before the last that begins by then has rows in the range
+    begins = select(func.max(chunks.c.start)).where(here).scalar_subquery()
     query = (
         select(chunks.c.start, chunks.c.data)
-        .where(line.of(chunks), chunks.c.stop > start)
+        .where(line.of(chunks), chunks.c.start >= func.coalesce(begins, 0), chunks.c.stop > start)
         .order_by(chunks.c.start)
         # a driver that fetches every row at once would have the whole series in memory
         .execution_options(stream_results=True, max_row_buffer=FETCHED)

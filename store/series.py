@@ -1,20 +1,22 @@
 """Reads recorded series back: every row, or a view that keeps the extremes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from store import jobs
 from store.chunks import Chunk, Column
-from store.database import ReadTx
+from store.database import ReadTx, Sessions
 from store.overviews import Overview, overview
 from store.rows import rows_of, together
 from store.summaries import Line, NotRecordedError
 from store.tables import chunks, summaries
 from store.views import MIN_POINTS, minmax
 
-__all__ = ["MAX_ROWS", "SERIES", "NotRecordedError", "Rows", "Summary", "read", "summary"]
+__all__ = ["MAX_ROWS", "SERIES", "NotRecordedError", "Rows", "Summary", "read", "stream", "summary"]
 
 SERIES = {
     "train": ("loss", "lr", "momentum", "accuracy", "grad_norm", "probe_loss"),
@@ -31,6 +33,9 @@ SERIES = {
 
 MAX_ROWS = 1_000_000
 """Rows one answer carries at most; the next one starts where it stops."""
+
+PAGE = 131_072
+"""Rows that are in memory at once while all are streamed."""
 
 
 @dataclass(frozen=True)
@@ -82,34 +87,65 @@ def read(
     """
     line = Line(job_id, series, repeat)
     if points is None:
-        return _all(tx, line, names, start, stop)
-    found = overview(tx, line, names, start, stop, points=points)
-    if not found.total:
-        return Rows(found.iteration, found.columns, 0, None, start)
-    next_start = int(found.iteration[-1]) + 1
-    if found.total <= points:
-        return Rows(found.iteration, found.columns, found.total, None, next_start)
-    picked, bucket = minmax(found.iteration, found.columns[names[0]], points)
-    reduced = {name: values[picked] for name, values in found.columns.items()}
-    return Rows(found.iteration[picked], reduced, found.total, bucket, next_start)
+        found = _all(tx, line, names, start, stop, limit=MAX_ROWS)
+        return replace(found, total=_rows_within(tx, line, start, stop)) if found.cut else found
+    few = overview(tx, line, names, start, stop, points=points)
+    next_start = int(few.iteration[-1]) + 1 if few.total else start
+    if few.total <= points:
+        return Rows(few.iteration, few.columns, few.total, None, next_start)
+    picked, bucket = minmax(few.iteration, few.columns[names[0]], points)
+    reduced = {name: values[picked] for name, values in few.columns.items()}
+    return Rows(few.iteration[picked], reduced, few.total, bucket, next_start)
 
 
-def _all(tx: ReadTx, line: Line, names: list[str], start: int, stop: int | None) -> Rows:
+def stream(
+    sessions: Sessions,
+    job_id: str,
+    names: list[str],
+    *,
+    series: str,
+    repeat: int,
+    start: int,
+    stop: int | None,
+) -> Iterator[Rows]:
+    """All rows of `[start, stop)` that are there at first, in one page or more.
+
+    Each page has a transaction of its own, and none is open in between, however slow the reader.
+
+    Raises:
+        JobNotFoundError: there is none, perhaps no longer.
+        NotRecordedError: a name is not among what the job records.
+        DamagedChunkError: stored bytes cannot be read.
+    """
+    line = Line(job_id, series, repeat)
+    with sessions.read() as tx:
+        end = tx.execute(select(func.max(chunks.c.stop)).where(line.of(chunks))).scalar() or 0
+    end = end if stop is None else min(end, stop)
+    while True:
+        with sessions.read() as tx:
+            jobs.get(tx, job_id)
+            page = _all(tx, line, names, start, end, limit=PAGE)
+        yield page
+        if not page.cut:
+            return
+        start = page.next_start
+
+
+def _all(
+    tx: ReadTx, line: Line, names: list[str], start: int, stop: int | None, *, limit: int
+) -> Rows:
     parts: list[Chunk] = []
     rows = 0
     for part in rows_of(tx, line, names, start, stop):
         parts.append(part)
         rows += part.points
-        if rows > MAX_ROWS:
+        if rows > limit:
             break
     iteration, columns = together(parts, names)
-    cut = rows > MAX_ROWS
-    if cut:
-        iteration = iteration[:MAX_ROWS]
-        columns = {name: values[:MAX_ROWS] for name, values in columns.items()}
-    total = _rows_within(tx, line, start, stop) if cut else rows
+    iteration = iteration[:limit]
+    columns = {name: values[:limit] for name, values in columns.items()}
     next_start = int(iteration[-1]) + 1 if rows else start
-    return Rows(iteration, columns, total, None, next_start, cut)
+    return Rows(iteration, columns, len(iteration), None, next_start, cut=rows > limit)
 
 
 def summary(tx: ReadTx, job_id: str) -> list[Summary]:
