@@ -78,8 +78,8 @@ def main() -> None:
             rows,
             notes=[
                 "loss (float32, noise) and lr (float64, a ramp) of each iteration, in this",
-                f"process, without HTTP. Views: {POINTS} points, {REPETITIONS} times; a zoom is the",
-                "middle third. 'As written' is a view of chunks as a worker leaves them.",
+                f"process, without HTTP. Views: {POINTS} points, {REPETITIONS} times; a zoom is",
+                "the middle third. 'As written' is a view of chunks as a worker leaves them.",
                 machine(),
             ],
             markdown=arguments.markdown,
