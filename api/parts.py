@@ -38,11 +38,19 @@ async def _files(request: Request) -> Files:
     return files
 
 
-async def _job_id(job_id: str) -> str:
-    # whatever is no id is the id of no job; databases need not see it
+def job_id_of(job_id: str) -> str:
+    """The id, where it has the form of one; otherwise it is that of no job.
+
+    Raises:
+        JobNotFoundError: databases need not see it.
+    """
     if re.fullmatch(r"job_[0-9a-z]{1,60}", job_id) is None:
         raise JobNotFoundError(ascii(job_id)[1:-1])
     return job_id
+
+
+async def _job_id(job_id: str) -> str:
+    return job_id_of(job_id)
 
 
 JobIdPart = Annotated[str, Depends(_job_id)]

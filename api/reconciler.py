@@ -1,4 +1,4 @@
-"""The thread that makes losses good: expires leases and tops up wake-ups."""
+"""The thread that makes losses good: expires leases, tops up wake-ups, makes series compact."""
 
 import logging
 import threading
@@ -11,13 +11,16 @@ from redis import RedisError
 from api.broker import Broker
 from spec.settings import Settings
 from spec.states import State
-from store import idempotency, recovery, workers
+from store import compaction, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
 
 log = logging.getLogger(__name__)
 
 TOP_UP = 200
 """Wake-ups published per queue and pass at most."""
+
+COMPACTION_SECONDS = 0.5
+"""That a pass spends on series, about; the rest waits for the next."""
 
 FORGET_WORKERS = timedelta(minutes=10)
 
@@ -68,6 +71,7 @@ class Reconciler:
         if self._patience.over():
             self._expire()
         self._top_up()
+        self._compact()
 
     def _expire(self) -> None:
         with self._sessions.begin() as tx:
@@ -90,6 +94,35 @@ class Reconciler:
                 return
             for _ in range(missing):
                 self._broker.wake(queue, "reconciler")
+
+    def _compact(self) -> None:
+        """One block after another, each in a transaction; losses do not wait for it to end."""
+        until = time.monotonic() + COMPACTION_SECONDS
+        with self._sessions.read() as tx:
+            found = compaction.due(tx)
+        for job in found:
+            try:
+                if not self._made_compact(job, until):
+                    return
+            except Unavailable as error:
+                log.warning("compaction.failed job=%s %s", job.job_id, describe(error))
+            except Exception:
+                log.exception("compaction.failed job=%s", job.job_id)
+
+    def _made_compact(self, job: compaction.Due, until: float) -> bool:
+        """Whether there is time left for another job."""
+        with self._sessions.read() as tx:
+            blocks = compaction.pending(tx, job)
+        for block in blocks:
+            with self._sessions.begin() as tx:
+                if not compaction.compact(tx, job, block):
+                    return True  # it has moved on
+            if time.monotonic() > until:
+                return False
+        if job.state.finished:
+            with self._sessions.begin() as tx:
+                compaction.settle(tx, job)
+        return time.monotonic() <= until
 
 
 class Patience:

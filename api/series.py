@@ -1,16 +1,21 @@
-"""Recorded series, raw or reduced, as JSON or CSV."""
+"""Recorded series, raw or reduced, as JSON, CSV, Arrow or Parquet."""
 
-import io
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import formats
 from api.parts import JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
 from store import jobs, series
+from store.database import ReadTx, Sessions
+from store.jobs import Job
 from store.series import SERIES, Rows
 from store.views import MIN_POINTS
 
@@ -46,7 +51,7 @@ class SeriesOut(BaseModel):
     ]
 
 
-class Wanted(BaseModel):
+class Range(BaseModel):
     """Which rows of which series."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,17 +59,25 @@ class Wanted(BaseModel):
     names: Annotated[str, Field(description="names of one series, by commas")] = "loss,lr"
     start: Annotated[int, Field(ge=0, le=LAST)] = 0
     stop: Annotated[int | None, Field(ge=0, le=LAST)] = None
+    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class Wanted(Range):
+    """Rows of one job: all, or some."""
+
     points: Annotated[
         int | None,
         Field(ge=MIN_POINTS, le=1_000_000, description="at most so many rows, extremes kept"),
     ] = None
-    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 @router.get(
     "",
     response_model=SeriesOut,
-    responses={200: {"content": {"text/csv": {}}}, 406: {"description": "neither JSON nor CSV"}},
+    responses={
+        200: {"content": {media: {} for media in formats.WRITERS}},
+        406: {"description": "none of JSON, CSV, Arrow and Parquet"},
+    },
 )
 def read(
     job_id: JobIdPart,
@@ -73,44 +86,82 @@ def read(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """Every row of `[start, stop)`, or a view of at most `points` rows that keeps the extremes."""
-    media = _media(accept)
-    names, which = _names(wanted.names)
+    media = formats.media(accept)
+    if media is None:
+        raise NotAcceptableError(f"series are served as {', '.join(formats.SERVED)}")
+    if media != formats.JSON and wanted.points is None:
+        return StreamingResponse(_all(sessions, job_id, wanted, media), media_type=media)
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
-        try:
-            rows = series.read(
-                tx,
-                job_id,
-                names,
-                series=which,
-                repeat=wanted.repeat,
-                start=wanted.start,
-                stop=wanted.stop,
-                points=wanted.points,
-            )
-        except series.NotRecordedError as error:
-            raise InvalidError.at("/names", str(error)) from error
-    if media == "text/csv":
-        return Response(_csv(rows), media_type=media)
-    columns: dict[str, Any] = {"iteration": rows.iteration}
+        rows = selected(tx, job_id, wanted, wanted.points)
+    if media != formats.JSON:
+        return Response(b"".join(formats.written([rows], media)), media_type=media)
+    return Response(dumped(columns(job, rows)), media_type=media)
+
+
+def _all(sessions: Sessions, job_id: str, wanted: Range, media: str) -> Iterator[bytes]:
+    """The bytes of all rows; what is wrong is known before anything is sent."""
+    names, which = _names(wanted.names)
+    pages = series.stream(
+        sessions,
+        job_id,
+        names,
+        series=which,
+        repeat=wanted.repeat,
+        start=wanted.start,
+        stop=wanted.stop,
+    )
+    try:
+        first = next(pages)
+    except series.NotRecordedError as error:
+        raise InvalidError.at("/names", str(error)) from error
+    return formats.written(itertools.chain([first], pages), media)
+
+
+def selected(tx: ReadTx, job_id: str, wanted: Range, points: int | None) -> Rows:
+    """The rows of a job that were asked for.
+
+    Raises:
+        InvalidError: the job does not record a name, or there is no such name.
+    """
+    names, which = _names(wanted.names)
+    try:
+        return series.read(
+            tx,
+            job_id,
+            names,
+            series=which,
+            repeat=wanted.repeat,
+            start=wanted.start,
+            stop=wanted.stop,
+            points=points,
+        )
+    except series.NotRecordedError as error:
+        raise InvalidError.at("/names", str(error)) from error
+
+
+def columns(job: Job, rows: Rows) -> dict[str, Any]:
+    """The content of a SeriesOut."""
+    found: dict[str, Any] = {"iteration": rows.iteration}
     # as doubles: the shortest digits of a float32 would read back as another double
-    columns |= {name: values.astype(np.float64) for name, values in rows.columns.items()}
+    found |= {name: values.astype(np.float64) for name, values in rows.columns.items()}
     bad = {name: rows.iteration[~np.isfinite(v)] for name, v in rows.columns.items()}
-    body = {
+    return {
         "job": job.id,
-        "names": names,
+        "names": list(rows.columns),
         "total_points": rows.total,
         "returned": len(rows.iteration),
         "reduced": None if rows.bucket is None else {"method": "minmax", "bucket": rows.bucket},
         "next_start": rows.next_start,
         "complete": job.state.finished and not rows.cut,
-        "columns": columns,
+        "columns": found,
         "nonfinite": {name: where for name, where in bad.items() if len(where)},
     }
-    return Response(
-        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
-        media_type="application/json",
-    )
+
+
+def dumped(body: Mapping[str, Any]) -> bytes:
+    """The body as JSON, arrays included; what is not a finite number is null."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class FiguresOut(BaseModel):
@@ -155,22 +206,3 @@ def _names(wanted: str) -> tuple[list[str], str]:
             detail = f"{name} and {names[0]} have iterations of their own; ask for one at a time"
             raise InvalidError.at("/names", detail)
     return names, home[names[0]]
-
-
-def _media(accept: str) -> str:
-    """The first type the client names that is served; weights are ignored."""
-    for each in (accept or "*/*").split(","):
-        media = each.split(";")[0].strip().lower()
-        if media == "text/csv":
-            return media
-        if media in {"*/*", "application/*", "application/json"}:
-            return "application/json"
-    raise NotAcceptableError("series are served as application/json and text/csv")
-
-
-def _csv(rows: Rows) -> str:
-    out = io.StringIO()
-    out.write(",".join(["iteration", *rows.columns]) + "\n")
-    columns = [rows.iteration.tolist(), *(v.tolist() for v in rows.columns.values())]
-    out.writelines(",".join(map(repr, row)) + "\n" for row in zip(*columns, strict=True))
-    return out.getvalue()

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
 import httpx
 
 from stepsize import transport, watching
-from stepsize.downloads import download
+from stepsize.downloads import download, write_body
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
 from stepsize.specs import read_spec
@@ -198,6 +198,7 @@ class Client:
     def export(
         self,
         job: Job | str,
+        to: BinaryIO,
         names: str | Sequence[str] = ("loss",),
         *,
         media: str = "text/csv",
@@ -205,11 +206,11 @@ class Client:
         stop: int | None = None,
         points: int | None = None,
         repeat: int = 0,
-    ) -> bytes:
-        """The same numbers as a file of the media type, byte for byte as the server made it."""
+    ) -> None:
+        """Writes the same numbers to a file, as the server makes them; they need not fit memory."""
         params = _rows(names, start=start, stop=stop, points=points, repeat=repeat)
         accept = {"Accept": media}
-        return self._send("GET", f"{_path(job)}/series", params=params, headers=accept).content
+        write_body(self._http, f"{_path(job)}/series", to, params=params, headers=accept)
 
     def summary(self, job: Job | str) -> list[Figures]:
         """Count, ends and extremes of every quantity recorded so far, by repeat."""

@@ -1,5 +1,6 @@
 """The commands that speak to a running server about jobs."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from stepsize.client import Client
+from stepsize.downloads import whole
 from stepsize.errors import ApiError, StepsizeError
 from stepsize.following import PANEL, AsJson, Id, PlotTo, pairs, submitted, watched
 from stepsize.report import listing, notes, put
@@ -191,10 +193,12 @@ def series(
     """
     if form in BINARY and to is None and sys.stdout.isatty():
         raise StepsizeError(f"{form} is binary: name a file with --output")
-    with Client() as client:
+    output = contextlib.nullcontext(sys.stdout.buffer) if to is None else whole(to)
+    with Client() as client, output as file:
         try:
-            rows = client.export(
+            client.export(
                 job,
+                file,
                 names,
                 media=MEDIA[form],
                 start=start,
@@ -206,9 +210,5 @@ def series(
             if error.status != NOT_ACCEPTABLE:
                 raise
             raise StepsizeError(
-                f"this server does not serve {form} yet: use --format csv or json"
+                f"this server does not serve {form}: use --format csv or json"
             ) from error
-    if to is None:
-        sys.stdout.buffer.write(rows)
-    else:
-        to.write_bytes(rows)

@@ -1,8 +1,10 @@
-"""Files of the server on this disk: whole, or not there."""
+"""What the server sends as files: on this disk whole, or not there."""
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -32,3 +34,33 @@ def download(http: httpx.Client, path: str, target: Path) -> Path:
             raise UnreachableError(f"the connection was lost on the way: {error}") from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def write_body(http: httpx.Client, path: str, to: BinaryIO, **request: Any) -> None:
+    """Writes the body of an answer to an open file, piece by piece.
+
+    Raises:
+        UnreachableError: the connection was lost, in the middle perhaps.
+        ApiError: the server refused; nothing was written.
+    """
+    with contextlib.closing(transport.send(http, "GET", path, stream=True, **request)) as response:
+        try:
+            to.writelines(response.iter_bytes())
+        except httpx.TransportError as error:
+            raise UnreachableError(f"the connection was lost on the way: {error}") from error
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which has its name once the block has ended without an error."""
+    part = target.with_name(f"{target.name}.part")
+    if target.exists() and not target.is_file():  # a pipe or a device has no other name
+        with target.open("wb") as file:
+            yield file
+        return
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

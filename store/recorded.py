@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete
 
 from spec.values import JobId
+from store import summaries
 from store.chunks import Chunk, encode
 from store.database import WriteTx
 from store.tables import chunks
@@ -37,3 +38,4 @@ def forget(tx: WriteTx, job_id: str, *, after: int) -> None:
     """Deletes what was recorded after the checkpoint at `after`; everything where that is 0."""
     again = (chunks.c.job_id == job_id) & (chunks.c.after >= after)
     tx.execute(delete(chunks).where(again))
+    summaries.forget(tx, job_id, after=after)

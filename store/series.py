@@ -1,16 +1,22 @@
 """Reads recorded series back: every row, or a view that keeps the extremes."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, select
+from sqlalchemy import func, select
 
-from store.chunks import Chunk, Column, DamagedChunkError, decode
-from store.database import ReadTx
-from store.tables import chunks
-from store.views import minmax
+from store import jobs
+from store.chunks import Chunk, Column
+from store.database import ReadTx, Sessions
+from store.overviews import Overview, overview
+from store.rows import rows_of, together
+from store.summaries import Line, NotRecordedError
+from store.tables import chunks, summaries
+from store.views import MIN_POINTS, minmax
+
+__all__ = ["MAX_ROWS", "SERIES", "NotRecordedError", "Rows", "Summary", "read", "stream", "summary"]
 
 SERIES = {
     "train": ("loss", "lr", "momentum", "accuracy", "grad_norm", "probe_loss"),
@@ -27,6 +33,9 @@ SERIES = {
 
 MAX_ROWS = 1_000_000
 """Rows one answer carries at most; the next one starts where it stops."""
+
+PAGE = 131_072
+"""Rows that are in memory at once while all are streamed."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +65,6 @@ class Summary:
     max_at: int | None
 
 
-class NotRecordedError(Exception):
-    """The job does not record a quantity that was asked for."""
-
-    def __init__(self, missing: str, recorded: list[str]) -> None:
-        super().__init__(f"this job does not record {missing}; it records {', '.join(recorded)}")
-
-
 def read(
     tx: ReadTx,
     job_id: str,
@@ -76,64 +78,112 @@ def read(
 ) -> Rows:
     """Rows of `[start, stop)`: all of them, or with `points` a view of at most that many.
 
+    A view reads summaries where it can, and chunks for what these leave out; it equals what
+    `minmax` makes of all rows.
+
     Raises:
         NotRecordedError: a name is not among what the job records.
         DamagedChunkError: stored bytes cannot be read.
     """
-    query = _chunks(job_id, series).where(chunks.c.repeat == repeat, chunks.c.stop > start)
-    if stop is not None:
-        query = query.where(chunks.c.start < stop)
+    line = Line(job_id, series, repeat)
+    if points is None:
+        found = _all(tx, line, names, start, stop, limit=MAX_ROWS)
+        return replace(found, total=_rows_within(tx, line, start, stop)) if found.cut else found
+    few = overview(tx, line, names, start, stop, points=points)
+    next_start = int(few.iteration[-1]) + 1 if few.total else start
+    if few.total <= points:
+        return Rows(few.iteration, few.columns, few.total, None, next_start)
+    picked, bucket = minmax(few.iteration, few.columns[names[0]], points)
+    reduced = {name: values[picked] for name, values in few.columns.items()}
+    return Rows(few.iteration[picked], reduced, few.total, bucket, next_start)
+
+
+def stream(
+    sessions: Sessions,
+    job_id: str,
+    names: list[str],
+    *,
+    series: str,
+    repeat: int,
+    start: int,
+    stop: int | None,
+) -> Iterator[Rows]:
+    """All rows of `[start, stop)` that are there at first, in one page or more.
+
+    Each page has a transaction of its own, and none is open in between, however slow the reader.
+
+    Raises:
+        JobNotFoundError: there is none, perhaps no longer.
+        NotRecordedError: a name is not among what the job records.
+        DamagedChunkError: stored bytes cannot be read.
+    """
+    line = Line(job_id, series, repeat)
+    with sessions.read() as tx:
+        end = tx.execute(select(func.max(chunks.c.stop)).where(line.of(chunks))).scalar() or 0
+    end = end if stop is None else min(end, stop)
+    while True:
+        with sessions.read() as tx:
+            jobs.get(tx, job_id)
+            page = _all(tx, line, names, start, end, limit=PAGE)
+        yield page
+        if not page.cut:
+            return
+        start = page.next_start
+
+
+def _all(
+    tx: ReadTx, line: Line, names: list[str], start: int, stop: int | None, *, limit: int
+) -> Rows:
     parts: list[Chunk] = []
     rows = 0
-    for row in tx.execute(query):
-        parts.append(_chunk(row, job_id, frozenset(names)))
-        rows += parts[-1].points
-        if points is None and rows > MAX_ROWS + parts[0].points:
-            break  # enough, also after what lies before `start` in the first chunk is cut off
-    if not parts:
-        empty = np.empty(0, np.int64)
-        return Rows(empty, {name: np.empty(0) for name in names}, 0, None, start)
-    iteration = np.concatenate([part.iteration for part in parts])
-    inside = slice(*np.searchsorted(iteration, [start, stop if stop is not None else 2**62]))
-    cut = points is None and inside.stop - inside.start > MAX_ROWS
-    if cut:
-        inside = slice(inside.start, inside.start + MAX_ROWS)
-        total = _rows_within(tx, query, start, stop)
-    iteration = iteration[inside]
-    columns = {name: np.concatenate([p.columns[name] for p in parts])[inside] for name in names}
-    total = total if cut else len(iteration)
-    next_start = int(iteration[-1]) + 1 if total else start
-    if points is None or total <= points:
-        return Rows(iteration, columns, total, None, next_start, cut)
-    picked, bucket = minmax(iteration, columns[names[0]], points)
-    reduced = {name: values[picked] for name, values in columns.items()}
-    return Rows(iteration[picked], reduced, total, bucket, next_start)
+    for part in rows_of(tx, line, names, start, stop):
+        parts.append(part)
+        rows += part.points
+        if rows > limit:
+            break
+    iteration, columns = together(parts, names)
+    iteration = iteration[:limit]
+    columns = {name: values[:limit] for name, values in columns.items()}
+    next_start = int(iteration[-1]) + 1 if rows else start
+    return Rows(iteration, columns, len(iteration), None, next_start, cut=rows > limit)
 
 
 def summary(tx: ReadTx, job_id: str) -> list[Summary]:
     """Every recorded quantity of every repeat in figures."""
-    found: dict[tuple[str, int], list[Chunk]] = {}
-    for series in SERIES:
-        for row in tx.execute(_chunks(job_id, series)):
-            found.setdefault((series, row.repeat), []).append(_chunk(row, job_id, None))
-    return [
-        _summary(parts, repeat, name)
-        for (series, repeat), parts in found.items()
-        for name in SERIES[series]
-        if name in parts[0].columns
-    ]
+    s, c = summaries.c, chunks.c
+    mine = s.job_id == job_id
+    named = tx.execute(select(s.series, s.repeat, s.name).distinct().where(mine, s.name != ""))
+    known: dict[Line, set[str]] = {}
+    for row in named:
+        known.setdefault(Line(job_id, row.series, row.repeat), set()).add(row.name)
+    lines = tx.execute(select(c.series, c.repeat).distinct().where(c.job_id == job_id))
+    order = list(SERIES)
+    found: list[Summary] = []
+    for series, repeat in sorted(lines, key=lambda row: (order.index(row.series), row.repeat)):
+        line = Line(job_id, series, repeat)
+        if line in known:
+            for name in SERIES[series]:
+                if name in known[line]:
+                    few = overview(tx, line, [name], 0, None, points=MIN_POINTS)
+                    found.append(_summary(few, repeat, name))
+        else:
+            parts = list(rows_of(tx, line, None, 0, None))
+            names = [name for name in SERIES[series] if name in parts[0].columns]
+            iteration, columns = together(parts, names)
+            rows = Overview(iteration, columns, len(iteration))
+            found += [_summary(rows, repeat, name) for name in names]
+    return found
 
 
-def _summary(parts: list[Chunk], repeat: int, name: str) -> Summary:
-    iteration = np.concatenate([part.iteration for part in parts])
-    values = np.concatenate([part.columns[name] for part in parts]).astype(np.float64)
+def _summary(rows: Overview, repeat: int, name: str) -> Summary:
+    iteration, values = rows.iteration, rows.columns[name].astype(np.float64)
     known = np.isfinite(values)
     low = int(np.argmin(np.where(known, values, np.inf))) if known.any() else None
     high = int(np.argmax(np.where(known, values, -np.inf))) if known.any() else None
     return Summary(
         repeat=repeat,
         name=name,
-        count=len(values),
+        count=rows.total,
         first=float(values[0]),
         last=float(values[-1]),
         min=None if low is None else float(values[low]),
@@ -143,27 +193,10 @@ def _summary(parts: list[Chunk], repeat: int, name: str) -> Summary:
     )
 
 
-def _rows_within(tx: ReadTx, query: Select[Any], start: int, stop: int | None) -> int:
+def _rows_within(tx: ReadTx, line: Line, start: int, stop: int | None) -> int:
     """Rows of a dense series in `[start, stop)`, without reading them."""
-    bounds = tx.execute(query.with_only_columns(chunks.c.start, chunks.c.stop))
+    query = select(chunks.c.start, chunks.c.stop).where(line.of(chunks), chunks.c.stop > start)
+    if stop is not None:
+        query = query.where(chunks.c.start < stop)
+    bounds = tx.execute(query)
     return sum(min(b, b if stop is None else stop) - max(a, start) for a, b in bounds)
-
-
-def _chunks(job_id: str, series: str) -> Select[Any]:
-    return (
-        select(chunks.c.repeat, chunks.c.start, chunks.c.data)
-        .where(chunks.c.job_id == job_id, chunks.c.series == series)
-        .order_by(chunks.c.repeat, chunks.c.start)
-    )
-
-
-def _chunk(row: Any, job_id: str, names: frozenset[str] | None) -> Chunk:
-    try:
-        columns = decode(row.data, names=names and names | {"iteration"})
-        if names is not None and (missing := names - columns.keys()):
-            recorded = decode(row.data).keys() - {"iteration"}
-            raise NotRecordedError(min(missing), sorted(recorded))
-    except DamagedChunkError as error:
-        where = f"chunk of {job_id}, repeat {row.repeat}, at {row.start}"
-        raise DamagedChunkError(f"{where}: {error}") from error
-    return Chunk("", row.repeat, row.start, columns)

@@ -74,6 +74,8 @@ jobs = Table(
     Column("lease_expires", Instant),
     # grows with every change that a client can see
     Column("version", BigInteger, nullable=False, default=1),
+    # the version whose series have been made compact
+    Column("compacted", BigInteger, nullable=False, default=0, server_default=text("0")),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
@@ -124,6 +126,12 @@ jobs = Table(
         "parent",
         sqlite_where=text("parent IS NOT NULL"),
         postgresql_where=text("parent IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_compaction",
+        "id",
+        sqlite_where=text("finished_at IS NOT NULL AND compacted < version"),
+        postgresql_where=text("finished_at IS NOT NULL AND compacted < version"),
     ),
 )
 
@@ -201,6 +209,29 @@ chunks = Table(
     Column("attempt", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
     CheckConstraint("start >= 0 AND stop > start", name="rows"),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("series", String(16), primary_key=True),
+    Column("repeat", Integer, primary_key=True),
+    # the quantity whose extremes it has; empty where the block could not be summarised
+    Column("name", String(32), primary_key=True),
+    Column("level", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("stop", BigInteger, nullable=False),
+    # iterations of the first and the last row, and how many rows there are
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    # the latest of the chunks' own: it is deleted with any of them
+    Column("after", BigInteger, nullable=False),
+    # of level 0: the chunks of the block are as large as they get
+    Column("merged", Boolean, nullable=False),
+    Column("data", LargeBinary),
+    CheckConstraint("start >= 0 AND stop > start AND points >= 0", name="rows"),
 )
 
 workers = Table(

@@ -25,10 +25,24 @@ def minmax(
     Returns:
         Indices of the rows, ascending, and the width of a bucket in iterations.
     """
-    first, last = int(iteration[0]), int(iteration[-1])
+    width = bucket(int(iteration[0]), int(iteration[-1]), points)
+    return extremes(iteration, values, width), width
+
+
+def bucket(first: int, last: int, points: int) -> int:
+    """The narrowest width of buckets with which rows from `first` to `last` are few enough."""
     width = 1
     while 2 * (last // width - first // width + 1) + 2 > points:
         width *= 2
+    return width
+
+
+def extremes(iteration: NDArray[np.int64], values: Column, width: int) -> NDArray[np.intp]:
+    """The rows that `minmax` picks with buckets of that width.
+
+    Picking again from what was picked, with buckets as wide or wider, gives what picking from all
+    rows gives: the first hit in a bucket is the first hit in the narrower one that it lies in.
+    """
     starts = np.flatnonzero(np.diff(iteration // width, prepend=-1))
     sizes = np.diff(starts, append=len(values))
     finite = np.isfinite(values)
@@ -37,4 +51,4 @@ def minmax(
         known = np.where(finite, values, worst)
         hits = np.flatnonzero(known == np.repeat(extreme.reduceat(known, starts), sizes))
         picked.append(hits[np.searchsorted(hits, starts)])  # the first hit in each bucket
-    return np.unique(np.concatenate(picked)), width
+    return np.unique(np.concatenate(picked))

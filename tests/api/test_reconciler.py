@@ -3,18 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from api import reconciler as reconcilers
 from api.reconciler import TOP_UP, Patience, Reconciler
 from spec.settings import Settings
 from spec.states import State
-from store.database import Sessions
+from store import compaction, leases
+from store.database import Sessions, WriteTx
 from store.instants import from_now
+from store.tables import chunks
 from store.tables import jobs as table
 from tests.api.conftest import NotedBroker
-from tests.factories import claimed, queued, stored
+from tests.factories import claimed, queued, record, rows, stored
 
 
 class Clock:
@@ -177,3 +179,59 @@ def test_a_broker_that_is_down_is_no_reason_to_stop(
     broker.down = False
     reconciler.step()
     assert len(broker.woken) == 1
+
+
+def finished(sessions: Sessions) -> str:
+    queued(sessions)
+    lease = claimed(sessions)
+    record(sessions, lease, 9, rows(0, 4), rows(4, 9))
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {})
+    return lease.job_id
+
+
+def starts(sessions: Sessions, job_id: str) -> list[int]:
+    with sessions.read() as tx:
+        return list(tx.execute(select(chunks.c.start).where(chunks.c.job_id == job_id)).scalars())
+
+
+def test_series_of_finished_jobs_become_compact(sessions: Sessions, reconciler: Reconciler) -> None:
+    found = [finished(sessions) for _ in range(3)]
+    reconciler.step()
+    assert [starts(sessions, job_id) for job_id in found] == [[0]] * 3
+    with sessions.read() as tx:
+        assert compaction.due(tx) == []
+
+
+def test_a_pass_stops_when_its_time_is_over_and_the_next_goes_on(
+    sessions: Sessions, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [finished(sessions) for _ in range(3)]
+    monkeypatch.setattr(reconcilers, "COMPACTION_SECONDS", -1)
+    merged = []
+    for _ in range(7):
+        reconciler.step()
+        merged.append(sum(starts(sessions, job_id) == [0] for job_id in found))
+    assert merged == [1, 1, 2, 2, 3, 3, 3]
+
+
+def test_a_job_that_cannot_be_made_compact_holds_nobody_up(
+    clock: Clock,
+    sessions: Sessions,
+    reconciler: Reconciler,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, good = finished(sessions), finished(sessions)
+    does = compaction.compact
+
+    def fails(tx: WriteTx, job: compaction.Due, block: compaction.Block) -> bool:
+        if job.job_id == bad:
+            raise MemoryError
+        return does(tx, job, block)
+
+    monkeypatch.setattr(compaction, "compact", fails)
+    clock.pass_by(settings.lease_seconds + 1)
+    reconciler.step()
+    assert reconciler._patience.over()
+    assert (starts(sessions, bad), starts(sessions, good)) == ([0, 4], [0])

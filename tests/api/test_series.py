@@ -1,15 +1,24 @@
 """Series over HTTP: raw, reduced, as CSV, and honest about what is not a number."""
 
 import csv
+import io
+from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from pyarrow import csv as pacsv
+from pyarrow import parquet
+from sqlalchemy import update
 
-from store import leases
+from api import formats
+from store import jobs, leases, series
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Lease, Progress
+from store.series import Rows
+from store.tables import chunks
 from tests.factories import LEASE, claimed, queued
 
 LOSSES = np.random.default_rng(0).random(500).astype(np.float32)
@@ -124,6 +133,131 @@ def test_csv_has_the_same_rows(client: TestClient, sessions: Sessions) -> None:
     assert [int(row["iteration"]) for row in rows] == list(range(500))
     assert [float(row["loss"]) for row in rows] == LOSSES.tolist()
     assert [float(row["lr"]) for row in rows] == LR.tolist()
+
+
+ARROW = "application/vnd.apache.arrow.stream"
+PARQUET = "application/vnd.apache.parquet"
+
+
+def table(content: bytes, media: str) -> pa.Table:
+    if media == ARROW:
+        return pa.ipc.open_stream(content).read_all()
+    if media == PARQUET:
+        return parquet.read_table(io.BytesIO(content))
+    return pacsv.read_csv(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("media", [ARROW, PARQUET, "text/csv"])
+@pytest.mark.parametrize("query", [{}, {"start": 100, "stop": 450}, {"points": 40}, {"start": 500}])
+def test_every_format_has_the_rows_of_the_json(
+    client: TestClient,
+    sessions: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+    media: str,
+    query: dict[str, int],
+) -> None:
+    monkeypatch.setattr(series, "PAGE", 64)
+    losses = LOSSES.copy()
+    losses[[0, 200, 499]] = [np.nan, np.inf, -np.inf]
+    url = f"/v1/jobs/{recorded(sessions, losses).job_id}/series"
+    rows = client.get(url, params=query).json()["columns"]["iteration"]
+    answer = client.get(url, params=query, headers={"Accept": media})
+    assert answer.headers["Content-Type"].split(";")[0] == media
+    found = table(answer.content, media)
+    assert found.column_names == ["iteration", "loss", "lr"]
+    assert found["iteration"].to_pylist() == rows
+    np.testing.assert_array_equal(np.asarray(found["loss"]).astype(np.float32), losses[rows])
+    assert found["lr"].to_pylist() == LR[rows].tolist()
+
+
+def test_no_connection_is_held_while_rows_are_sent(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "PAGE", 64)
+    lease = recorded(sessions)
+    pages = series.stream(
+        sessions, lease.job_id, ["loss"], series="train", repeat=0, start=0, stop=None
+    )
+    sizes = []
+    for page in formats.written(pages, ARROW):
+        assert sessions.engine.pool.checkedout() == 0
+        sizes.append(len(page))
+    assert len(sizes) == 9  # the last one closes it
+
+
+def test_a_stream_has_the_rows_that_were_there_at_first_and_no_job_no_end(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "PAGE", 300)
+    lease = recorded(sessions)
+
+    def stream() -> Iterator[Rows]:
+        return series.stream(
+            sessions, lease.job_id, ["loss"], series="train", repeat=0, start=0, stop=None
+        )
+
+    pages = stream()
+    seen = [next(pages)]
+    more = Chunk("train", 0, 500, {"loss": LOSSES, "lr": LR})
+    with sessions.begin() as tx:
+        leases.record(tx, [Progress(lease, 1000, [more])], extend=LEASE)
+    seen += pages
+    assert [len(page.iteration) for page in seen] == [300, 200]
+    pages = stream()
+    next(pages)
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {})
+        jobs.remove(tx, lease.job_id)
+    with pytest.raises(jobs.JobNotFoundError):
+        next(pages)
+
+
+@pytest.mark.parametrize("media", [ARROW, PARQUET, "text/csv"])
+def test_what_is_wrong_is_a_problem_in_every_format(
+    client: TestClient, sessions: Sessions, media: str
+) -> None:
+    lease = recorded(sessions)
+    url = f"/v1/jobs/{lease.job_id}/series"
+    accept = {"Accept": media}
+    assert client.get(url, params={"names": "momentum"}, headers=accept).status_code == 422
+    assert client.get("/v1/jobs/job_0/series", headers=accept).status_code == 404
+    with sessions.begin() as tx:
+        tx.execute(update(chunks).values(data=b"SSC\x01nonsense"))
+    answer = client.get(url, headers=accept)
+    assert answer.status_code == 500
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_many_jobs_in_one_answer(client: TestClient, sessions: Sessions) -> None:
+    leased = [recorded(sessions, LOSSES + each) for each in range(3)]
+    ids = [lease.job_id for lease in leased]
+    waiting = queued(sessions).id
+    wanted = {"jobs": ",".join([*ids, waiting, ids[0]]), "names": "loss", "points": 40}
+    found = client.get("/v1/series", params=wanted).json()["data"]
+    assert [each["job"] for each in found] == [*ids, waiting]
+    for each in found:
+        query = {"names": "loss", "points": 40}
+        assert each == client.get(f"/v1/jobs/{each['job']}/series", params=query).json()
+    assert [each["total_points"] for each in found] == [500, 500, 500, 0]
+
+
+def test_what_is_wrong_with_many_jobs(client: TestClient, sessions: Sessions) -> None:
+    lease = recorded(sessions)
+    for unknown in ("job_0", "", "../x", "%00"):
+        answer = client.get(f"/v1/series?jobs={lease.job_id},{unknown}")
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    many = ",".join(f"job_{n}" for n in range(51))
+    for query, pointer in [
+        (f"jobs={many}", "/jobs"),
+        ("names=loss", "/jobs"),
+        (f"jobs={lease.job_id}&names=momentum", "/names"),
+        (f"jobs={lease.job_id}&points=3", "/points"),
+        (f"jobs={lease.job_id}&points=5001", "/points"),
+    ]:
+        answer = client.get(f"/v1/series?{query}")
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
 
 
 def test_other_formats_are_not_acceptable(client: TestClient, sessions: Sessions) -> None:

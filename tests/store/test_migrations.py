@@ -7,12 +7,23 @@ from sqlalchemy import inspect, select
 
 from migrations.run import downgrade, newest, upgrade
 from spec.states import State
-from store import checkpoints, history, idempotency, jobs, leases, recovery, series, workers
+from store import (
+    checkpoints,
+    history,
+    idempotency,
+    jobs,
+    leases,
+    recovery,
+    series,
+    summaries,
+    workers,
+)
 from store.chunks import Chunk
 from store.database import Sessions
 from store.idempotency import Answer
 from store.jobs import Job
 from store.leases import Lease, Progress
+from store.summaries import Line
 from store.tables import metadata
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
@@ -129,6 +140,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         workers.drain(tx, "w", asked=True)
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
+        line = Line(lease.job_id, "train", 0)
+        summaries.write(tx, line, 0, [rows(0, 5)], stop=summaries.BLOCK, merged=False)
     with sessions.read() as tx:
         for table in metadata.sorted_tables:
             assert tx.execute(select(table)).first(), table.name

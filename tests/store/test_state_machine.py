@@ -23,7 +23,7 @@ from hypothesis.strategies import SearchStrategy
 from sqlalchemy import select, update
 
 from spec.states import Reason, State
-from store import checkpoints, claims, jobs, leases, recovery
+from store import checkpoints, claims, compaction, jobs, leases, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.leases import LeaseLostError
@@ -53,7 +53,15 @@ MOST = 3
 Able = Callable[["Life"], object]
 Method = Callable[..., None]
 MOVES: dict[str, tuple[Method, Able, dict[str, SearchStrategy[Any]]]] = {}
-OFTEN = {"claim": 12, "record": 12, "ask": 6, "hand_back": 3, "lease_runs_out": 3, "expire": 3}
+OFTEN = {
+    "claim": 12,
+    "record": 12,
+    "ask": 6,
+    "hand_back": 3,
+    "lease_runs_out": 3,
+    "expire": 3,
+    "make_compact": 2,
+}
 
 
 def move(
@@ -322,6 +330,20 @@ class Life(RuleBasedStateMachine):
         with self.sessions.begin() as tx:
             found = recovery.expire(tx, max_crashes=max_crashes)
         assert sorted(job.id for job in found) == sorted(job.id for job in expected)
+
+    @move()
+    def make_compact(self) -> None:
+        """Changes nothing that can be seen."""
+        with self.sessions.read() as tx:
+            found = compaction.due(tx)
+        for job in found:
+            with self.sessions.read() as tx:
+                blocks = compaction.pending(tx, job)
+            for block in blocks:
+                with self.sessions.begin() as tx:
+                    assert compaction.compact(tx, job, block)
+            with self.sessions.begin() as tx:
+                compaction.settle(tx, job)
 
     @move(when=lambda self: self.holders, holder=HOLDER)
     def lease_runs_out(self, holder: Holder) -> None:

@@ -1,9 +1,12 @@
 """The commands as people type them, against a small server in a thread."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.unit.conftest import JOB, Fake, Run
@@ -255,7 +258,46 @@ def test_a_format_that_is_not_served_is_said(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/jobs/job_1/series"] = (406, {"title": "Not Acceptable", "status": 406})
     done = run("series", "job_1", "--format", "parquet")
     assert done.exit_code == 1
-    assert "does not serve parquet yet: use --format csv or json" in done.stderr
+    assert "does not serve parquet: use --format csv or json" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_binary_series_go_to_a_file_or_a_pipe(
+    fake: Fake, run: Run, tmp_path: Path, form: str
+) -> None:
+    content = bytes(range(256)) * 1000
+    fake.answers["GET /v1/jobs/job_1/series"] = (200, content)
+    file = tmp_path / f"loss.{form}"
+    done = run("series", "job_1", "--format", form, "--output", str(file))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert file.read_bytes() == content
+    assert run("series", "job_1", "--format", form).stdout_bytes == content
+    assert run("series", "job_1", "--format", form, "--output", os.devnull).exit_code == 0
+
+
+def test_a_file_stays_as_it_was_where_the_server_refuses(
+    fake: Fake, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "loss.csv"
+    file.write_text("before")
+    assert run("series", "job_1", "--output", str(file)).exit_code == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["loss.csv"]
+    assert file.read_text() == "before"
+
+
+def test_a_connection_that_is_lost_on_the_way_leaves_no_file(
+    fake: Fake, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(_: httpx.Response) -> Iterator[bytes]:
+        yield b"iteration,loss\n0,"
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+    fake.answers["GET /v1/jobs/job_1/series"] = (200, b"iteration,loss\n0,2.5\n")
+    monkeypatch.setattr(httpx.Response, "iter_bytes", cut_short)
+    done = run("series", "job_1", "--output", str(tmp_path / "loss.csv"))
+    assert done.exit_code == 1
+    assert "the connection was lost on the way" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_that_cannot_be_written_is_said(fake: Fake, run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Views of one series of many jobs in one answer, to be drawn beside each other."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from api.parts import SessionsPart, job_id_of
+from api.problems import InvalidError, Problem
+from api.series import Range, SeriesOut, columns, dumped, selected
+from store import jobs
+from store.views import MIN_POINTS
+
+router = APIRouter(prefix="/v1/series", tags=["series"])
+
+MOST = 50
+"""Jobs in one answer."""
+
+
+class Compared(Range):
+    """Rows of which jobs."""
+
+    jobs: Annotated[str, Field(description=f"ids by commas, at most {MOST}")]
+    names: Annotated[str, Field(description="names of one series, by commas")] = "loss"
+    points: Annotated[
+        int, Field(ge=MIN_POINTS, le=5_000, description="at most so many rows of each job")
+    ] = 500
+
+
+class ComparisonOut(BaseModel):
+    """What each job's own address answers, in the order that was asked for."""
+
+    data: list[SeriesOut]
+
+
+@router.get(
+    "",
+    response_model=ComparisonOut,
+    responses={404: {"model": Problem, "description": "one of the jobs does not exist"}},
+)
+def compare(wanted: Annotated[Compared, Query()], sessions: SessionsPart) -> Response:
+    """Views of at most `points` rows of each job, extremes kept."""
+    ids = [job_id_of(each.strip()) for each in wanted.jobs.split(",")]
+    ids = list(dict.fromkeys(ids))
+    if len(ids) > MOST:
+        raise InvalidError.at("/jobs", f"{len(ids)} jobs; at most {MOST} in one answer")
+    with sessions.read() as tx:
+        found = [jobs.get(tx, each) for each in ids]
+        data = [columns(job, selected(tx, job.id, wanted, wanted.points)) for job in found]
+    return Response(dumped({"data": data}), media_type="application/json")
