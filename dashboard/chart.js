@@ -84,7 +84,10 @@ export function createChart(title, height) {
     for (const { value, label } of x.ticks(Math.max(2, Math.floor(width / 55)))) {
       const at = x.at(value);
       parts.push(rule(label, `M${at} ${tall}v${label ? -tall : 5}`));
-      if (label) parts.push(text(at, tall + 17, label, "middle"));
+      if (!label) continue;
+      const edge = width + MARGIN.right;
+      const cut = at + (label.length * LETTER) / 2 > edge;
+      parts.push(text(cut ? edge : at, tall + 17, label, cut ? "end" : "middle"));
     }
     for (const { value, label } of y.ticks(Math.max(2, Math.floor(tall / 32)))) {
       const at = y.at(value);

@@ -28,7 +28,10 @@ def download(http: httpx.Client, path: str, target: Path) -> Path:
                 file.seek(0)
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             if response.headers.get("ETag", "").strip('"') != digest:
-                raise StepsizeError(f"{target.name} was damaged on its way: download it again")
+                raise StepsizeError(
+                    f"{target.name} is not what its checksum says: it was damaged on its way, or"
+                    " where it is kept; download it again, or take another"
+                )
             return part.replace(target)
         except httpx.TransportError as error:
             raise UnreachableError(f"the connection was lost on the way: {error}") from error
