@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, func, insert, select, update
 
 from spec.states import State
-from store import leases, recorded
+from store import leases, recorded, workers
 from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
@@ -29,9 +29,11 @@ def claim(
 ) -> Claimed | None:
     """Takes the best ready job of the queues, by priority and then age, or none.
 
-    What an earlier attempt recorded after the job's last checkpoint is deleted: this attempt goes
-    on from there, or from iteration 0.
+    A worker that was asked to drain gets none. What an earlier attempt recorded after the job's
+    last checkpoint is deleted: this attempt goes on from there, or from iteration 0.
     """
+    if workers.is_draining(tx, worker):
+        return None
     taken = _take(tx, _ready(queues), worker=worker, lease=lease, limit=1)
     return taken[0] if taken else None
 

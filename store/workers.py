@@ -39,8 +39,8 @@ def report(
     queues: Sequence[str],
     versions: Mapping[str, str],
     started_at: datetime,
-) -> bool:
-    """Says that a worker is alive and what it does; whether it was asked to take no more jobs."""
+) -> None:
+    """Says that a worker is alive and what it does."""
     row = {
         "name": name,
         "device": device,
@@ -52,14 +52,18 @@ def report(
         "seen_at": now(),
     }
     upsert(tx, workers, [row])
-    asked = tx.execute(select(workers.c.drain_requested).where(workers.c.name == name))
-    return bool(asked.scalar_one())
 
 
 def drain(tx: WriteTx, name: str, *, asked: bool) -> bool:
     """Asks a worker to take no more jobs, or to take jobs again; False if there is none."""
     found = update(workers).where(workers.c.name == name).values(drain_requested=asked)
     return tx.execute(found).rowcount == 1
+
+
+def is_draining(tx: ReadTx, name: str) -> bool:
+    """Whether a worker was asked to take no more jobs."""
+    asked = tx.execute(select(workers.c.drain_requested).where(workers.c.name == name))
+    return bool(asked.scalar_one_or_none())
 
 
 def leave(tx: WriteTx, name: str) -> None:

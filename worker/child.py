@@ -33,7 +33,6 @@ class Child:
         self._presence = threading.Thread(target=self._report, name="presence", daemon=True)
         self._job_id: str | None = None
         self._drain = Drain()
-        self._resting = False  # asked over HTTP to take no more jobs
         self._unanswered = False  # whether the last claim failed, as far as is known
         self._started_at = datetime.now(UTC)
 
@@ -80,7 +79,7 @@ class Child:
     def work(self, hint: str) -> None:
         """Runs ready jobs until there are none, or the process is asked to end."""
         with holding_signals(self._drain):
-            while not (self._drain.asked or self._resting) and self._claim_and_run(hint):
+            while not self._drain.asked and self._claim_and_run(hint):
                 pass
         if self._drain.asked:
             # Celery swallows a SystemExit inside a task; its node starts another child, unless
@@ -137,7 +136,7 @@ class Child:
             busy = self._job_id is not None
             try:
                 with self._sessions.begin() as tx:
-                    self._resting = workers.report(
+                    workers.report(
                         tx,
                         name=self.name,
                         device=self._device_name,

@@ -159,7 +159,7 @@ def test_a_process_that_hangs_is_ended_and_its_job_tried_again(service: Service)
         loader={"workers": 1},
         length={"iterations": 1_000_000},
     )
-    with worker(service, STEPSIZE_STALL_SECONDS="2") as node:
+    with worker(service, STEPSIZE_STALL_SECONDS="8") as node:
         job_id = service.submit(spec)
         service.running(job_id)
         child = service.child_of(node)
@@ -170,7 +170,7 @@ def test_a_process_that_hangs_is_ended_and_its_job_tried_again(service: Service)
         assert [(each["outcome"], each["reason"]) for each in job["attempts"]] == [
             ("failed", "stalled")
         ]
-        assert "no progress for 2 s" in job["history"][-1]["detail"]
+        assert "no progress for 8 s" in job["history"][-1]["detail"]
         child.wait(timeout=10)
         for each in readers:
             with suppress(psutil.NoSuchProcess):

@@ -4,17 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
-from store import workers
+from store import claims, workers
 from store.database import Sessions
 from store.instants import from_now
 from store.tables import workers as table
+from tests.factories import LEASE, queued
 
 MINUTE = timedelta(minutes=1)
 
 
-def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> bool:
+def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> None:
     with sessions.begin() as tx:
-        drain = workers.report(
+        workers.report(
             tx,
             name=name,
             device="cpu",
@@ -26,7 +27,6 @@ def report(sessions: Sessions, name: str, *, seen: timedelta = timedelta()) -> b
         )
         row = table.c.name == name
         tx.execute(update(table).where(row).values(seen_at=from_now(-seen)))
-        return drain
 
 
 def states(sessions: Sessions) -> dict[str, str]:
@@ -58,19 +58,23 @@ def test_the_long_lost_are_forgotten(sessions: Sessions) -> None:
     assert states(sessions) == {"a": "lost"}
 
 
-def test_a_worker_hears_with_its_reports_that_it_is_to_take_no_more_jobs(
-    sessions: Sessions,
-) -> None:
+def test_a_worker_that_was_asked_to_drain_is_given_no_job(sessions: Sessions) -> None:
     def asked(name: str, *, drain: bool) -> bool:
         with sessions.begin() as tx:
             return workers.drain(tx, name, asked=drain)
 
-    assert report(sessions, "a") is False
-    assert report(sessions, "b") is False
+    def given(name: str) -> bool:
+        with sessions.begin() as tx:
+            return claims.claim(tx, worker=name, queues=["default"], lease=LEASE) is not None
+
+    for _ in range(3):
+        queued(sessions)
+    report(sessions, "a")
+    report(sessions, "b")
     assert asked("a", drain=True)
-    for _ in range(2):
-        assert report(sessions, "a") is True
-    assert report(sessions, "b") is False
+    report(sessions, "a")  # which takes nothing back
+    assert states(sessions) == {"a": "draining", "b": "idle"}
+    assert (given("a"), given("b"), given("unheard of")) == (False, True, True)
     assert asked("a", drain=False)
-    assert report(sessions, "a") is False
+    assert given("a")
     assert not asked("nobody", drain=True)
