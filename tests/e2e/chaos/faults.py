@@ -95,14 +95,18 @@ class Chaos:
 
     def mend(self, *, all_of_it: bool = False) -> None:
         """Undo what has been broken for long enough."""
+        self.thaw(all_of_it=all_of_it)
+        for i, node in enumerate(self.nodes):
+            if node.poll() is not None:
+                self.nodes[i] = self._node()
+
+    def thaw(self, *, all_of_it: bool = False) -> None:
+        """End what was to last for a while."""
         now = time.monotonic()
         due = [act for at, act in self.mends if all_of_it or at <= now]
         self.mends = [] if all_of_it else [each for each in self.mends if each[0] > now]
         for act in due:
             act()
-        for i, node in enumerate(self.nodes):
-            if node.poll() is not None:
-                self.nodes[i] = self._node()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The API's answer, asked until it has one: it may be gone, or its database."""
@@ -154,8 +158,11 @@ class Chaos:
         i = self.random.randrange(NODES)
         if self._child(i) is None:  # it has just been started, and Celery does not listen yet
             return False
-        self.nodes[i].terminate()
-        assert self.nodes[i].wait(timeout=60) == 0
+        node = self.nodes[i]
+        node.terminate()
+        # its child may be frozen just now
+        eventually(lambda: (self.thaw(), node.poll() is not None)[1], within=60, what="its end")
+        assert node.returncode == 0
         self.nodes[i] = self._node()
         return True
 
