@@ -62,7 +62,7 @@ def find(sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
 
 @router.post("/{name}/drain")
 def drain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
-    """Asks a worker to finish its job and take no more; it hears of it within a heartbeat."""
+    """Asks a worker to finish its job and take no more: from now on it is given none."""
     return _asked(name, sessions, settings, drain=True)
 
 

@@ -55,9 +55,9 @@ def test_workers(client: TestClient, sessions: Sessions) -> None:
 
 
 def test_a_worker_is_asked_to_take_no_more_jobs(client: TestClient, sessions: Sessions) -> None:
-    def asked() -> bool:
+    def reported() -> None:
         with sessions.begin() as tx:
-            return workers.report(
+            workers.report(
                 tx,
                 name="gpu-0@host-1.example",
                 device="cuda:0",
@@ -68,15 +68,15 @@ def test_a_worker_is_asked_to_take_no_more_jobs(client: TestClient, sessions: Se
                 started_at=datetime.now(UTC),
             )
 
-    assert not asked()
+    reported()
     url = "/v1/workers/gpu-0@host-1.example"
     for _ in range(2):
         answer = client.post(f"{url}/drain")
         assert answer.status_code == 200
         assert answer.json()["name"] == "gpu-0@host-1.example"
-        assert asked()
-    assert client.post(f"{url}/undrain").status_code == 200
-    assert not asked()
+        reported()  # which takes nothing back
+        assert client.get("/v1/workers").json()["data"][0]["state"] == "draining"
+    assert client.post(f"{url}/undrain").json()["state"] == "busy"
 
 
 @pytest.mark.parametrize("name", ["gpu-1@host", "%00", "'--", "%E2%80%A8", "x" * 5000])
