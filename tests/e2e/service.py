@@ -190,9 +190,14 @@ class Service:
             process.wait(timeout=10)
         self.socket.unlink(missing_ok=True)
 
+    def log(self, name: str) -> str:
+        """All that a process and its children have written."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
     def logs(self) -> str:
+        """The end of every log, to be read by people."""
         return "\n".join(
-            f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}"
+            f"--- {path.name}\n{self.log(path.stem)[-4000:]}"
             for path in sorted(self.folder.glob("*.log"))
         )
 

@@ -180,7 +180,7 @@ def test_a_process_that_hangs_is_ended_and_its_job_tried_again(service: Service)
         assert again["state"] == "running"
         assert service.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
         assert service.finished(job_id)["state"] == "cancelled"
-    assert "most recent call first" in service.logs()  # where it hung
+    assert "most recent call first" in service.log("worker")  # where it hung
 
 
 def test_a_wiped_broker_loses_no_job(service: Service) -> None:
