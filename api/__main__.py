@@ -9,15 +9,20 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from api.app import LOOPBACK, create_app
+from api.app import create_app
 from api.broker import Broker
 from api.changes import Changes
-from spec.settings import Settings, SettingsError
-from store.database import BadUrlError, connect
+from spec.settings import LOOPBACK, Settings, SettingsError
+from store import keys
+from store.database import BadUrlError, Sessions, Unavailable, connect, describe
 from store.files import FilesError, opened
 
-REFUSAL = """refusing to listen on {host} without a key: whoever reaches it could run jobs.
-Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
+log = logging.getLogger(__name__)
+
+REFUSAL = """refusing to listen on {host} while there is no key: nobody could come in.
+Make one with `stepsize keys create NAME --scope admin --scope read --scope write`, where
+STEPSIZE_DATABASE_URL or --data-dir says which database; or set STEPSIZE_API_KEY to a secret of
+16 characters or more; or listen on 127.0.0.1, where none is needed."""
 
 
 class _Server(uvicorn.Server):
@@ -39,9 +44,6 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
         return 2
-    if settings.host not in LOOPBACK and settings.api_key is None:
-        print(REFUSAL.format(host=settings.host), file=sys.stderr)  # noqa: T201 - as above
-        return 2
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -51,6 +53,9 @@ def main() -> int:
         files = opened(settings.checkpoints)
     except (BadUrlError, FilesError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - as above
+        return 2
+    if settings.host not in LOOPBACK and settings.api_key is None and not _has_key(sessions):
+        print(REFUSAL.format(host=settings.host), file=sys.stderr)  # noqa: T201 - as above
         return 2
     app = create_app(sessions, Broker(settings.broker_url), settings, files)
     server = _Server(
@@ -62,6 +67,15 @@ def main() -> int:
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _has_key(sessions: Sessions) -> bool:
+    try:
+        with sessions.read() as tx:
+            return keys.any_valid(tx)
+    except Unavailable as error:
+        log.warning("key.unknown %s", describe(error))
+        return True  # it may come back; until then nobody comes in
 
 
 if __name__ == "__main__":

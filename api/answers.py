@@ -34,6 +34,7 @@ class JobOut(BaseModel):
     """A job as clients see it."""
 
     id: str
+    owner: Annotated[str, Field(description="whose keys see it")]
     kind: str
     state: State
     name: str | None
@@ -74,6 +75,7 @@ class JobOut(BaseModel):
         """From the row; `more` are the fields that are not in it."""
         return cls(
             id=job.id,
+            owner=job.owner,
             kind=job.kind,
             state=job.state,
             name=job.name,

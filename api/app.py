@@ -17,27 +17,29 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import (
+    audit,
     batches,
     catalogue,
     checkpoints,
     comparisons,
     health,
     jobs,
+    keys,
     moves,
     problems,
     schedules,
     series,
+    session,
     workers,
 )
+from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
-from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
+from api.middleware import BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
-from spec.settings import Settings
+from spec.settings import LOOPBACK, Settings
 from store.database import Sessions
 from store.files import Files, opened
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 DESCRIPTION = """
 Range tests and trainings under learning-rate schedules, every iteration recorded.
@@ -96,6 +98,7 @@ def create_app(
     """
     reconciler = Reconciler(sessions, broker, settings)
     changes = Changes(sessions)
+    gate = Gate(sessions, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -118,6 +121,7 @@ def create_app(
     )
     app.state.sessions = sessions
     app.state.broker = broker
+    app.state.gate = gate
     app.state.changes = changes
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
@@ -132,6 +136,9 @@ def create_app(
         schedules,
         catalogue,
         workers,
+        keys,
+        audit,
+        session,
         health,
     ):
         app.include_router(resource.router)
@@ -141,12 +148,11 @@ def create_app(
 
     # the last one added is the first to see a request
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, **NOT_COMPRESSED)
-    if settings.api_key is None:
-        # Without a key only this machine may ask; a foreign page that resolves its own name to
+    app.add_middleware(Admission, gate=gate)
+    if not gate.wanted:
+        # Only this machine may ask without a key; a foreign page that resolves its own name to
         # the loopback address would still send that name.
         app.add_middleware(OnlyHosts, hosts=LOOPBACK)
-    else:
-        app.add_middleware(ApiKey, key=settings.api_key)
     app.add_middleware(BodyLimit)
     if settings.cors_origins:
         # before the key is asked for: a browser asks first whether it may, and without one

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from api.etags import matches
-from api.parts import FilesPart, JobIdPart, SessionsPart
+from api.parts import CallerPart, FilesPart, JobIdPart, SessionsPart
 from api.problems import AwayError, NotFoundError, Problem
 from store import checkpoints, jobs
 from store.checkpoints import Checkpoint
@@ -46,10 +46,10 @@ class CheckpointsOut(BaseModel):
 
 
 @router.get("")
-def find(job_id: JobIdPart, sessions: SessionsPart) -> CheckpointsOut:
+def find(job_id: JobIdPart, caller: CallerPart, sessions: SessionsPart) -> CheckpointsOut:
     """Lists the checkpoints of a job, oldest first."""
     with sessions.read() as tx:
-        jobs.get(tx, job_id)
+        jobs.get(tx, job_id, owner=caller.owner)
         found = checkpoints.find(tx, job_id)
     data = [CheckpointOut.model_validate(each, from_attributes=True) for each in reversed(found)]
     return CheckpointsOut(data=data)
@@ -77,6 +77,7 @@ def _closing() -> Iterator[ExitStack]:
 def download(
     *,
     job_id: JobIdPart,
+    caller: CallerPart,
     iteration: Annotated[int, Path(ge=1, le=2**53)],
     sessions: SessionsPart,
     files: FilesPart,
@@ -85,7 +86,7 @@ def download(
 ) -> Response:
     """The file of a checkpoint."""
     with sessions.read() as tx:
-        jobs.get(tx, job_id)
+        jobs.get(tx, job_id, owner=caller.owner)
         checkpoint = checkpoints.get(tx, job_id, iteration)
     headers = {"ETag": f'"{checkpoint.sha256}"'}
     if matches(if_none_match, headers["ETag"]):
