@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
@@ -25,9 +26,11 @@ from api import (
     health,
     jobs,
     keys,
+    metrics,
     moves,
     problems,
     schedules,
+    secured,
     series,
     session,
     workers,
@@ -35,6 +38,7 @@ from api import (
 from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.metrics import Metered, Metrics
 from api.middleware import BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import LOOPBACK, Settings
@@ -122,6 +126,7 @@ def create_app(
     app.state.sessions = sessions
     app.state.broker = broker
     app.state.gate = gate
+    app.state.metrics = Metrics(sessions, lost_after=settings.lease)
     app.state.changes = changes
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
@@ -140,9 +145,11 @@ def create_app(
         audit,
         session,
         health,
+        metrics,
     ):
         app.include_router(resource.router)
     _serve_documentation(app)
+    app.openapi = partial(_contract, app)  # type: ignore[method-assign] # FastAPI's way to do it
     # last, because it answers whatever is left
     app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
@@ -157,8 +164,15 @@ def create_app(
     if settings.cors_origins:
         # before the key is asked for: a browser asks first whether it may, and without one
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    app.add_middleware(Metered, metrics=app.state.metrics)
     app.add_middleware(RequestIds)
     return app
+
+
+def _contract(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        secured.describe(FastAPI.openapi(app))  # which keeps what it made
+    return FastAPI.openapi(app)
 
 
 def _serve_documentation(app: FastAPI) -> None:

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from api.parts import CallerPart, GatePart, SessionsPart
-from api.problems import InvalidError, NotFoundError, Problem
-from spec.access import Scope
+from api.problems import NotFoundError, Problem
+from spec.access import Caller, Scope
 from store import audit, keys
+from store.database import WriteTx
 from store.keys import Key
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -21,6 +23,12 @@ Name = Annotated[
     str,
     StringConstraints(strict=True, pattern=r"^[^\x00-\x1f\x7f]*$", min_length=1, max_length=64),
 ]
+
+
+def _soon(expires_at: datetime | None) -> datetime | None:
+    if expires_at and not timedelta() < expires_at - datetime.now(UTC) < LATEST:
+        raise PydanticCustomError("expiry", "must be in the future, within a hundred years")
+    return expires_at
 
 
 class KeySpec(BaseModel):
@@ -45,7 +53,9 @@ class KeySpec(BaseModel):
         ),
     ] = frozenset({Scope.READ, Scope.WRITE})
     expires_at: Annotated[
-        AwareDatetime | None, Field(description="from then on it is refused; null: never")
+        AwareDatetime | None,
+        AfterValidator(_soon),
+        Field(description="from then on it is refused; null: never"),
     ] = None
 
 
@@ -92,20 +102,22 @@ class KeysOut(BaseModel):
 @router.post("", status_code=201)
 def create(spec: KeySpec, caller: CallerPart, sessions: SessionsPart) -> NewKeyOut:
     """Makes a key; its secret is in this answer and nowhere else."""
-    if spec.expires_at is not None and not (
-        datetime.now(UTC) < spec.expires_at < datetime.now(UTC) + LATEST
-    ):
-        raise InvalidError.at("/expires_at", "must be in the future, within a hundred years")
     with sessions.begin() as tx:
-        key, secret = keys.issue(
-            tx,
-            name=spec.name,
-            owner=spec.owner or spec.name,
-            scopes=spec.scopes,
-            expires_at=spec.expires_at,
-        )
-        audit.note(tx, caller, "create_key", key.id)
+        key, secret = made(tx, spec, by=caller)
     return NewKeyOut.of(key, secret=secret)
+
+
+def made(tx: WriteTx, spec: KeySpec, *, by: Caller) -> tuple[Key, str]:
+    """The key that was asked for, and its secret."""
+    key, secret = keys.issue(
+        tx,
+        name=spec.name,
+        owner=spec.owner or spec.name,
+        scopes=spec.scopes,
+        expires_at=spec.expires_at,
+    )
+    audit.note(tx, by, "create_key", key.id)
+    return key, secret
 
 
 @router.get("")

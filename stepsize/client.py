@@ -12,6 +12,7 @@ import httpx
 from stepsize import transport, watching
 from stepsize.downloads import download, write_body
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
+from stepsize.keys import Caller, Keys
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
 from stepsize.specs import read_spec
 from stepsize.values import (
@@ -47,6 +48,7 @@ class Client:
         self._http = transport.connect(url, api_key, timeout=timeout, transport=http_transport)
         self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
+        self.keys = Keys(self._send)
 
     def __enter__(self) -> Self:
         return self
@@ -248,6 +250,10 @@ class Client:
     def undrain(self, worker: Worker | str) -> Worker:
         """Asks a worker to take jobs again."""
         return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/undrain"))
+
+    def whoami(self) -> Caller:
+        """Whom the server takes this client for."""
+        return transport.parse(Caller, self._send("GET", "/v1/session"))
 
     def ready(self) -> bool:
         """Whether the server answers, and reaches its database and broker."""
