@@ -1,5 +1,6 @@
 """Who one is; and signing in from a browser, which keeps the key where scripts cannot read it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import COOKIE, SESSION, RefusedError
 from api.parts import CallerPart, GatePart
 from api.problems import Problem
-from spec.access import Caller, Scope
+from spec.access import ANYONE, Caller, Scope
 
 router = APIRouter(prefix=SESSION, tags=["keys"])
 
@@ -31,12 +32,18 @@ class SessionOut(BaseModel):
     name: Annotated[str, Field(description="of the key")]
     key: Annotated[str | None, Field(description="its id")]
     scopes: list[Scope]
+    anonymous: Annotated[bool, Field(description="no key was sent, and none is wanted")]
 
     @classmethod
     def of(cls, caller: Caller) -> "SessionOut":
         """From whoever it is."""
-        scopes = sorted(caller.scopes)
-        return cls(owner=caller.owner, name=caller.name, key=caller.key, scopes=scopes)
+        return cls(
+            owner=caller.owner,
+            name=caller.name,
+            key=caller.key,
+            scopes=sorted(caller.scopes),
+            anonymous=replace(caller, request=None) == ANYONE,
+        )
 
 
 @router.get("")

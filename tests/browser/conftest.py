@@ -50,13 +50,13 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, *, key: str | None = None) -> Iterator[Site]:
+def serving(folder: Path, *, require_key: bool = False) -> Iterator[Site]:
     """The API on a port of its own, in a thread; no worker, no broker, no reconciler."""
     settings = Settings(
         database_url=f"sqlite:///{folder / 'stepsize.db'}",
         broker_url="redis://unused",
         data_dir=folder,
-        api_key=key,
+        require_key=require_key,
     )
     sessions = connect(settings.database_url)
     upgrade(sessions)
