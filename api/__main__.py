@@ -20,9 +20,9 @@ from store.files import FilesError, opened
 log = logging.getLogger(__name__)
 
 REFUSAL = """refusing to listen on {host} while there is no key: nobody could come in.
-Make one with `stepsize keys create NAME --scope admin --scope read --scope write`, where
-STEPSIZE_DATABASE_URL or --data-dir says which database; or set STEPSIZE_API_KEY to a secret of
-16 characters or more; or listen on 127.0.0.1, where none is needed."""
+Make the first one with `stepsize keys create` in the database of STEPSIZE_DATABASE_URL, or with
+`stepsize keys create --data-dir DIR` where this is `stepsize up`; or set STEPSIZE_API_KEY to a
+secret of 16 characters or more; or listen on 127.0.0.1, where none is wanted."""
 
 
 class _Server(uvicorn.Server):
