@@ -20,8 +20,13 @@ REFUSAL = """refusing to listen on {host} without a key: whoever reaches it coul
 Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
 
 
+GRACE = 4
+"""Seconds that answers may take which are under way when the server is asked to stop: a client that
+reads nothing would hold it up for ever."""
+
+
 class _Server(uvicorn.Server):
-    """Answers requests that wait for a change when it is asked to stop, for it waits for them."""
+    """Lets requests and streams that wait for a change go when it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
         super().__init__(config)
@@ -55,7 +60,12 @@ def main() -> int:
     app = create_app(sessions, Broker(settings.broker_url), settings, files)
     server = _Server(
         uvicorn.Config(
-            app, host=settings.host, port=settings.port, log_config=None, access_log=False
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
         ),
         app.state.changes,
     )

@@ -21,6 +21,7 @@ from api import (
     catalogue,
     checkpoints,
     comparisons,
+    events,
     health,
     jobs,
     moves,
@@ -31,8 +32,10 @@ from api import (
 )
 from api.broker import Broker
 from api.changes import Changes
+from api.frames import Frames
 from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
+from api.streams import Streams
 from spec.settings import Settings
 from store.database import Sessions
 from store.files import Files, opened
@@ -96,6 +99,7 @@ def create_app(
     """
     reconciler = Reconciler(sessions, broker, settings)
     changes = Changes(sessions)
+    streams = Streams(Frames(sessions), changes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -103,6 +107,7 @@ def create_app(
         reconciler.start()
         yield
         changes.close()
+        streams.frames.close()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -119,6 +124,7 @@ def create_app(
     app.state.sessions = sessions
     app.state.broker = broker
     app.state.changes = changes
+    app.state.streams = streams
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
@@ -129,6 +135,7 @@ def create_app(
         checkpoints,
         series,
         comparisons,
+        events,
         schedules,
         catalogue,
         workers,
