@@ -56,7 +56,7 @@ class Position:
         pair, ended = divmod(number, 2)
         sum_ = (isqrt(8 * pair + 1) - 1) // 2
         start = pair - sum_ * (sum_ + 1) // 2
-        if not (0 < sum_ - start <= MOST and start <= MOST):
+        if not (sum_ - start <= MOST and start <= MOST):
             raise ForeignIdError("it names a version or an iteration that cannot be")
         return cls(sum_ - start, start, bool(ended))
 

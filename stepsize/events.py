@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -70,6 +70,28 @@ class Message:
     retry: int | None = None
 
 
+@dataclass
+class _Listener:
+    """What is to be known when a connection is lost."""
+
+    last: str = ""
+    retry: float = 1.0
+    lost: int = 0
+    contact: float = field(default_factory=time.monotonic)
+    ended: set[str] = field(default_factory=set)
+
+    def listen(self, answer: httpx.Response) -> Iterator[Event]:
+        for message in messages(answer.iter_bytes()):
+            self.contact, self.lost = time.monotonic(), 0
+            self.retry = self.retry if message.retry is None else message.retry / 1000
+            self.last = message.id or self.last
+            event = _event(message)
+            if event is not None:
+                job = event.id if isinstance(event, Job) else event.job
+                (self.ended.add if isinstance(event, End) else self.ended.discard)(job)
+                yield event
+
+
 def follow(http: httpx.Client, jobs: Sequence[str], params: Mapping[str, Any]) -> Iterator[Event]:
     """Everything that a stream about jobs brings, each event once, until all have ended.
 
@@ -80,36 +102,27 @@ def follow(http: httpx.Client, jobs: Sequence[str], params: Mapping[str, Any]) -
     path = f"/v1/jobs/{quote(jobs[0], safe='')}/events" if len(jobs) == 1 else "/v1/events"
     if len(jobs) != 1:
         params = {**params, "jobs": ",".join(jobs)}
-    last, retry, lost = "", 1.0, 0
-    contact, answered = time.monotonic(), False
-    ended: set[str] = set()
+    here = _Listener()
     while True:
+        headers = {"Last-Event-ID": here.last} if here.last else {}
         try:
-            headers = {"Last-Event-ID": last} if last else {}
             with contextlib.closing(_opened(http, path, params, headers)) as answer:
                 if answer.status_code == httpx.codes.NO_CONTENT:
                     return
-                answered = True
-                for message in messages(answer.iter_bytes()):
-                    contact, lost = time.monotonic(), 0
-                    retry = retry if message.retry is None else message.retry / 1000
-                    last = message.id or last
-                    if (event := _event(message)) is None:
-                        continue
-                    job = event.id if isinstance(event, Job) else event.job
-                    (ended.add if isinstance(event, End) else ended.discard)(job)
-                    yield event
+                yield from here.listen(answer)
         except (ApiError, UnreachableError) as error:
             passing = not isinstance(error, ApiError) or error.status in PASSING
-            if not (answered and passing) or time.monotonic() - contact > PATIENCE:
+            if not (here.last and passing) or time.monotonic() - here.contact > PATIENCE:
                 raise
         except httpx.TransportError as error:
-            if time.monotonic() - contact > PATIENCE:
-                raise UnreachableError(f"the connection was lost again and again: {error}") from error
-        if len(ended) == len(jobs):
+            if time.monotonic() - here.contact > PATIENCE:
+                raise UnreachableError(
+                    f"the connection is lost again and again: {error}"
+                ) from error
+        if len(here.ended) == len(jobs):
             return
-        time.sleep(min(retry * 2**lost, LONGEST_PAUSE))
-        lost += 1
+        time.sleep(min(here.retry * 2**here.lost, LONGEST_PAUSE))
+        here.lost += 1
 
 
 def messages(pieces: Iterable[bytes]) -> Iterator[Message]:
