@@ -80,4 +80,4 @@ def test_streams_end_with_their_server(service: Service) -> None:
             assert [event for event in arriving if event.name] == []
             assert time.monotonic() - began < 2
         assert api.wait(timeout=GRACE + 5) in {0, -signal.SIGTERM}  # uvicorn passes it on
-        assert GRACE - 1 < time.monotonic() - began
+        assert time.monotonic() - began > GRACE - 1
