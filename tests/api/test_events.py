@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import frames, streams
 from api.app import create_app
+from api.positions import Position, Topic
 from spec.settings import Settings
 from spec.states import Reason
 from stepsize import Client, End, Job, Points
@@ -361,6 +362,28 @@ def test_what_is_wrong_is_said_before_the_stream(
         assert answer.status_code == 422, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_ids_that_this_stream_never_sent_are_refused(
+    client: TestClient, sessions: Sessions
+) -> None:
+    job = queued(sessions)
+    topic = Topic((job.id,), ("loss", "lr"), "train", 0)
+    many = Topic((job.id,), ("loss", "lr"), "train", 0, many=True)
+    chance = random.Random(0)
+    texts = ["0x1", "-1", "1e9", "2.5", "null", "9" * 19, "9" * 40, "9" * 3999, "9" * 5000]
+    texts += [
+        "".join(chance.choices("0123456789-abcdef", k=chance.randint(1, 60))) for _ in "x" * 40
+    ]
+    unreached = {job.id: Position(job.version + 1)}
+    beyond = {job.id: Position(1, 2**70)}
+    for url, known in ((path(job.id), topic), (f"/v1/events?jobs={job.id}", many)):
+        for text in [*texts, known.id_of(unreached), known.id_of(beyond)]:
+            answer = client.get(url, headers={"Last-Event-ID": text})
+            assert answer.status_code == 422, text
+            (error,) = answer.json()["errors"]
+            assert error["pointer"] == "/Last-Event-ID"
+            assert "begin anew" in error["detail"]
 
 
 def test_jobs_that_are_not_there_are_404(client: TestClient, sessions: Sessions) -> None:
