@@ -335,7 +335,7 @@ def test_rows_are_those_of_the_series(server: Server, sessions: Sessions) -> Non
     _, points, end = server.read(path(job.id), names="val_loss")
     assert points.data["columns"] == {"iteration": [3, 9], "val_loss": [1.0, 1.0]}
     assert "nonfinite" not in points.data
-    assert server.status(path(job.id), end.id, names="loss") == 422  # of another series
+    assert server.status(path(job.id), end.id, names="val_loss") == 204
     assert named(server.read(path(job.id), names="")) == ["succeeded", "end"]
     _, points, _ = server.read(path(job.id), repeat=1, start=3)
     assert points.data["columns"]["iteration"] == [3]
@@ -375,6 +375,7 @@ def test_ids_that_this_stream_never_sent_are_refused(
     texts += [
         "".join(chance.choices("0123456789-abcdef", k=chance.randint(1, 60))) for _ in "x" * 40
     ]
+    texts = [text for text in texts if len(text) > 18 or not text.isdecimal()]  # may be one
     unreached = {job.id: Position(job.version + 1)}
     beyond = {job.id: Position(1, 2**70)}
     for url, known in ((path(job.id), topic), (f"/v1/events?jobs={job.id}", many)):
