@@ -25,8 +25,13 @@ Make the first one with `stepsize keys create` in the database of STEPSIZE_DATAB
 secret of 16 characters or more; or listen on 127.0.0.1, where none is wanted."""
 
 
+GRACE = 4
+"""Seconds that answers may take which are under way when the server is asked to stop: a client that
+reads nothing would hold it up for ever."""
+
+
 class _Server(uvicorn.Server):
-    """Answers requests that wait for a change when it is asked to stop, for it waits for them."""
+    """Lets requests and streams that wait for a change go when it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
         super().__init__(config)
@@ -60,7 +65,12 @@ def main() -> int:
     app = create_app(sessions, Broker(settings.broker_url), settings, files)
     server = _Server(
         uvicorn.Config(
-            app, host=settings.host, port=settings.port, log_config=None, access_log=False
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
         ),
         app.state.changes,
     )

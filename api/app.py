@@ -23,6 +23,7 @@ from api import (
     catalogue,
     checkpoints,
     comparisons,
+    events,
     health,
     jobs,
     keys,
@@ -38,9 +39,11 @@ from api import (
 from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.frames import Frames
 from api.metrics import Metered, Metrics
 from api.middleware import BodyLimit, OnlyHosts, RequestIds
 from api.reconciler import Reconciler
+from api.streams import Streams
 from spec.settings import LOOPBACK, Settings
 from store.database import Sessions
 from store.files import Files, opened
@@ -103,6 +106,7 @@ def create_app(
     reconciler = Reconciler(sessions, broker, settings)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
+    streams = Streams(Frames(sessions), changes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -110,6 +114,7 @@ def create_app(
         reconciler.start()
         yield
         changes.close()
+        streams.frames.close()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -128,6 +133,7 @@ def create_app(
     app.state.gate = gate
     app.state.metrics = Metrics(sessions, lost_after=settings.lease)
     app.state.changes = changes
+    app.state.streams = streams
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
@@ -138,6 +144,7 @@ def create_app(
         checkpoints,
         series,
         comparisons,
+        events,
         schedules,
         catalogue,
         workers,

@@ -105,7 +105,7 @@ def _all(
     sessions: Sessions, caller: Caller, job_id: str, wanted: Range, media: str
 ) -> Iterator[bytes]:
     """The bytes of all rows; what is wrong is known before anything is sent."""
-    names, which = _names(wanted.names)
+    names, which = names_of(wanted.names)
     with sessions.read() as tx:
         jobs.get(tx, job_id, owner=caller.owner)
     pages = series.stream(
@@ -130,7 +130,7 @@ def selected(tx: ReadTx, job_id: str, wanted: Range, points: int | None) -> Rows
     Raises:
         InvalidError: the job does not record a name, or there is no such name.
     """
-    names, which = _names(wanted.names)
+    names, which = names_of(wanted.names)
     try:
         return series.read(
             tx,
@@ -201,7 +201,12 @@ def summary(job_id: JobIdPart, caller: CallerPart, sessions: SessionsPart) -> Su
     return SummaryOut(job=job.id, data=data)
 
 
-def _names(wanted: str) -> tuple[list[str], str]:
+def names_of(wanted: str) -> tuple[list[str], str]:
+    """The names, and the series that they are of.
+
+    Raises:
+        InvalidError: there is no such name, or they have not the same iterations.
+    """
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
     home = {name: which for which, members in SERIES.items() for name in members}
     for name in names:

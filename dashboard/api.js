@@ -27,6 +27,9 @@ export async function get(path) {
 
 export const post = async (path) => (await ask(path, "POST", {})).body;
 
+/** What is told of a job as it changes. */
+export const follow = (id) => new EventSource(`v1/jobs/${id}/events?names=`);
+
 /** A request that is not a GET, with a JSON body where there is one. */
 export async function send(path, method, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};

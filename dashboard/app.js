@@ -23,7 +23,10 @@ let resume = () => {};
 
 window.addEventListener("hashchange", route);
 window.addEventListener("online", wake);
-document.addEventListener("visibilitychange", wake);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) page?.leave(); // a browser has few connections, and nobody looks
+  wake();
+});
 part("more").addEventListener("click", wake);
 part("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address belongs to the job
@@ -36,6 +39,7 @@ run();
 function route() {
   const id = location.hash.slice(1);
   if (page?.id === id) return;
+  page?.leave();
   page = /^job_[0-9a-z]+$/.test(id) ? createPage(id, wake) : null;
   if (!page) document.title = "stepsize";
   main.replaceChildren(page?.element ?? welcome);

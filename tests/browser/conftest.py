@@ -66,6 +66,7 @@ def serving(folder: Path, *, require_key: bool = False) -> Iterator[Site]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", sessions)
+    app.state.changes.close()
     server.should_exit = True
     thread.join(timeout=10)
     listener.close()

@@ -9,6 +9,7 @@ import pytest
 from spec.access import Caller, Scope
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
+from spec.values import JobId
 from store import checkpoints, claims, jobs, keys, leases, pages
 from store.chunks import Chunk
 from store.database import Sessions
@@ -20,6 +21,7 @@ from tests.factories import (
     queued,
     range_test_json,
     record,
+    rows,
     saved,
     spec,
     stored,
@@ -163,6 +165,30 @@ def test_a_training_shows_loss_accuracy_and_rate_as_they_grow(site: Site, watche
     expect(page.locator("output b").last).to_have_text(re.compile(r"^0\.0"))  # linked
     page.get_by_label("logarithmic").check()
     expect(page.get_by_role("figure", name="Loss").get_by_text("0.1", exact=True)).to_be_visible()
+
+
+def test_a_page_follows_its_job_without_asking(site: Site, watched: Watch) -> None:
+    job_id = training(site.sessions, iterations=500, finish=False)
+    lease = leases.Lease(JobId(job_id), 1, "w1")
+    page = watched(site)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(site.url)))
+    with page.expect_request(f"**/{job_id}/events?names="):
+        page.goto(f"{site.url}/#{job_id}")
+    expect(page.get_by_text("500 of 2,000 iterations.", exact=True)).to_be_visible()
+    for _ in range(5):
+        asked.clear()
+        with page.expect_response("**/v1/jobs?limit=50"):
+            pass  # the loop goes round
+    assert set(asked) == {"/v1/jobs?limit=50"}
+    record(site.sessions, lease, 600, rows(500, 600))
+    expect(page.get_by_text("600 of 2,000 iterations.", exact=True)).to_be_visible()
+    with site.sessions.begin() as tx:
+        leases.fail(tx, lease, Reason.CODE, "broken")
+    expect(page.locator("article .state")).to_have_text("failed")
+    with page.expect_request(f"**/{job_id}/events?names="):
+        page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
 
 
 def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Watch) -> None:
