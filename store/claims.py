@@ -81,6 +81,7 @@ def _ready(queues: Sequence[str]) -> ColumnElement[bool]:
         (jobs.c.state == State.QUEUED)
         & jobs.c.queue.in_(queues)
         & (jobs.c.run_after <= now())
+        & ~jobs.c.held
         & ~jobs.c.cancel_requested
     )
 

@@ -62,6 +62,7 @@ class Job:
     checkpoint: int | None
     parent: JobId | None
     parent_iteration: int | None
+    sweep: str | None
     attempt: int
     crashes: int
     failures: int
@@ -74,12 +75,13 @@ class Job:
     finished_at: datetime | None
 
 
-COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+_NAMES = tuple(field.name for field in fields(Job))
+COLUMNS = tuple(jobs.c[name] for name in _NAMES)
 
 
 def from_row(row: Row[Any]) -> Job:
-    """A job from a row of `COLUMNS`."""
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    """A job from a row that has `COLUMNS`."""
+    values = {name: getattr(row, name) for name in _NAMES}
     return Job(
         **{
             **values,
@@ -242,6 +244,7 @@ def retry(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> Job:
         crashes=0,
         failures=0,
         cancel_requested=False,
+        held=False,
         reason=None,
         detail=None,
         run_after=now(),

@@ -80,7 +80,7 @@ def ready(tx: ReadTx) -> dict[str, int]:
     """How many jobs wait to be claimed now, by queue."""
     rows = tx.execute(
         select(jobs.c.queue, func.count())
-        .where(jobs.c.state == State.QUEUED, jobs.c.run_after <= now())
+        .where(jobs.c.state == State.QUEUED, ~jobs.c.held, jobs.c.run_after <= now())
         .group_by(jobs.c.queue),
     )
     return {queue: count for queue, count in rows}  # noqa: C416 - dict(rows) hides the types

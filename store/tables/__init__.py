@@ -5,6 +5,7 @@ from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
 from store.tables.pool import leaders, workers
 from store.tables.series import chunks, summaries
+from store.tables.sweeps import sweeps, trials
 
 __all__ = [
     "attempts",
@@ -19,5 +20,7 @@ __all__ = [
     "leaders",
     "metadata",
     "summaries",
+    "sweeps",
+    "trials",
     "workers",
 ]

@@ -54,6 +54,10 @@ jobs = Table(
     Column("attempt", Integer, nullable=False, default=0),
     Column("crashes", Integer, nullable=False, default=0),
     Column("failures", Integer, nullable=False, default=0, server_default=text("0")),
+    # the sweep that it is a trial of
+    Column("sweep", String(64)),
+    # by its sweep, which has enough under way: no worker takes it yet
+    Column("held", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("pause_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("lease_owner", String(200)),
@@ -77,6 +81,9 @@ jobs = Table(
     CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="succeeded_has_a_result"),
     CheckConstraint("state <> 'running' OR attempt > 0", name="running_was_claimed"),
     CheckConstraint("state <> 'queued' OR NOT cancel_requested", name="queued_is_wanted"),
+    CheckConstraint(
+        "NOT held OR (sweep IS NOT NULL AND state <> 'running')", name="held_by_a_sweep"
+    ),
     CheckConstraint("state = 'running' OR NOT pause_requested", name="running_is_asked"),
     CheckConstraint(
         "attempt >= 0 AND crashes >= 0 AND failures >= 0 AND iteration >= 0", name="counts"
@@ -87,16 +94,16 @@ jobs = Table(
         "queue",
         column("priority").desc(),
         "id",
-        sqlite_where=text("state = 'queued'"),
-        postgresql_where=text("state = 'queued'"),
+        sqlite_where=text("state = 'queued' AND NOT held"),
+        postgresql_where=text("state = 'queued' AND NOT held"),
     ),
     Index(
         "ix_jobs_siblings",
         "population",
         column("priority").desc(),
         "id",
-        sqlite_where=text("state = 'queued' AND population IS NOT NULL"),
-        postgresql_where=text("state = 'queued' AND population IS NOT NULL"),
+        sqlite_where=text("state = 'queued' AND population IS NOT NULL AND NOT held"),
+        postgresql_where=text("state = 'queued' AND population IS NOT NULL AND NOT held"),
     ),
     Index(
         "ix_jobs_expiry",
@@ -109,6 +116,14 @@ jobs = Table(
     Index("ix_jobs_owner_state", "owner", "state", "id"),
     Index("ix_jobs_owner_kind", "owner", "kind", "id"),
     Index("ix_jobs_owner_name", "owner", "name", "id"),
+    Index(
+        "ix_jobs_sweep",
+        "sweep",
+        "state",
+        "id",
+        sqlite_where=text("sweep IS NOT NULL"),
+        postgresql_where=text("sweep IS NOT NULL"),
+    ),
     Index(
         "ix_jobs_parent",
         "parent",
