@@ -36,7 +36,9 @@ sweeps = Table(
     Column("parallel", Integer),
     # no more are chosen: why, in words for people
     Column("ending", Text),
-    Column("cancel_requested", Boolean, nullable=False, default=False, server_default=text("false")),
+    Column(
+        "cancel_requested", Boolean, nullable=False, default=False, server_default=text("false")
+    ),
     # grows with every change of the row, and guards its updates
     Column("version", BigInteger, nullable=False, default=1),
     Column("created_at", Instant, nullable=False),
