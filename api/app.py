@@ -79,6 +79,7 @@ CORS: dict[str, Any] = {
         "Location",
         "Preference-Applied",
         "Retry-After",
+        "Series-Damaged",
         "X-Request-ID",
     ),
 }

@@ -1,7 +1,7 @@
 """Recorded series, raw or reduced, as JSON, CSV, Arrow or Parquet."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,18 +10,31 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import formats
+from api import damage, formats
+from api.damage import DamageOut
+from api.etags import etag_of_series, matches
 from api.parts import JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
 from store import jobs, series
 from store.database import ReadTx, Sessions
 from store.jobs import Job
-from store.series import SERIES, Rows
+from store.series import SERIES, Damage, Rows
 from store.views import MIN_POINTS
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/series", tags=["series"])
 
 LAST = 2**62
+
+HEADERS: dict[str, Any] = {
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "weak; of the versions of the jobs and the type of the answer",
+    },
+    damage.HEADER: {
+        "schema": {"type": "string"},
+        "description": "iterations whose chunks cannot be read, as `4-7, 20-24`, stops excluded",
+    },
+}
 
 
 class Reduced(BaseModel):
@@ -42,12 +55,16 @@ class SeriesOut(BaseModel):
     next_start: Annotated[int, Field(description="the `start` that asks for what is new")]
     complete: Annotated[
         bool,
-        Field(description="the job has ended, and these are all its rows in the range"),
+        Field(description="the job has ended, and there are no further rows in the range"),
     ]
     columns: dict[str, list[float | None]]
     nonfinite: Annotated[
         dict[str, list[int]],
         Field(description="iterations whose value is NaN or infinite, and null in its column"),
+    ]
+    damaged: Annotated[
+        list[DamageOut],
+        Field(description="chunks that cannot be read, whose rows are missing and not counted"),
     ]
 
 
@@ -75,7 +92,8 @@ class Wanted(Range):
     "",
     response_model=SeriesOut,
     responses={
-        200: {"content": {media: {} for media in formats.WRITERS}},
+        200: {"content": {media: {} for media in formats.WRITERS}, "headers": HEADERS},
+        304: {"description": "nothing was added since the given ETag", "headers": HEADERS},
         406: {"description": "none of JSON, CSV, Arrow and Parquet"},
     },
 )
@@ -84,24 +102,63 @@ def read(
     wanted: Annotated[Wanted, Query()],
     sessions: SessionsPart,
     accept: Annotated[str, Header()] = "*/*",
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Every row of `[start, stop)`, or a view of at most `points` rows that keeps the extremes."""
     media = formats.media(accept)
     if media is None:
         raise NotAcceptableError(f"series are served as {', '.join(formats.SERVED)}")
-    if media != formats.JSON and wanted.points is None:
-        return StreamingResponse(_all(sessions, job_id, wanted, media), media_type=media)
+    names, which = names_of(wanted)  # what is wrong is told before that nothing has changed
+    rows: Rows | None = None
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
-        rows = selected(tx, job_id, wanted, wanted.points)
-    if media != formats.JSON:
-        return Response(b"".join(formats.written([rows], media)), media_type=media)
-    return Response(dumped(columns(job, rows)), media_type=media)
+        headers = {"ETag": etag_of_series([job], formats.SHORT[media]), "Vary": "Accept"}
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        if media == formats.JSON or wanted.points is not None:
+            rows = selected(tx, job_id, wanted, wanted.points)
+            lost = rows.lost
+        else:  # their header and schema are sent before their rows are read
+            lost = series.damaged(
+                tx,
+                job_id,
+                series=which,
+                repeat=wanted.repeat,
+                start=wanted.start,
+                stop=wanted.stop,
+            )
+    headers = marked(headers, lost)
+    if rows is not None and media == formats.JSON:
+        return Response(dumped(columns(job, rows)), headers=headers, media_type=media)
+    metadata = {"damaged": orjson.dumps(described(lost)).decode()} if lost else {}
+    if rows is not None:
+        content = b"".join(formats.written([rows], media, metadata=metadata))
+        return Response(content, headers=headers, media_type=media)
+    pages = _pages(sessions, job_id, names, which, wanted)
+    streamed = formats.written(pages, media, metadata=metadata)
+    return StreamingResponse(streamed, headers=headers, media_type=media)
 
 
-def _all(sessions: Sessions, job_id: str, wanted: Range, media: str) -> Iterator[bytes]:
-    """The bytes of all rows; what is wrong is known before anything is sent."""
-    names, which = _names(wanted.names)
+def marked(headers: Mapping[str, str], lost: Sequence[Damage]) -> dict[str, str]:
+    """The headers of an answer, with what is missing.
+
+    It has no ETag then: the rows come back with no new version, from a copy of the database.
+    """
+    if not lost:
+        return dict(headers)
+    kept = {name: value for name, value in headers.items() if name != "ETag"}
+    return kept | {damage.HEADER: damage.header(lost)}
+
+
+def described(lost: Sequence[Damage]) -> list[dict[str, Any]]:
+    """The chunks that are missing, for an answer."""
+    return [each.model_dump() for each in damage.told(lost)]
+
+
+def _pages(
+    sessions: Sessions, job_id: str, names: list[str], which: str, wanted: Range
+) -> Iterator[Rows]:
+    """All rows; what is wrong is known before anything is sent."""
     pages = series.stream(
         sessions,
         job_id,
@@ -115,7 +172,12 @@ def _all(sessions: Sessions, job_id: str, wanted: Range, media: str) -> Iterator
         first = next(pages)
     except series.NotRecordedError as error:
         raise InvalidError.at("/names", str(error)) from error
-    return formats.written(itertools.chain([first], pages), media)
+    return map(_noted, itertools.chain([first], pages))
+
+
+def _noted(page: Rows) -> Rows:
+    damage.told(page.lost)
+    return page
 
 
 def selected(tx: ReadTx, job_id: str, wanted: Range, points: int | None) -> Rows:
@@ -124,7 +186,7 @@ def selected(tx: ReadTx, job_id: str, wanted: Range, points: int | None) -> Rows
     Raises:
         InvalidError: the job does not record a name, or there is no such name.
     """
-    names, which = _names(wanted.names)
+    names, which = names_of(wanted)
     try:
         return series.read(
             tx,
@@ -156,6 +218,7 @@ def columns(job: Job, rows: Rows) -> dict[str, Any]:
         "complete": job.state.finished and not rows.cut,
         "columns": found,
         "nonfinite": {name: where for name, where in bad.items() if len(where)},
+        "damaged": described(rows.lost),
     }
 
 
@@ -183,20 +246,45 @@ class SummaryOut(BaseModel):
 
     job: str
     data: list[FiguresOut]
+    damaged: Annotated[
+        list[DamageOut], Field(description="chunks that cannot be read, and are not in the figures")
+    ]
 
 
-@router.get("/summary")
-def summary(job_id: JobIdPart, sessions: SessionsPart) -> SummaryOut:
+@router.get(
+    "/summary",
+    response_model=SummaryOut,
+    responses={
+        200: {"headers": HEADERS},
+        304: {"description": "nothing was added since the given ETag", "headers": HEADERS},
+    },
+)
+def summary(
+    job_id: JobIdPart,
+    sessions: SessionsPart,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
     """Count, ends and extremes of every recorded quantity, and the iterations of the extremes."""
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
-        figures = series.summary(tx, job_id)
+        headers = {"ETag": etag_of_series([job], "summary")}
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        figures, lost = series.summary(tx, job_id)
     data = [FiguresOut.model_validate(each, from_attributes=True) for each in figures]
-    return SummaryOut(job=job.id, data=data)
+    told = SummaryOut(job=job.id, data=data, damaged=damage.told(lost))
+    return Response(
+        told.model_dump_json(), headers=marked(headers, lost), media_type="application/json"
+    )
 
 
-def _names(wanted: str) -> tuple[list[str], str]:
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
+def names_of(wanted: Range) -> tuple[list[str], str]:
+    """The names that were asked for, and the series that has them.
+
+    Raises:
+        InvalidError: there is no such name, or they belong to several series.
+    """
+    names = list(dict.fromkeys(name.strip() for name in wanted.names.split(",")))
     home = {name: which for which, members in SERIES.items() for name in members}
     for name in names:
         if name not in home:
