@@ -2,9 +2,7 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -12,18 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 from pyarrow import csv as pacsv
 from pyarrow import parquet
-from sqlalchemy import event, update
 
 from api import formats
-from api.damage import header
-from store import compaction, jobs, leases, series
+from store import jobs, leases, series
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Lease, Progress
-from store.series import Damage, Rows
-from store.summaries import Line
-from store.tables import chunks
-from tests.factories import LEASE, claimed, queued, record
+from store.series import Rows
+from tests.factories import LEASE, claimed, queued
 
 LOSSES = np.random.default_rng(0).random(500).astype(np.float32)
 LR = 0.1 + 0.2 * np.arange(500) / 3
@@ -225,211 +219,6 @@ def test_what_is_wrong_is_a_problem_in_every_format(
     accept = {"Accept": media}
     assert client.get(url, params={"names": "momentum"}, headers=accept).status_code == 422
     assert client.get("/v1/jobs/job_0/series", headers=accept).status_code == 404
-
-
-JSON = "application/json"
-MEDIA = [JSON, ARROW, PARQUET, "text/csv"]
-
-
-def damage(sessions: Sessions, start: int = 200) -> None:
-    with sessions.begin() as tx:
-        tx.execute(update(chunks).where(chunks.c.start == start).values(data=b"SSC\x01nonsense"))
-
-
-@pytest.mark.parametrize("media", MEDIA)
-@pytest.mark.parametrize("query", [{}, {"points": 40}, {"start": 100}])
-def test_what_is_not_damaged_is_served_in_every_format(
-    client: TestClient, sessions: Sessions, media: str, query: dict[str, int]
-) -> None:
-    lease = recorded(sessions)
-    damage(sessions)
-    url = f"/v1/jobs/{lease.job_id}/series"
-    answer = client.get(url, params=query, headers={"Accept": media})
-    assert answer.status_code == 200
-    assert answer.headers["Series-Damaged"] == "200-500"
-    assert "ETag" not in answer.headers
-    expected = {
-        "chunk": f"{lease.job_id}/train/0/200",
-        "start": 200,
-        "stop": 500,
-        "reason": "checksum does not match",
-    }
-    if media == JSON:
-        body = answer.json()
-        assert body["damaged"] == [expected]
-        assert body["total_points"] == 200 - query.get("start", 0)
-        assert body["next_start"] == 500
-        losses, rows = body["columns"]["loss"], body["columns"]["iteration"]
-    else:
-        found = table(answer.content, media)
-        if media != "text/csv":
-            assert json.loads(found.schema.metadata[b"damaged"]) == [expected]
-        losses, rows = found["loss"].to_pylist(), found["iteration"].to_pylist()
-    if "points" not in query:
-        assert rows == list(range(query.get("start", 0), 200))
-    assert np.float32(losses).tolist() == LOSSES[rows].tolist()
-
-
-@pytest.mark.parametrize("media", [ARROW, PARQUET])
-def test_what_is_whole_says_nothing_of_damage(
-    client: TestClient, sessions: Sessions, media: str
-) -> None:
-    lease = recorded(sessions)
-    damage(sessions)
-    url = f"/v1/jobs/{lease.job_id}/series"
-    answer = client.get(url, params={"stop": 200}, headers={"Accept": media})
-    assert "Series-Damaged" not in answer.headers
-    assert b"damaged" not in (table(answer.content, media).schema.metadata or {})
-    assert client.get(url, params={"stop": 200}).json()["damaged"] == []
-
-
-def test_damage_in_figures_and_comparisons(client: TestClient, sessions: Sessions) -> None:
-    good, bad = recorded(sessions), recorded(sessions)
-    with sessions.begin() as tx:
-        mine = (chunks.c.job_id == bad.job_id) & (chunks.c.start == 200)
-        tx.execute(update(chunks).where(mine).values(data=b"nonsense"))
-    answer = client.get(f"/v1/jobs/{bad.job_id}/series/summary")
-    assert [each["start"] for each in answer.json()["damaged"]] == [200]
-    assert [each["count"] for each in answer.json()["data"]] == [200, 200, 2]
-    assert "ETag" not in answer.headers
-    compared = client.get(f"/v1/series?jobs={good.job_id},{bad.job_id}")
-    assert "ETag" not in compared.headers
-    assert [len(each["damaged"]) for each in compared.json()["data"]] == [0, 1]
-    assert "ETag" in client.get(f"/v1/series?jobs={good.job_id}").headers
-
-
-def test_damage_is_logged_once(
-    client: TestClient, sessions: Sessions, caplog: pytest.LogCaptureFixture
-) -> None:
-    lease = recorded(sessions)
-    damage(sessions)
-    for media in MEDIA:
-        client.get(f"/v1/jobs/{lease.job_id}/series", headers={"Accept": media})
-    client.get(f"/v1/jobs/{lease.job_id}/series/summary")
-    told = [each.message for each in caplog.records if "series.damaged" in each.message]
-    assert len(told) == 1
-    assert f"chunk={lease.job_id}/train/0/200 stop=500" in told[0]
-
-
-def test_the_header_of_much_damage_is_short() -> None:
-    line = Line("job_1", "train", 0)
-    lost = [Damage(line, each, each + 3, "") for each in range(0, 9000, 3)]
-    assert header(lost) == "0-9000"
-    ranges = header(lost[::2]).split(", ")
-    assert len(ranges) == 50
-    assert ranges[:2] == ["0-3", "6-9"]
-    assert ranges[-1] == "294-8997"
-
-
-@pytest.mark.parametrize("media", MEDIA)
-@pytest.mark.parametrize("query", ["", "?points=40", "?start=500"])
-def test_a_weak_etag_while_nothing_is_added(
-    client: TestClient, sessions: Sessions, media: str, query: str
-) -> None:
-    lease = recorded(sessions)
-    url = f"/v1/jobs/{lease.job_id}/series{query}"
-
-    def etag(known: str = "") -> str:
-        answer = client.get(url, headers={"Accept": media, "If-None-Match": known})
-        found: str = answer.headers["ETag"]
-        assert found.startswith('W/"')
-        assert answer.status_code == (304 if known == found else 200)
-        assert "Accept" in answer.headers["Vary"].split(", ")
-        assert bool(answer.content) == (known != found)
-        return found
-
-    first = etag()
-    assert etag(first) == first
-    more = Chunk("train", 0, 500, {"loss": LOSSES, "lr": LR})
-    record(sessions, lease, 1000, more)
-    second = etag(first)
-    assert second != first
-    with sessions.begin() as tx:
-        leases.succeed(tx, lease, {})
-    third = etag(second)  # it is complete now
-    assert third != second
-    compacted(sessions)
-    assert etag(third) == third
-
-
-def compacted(sessions: Sessions) -> None:
-    with sessions.read() as tx:
-        (job,) = compaction.due(tx)
-        blocks = compaction.pending(tx, job)
-    for block in blocks:
-        with sessions.begin() as tx:
-            assert compaction.compact(tx, job, block)
-    with sessions.begin() as tx:
-        compaction.settle(tx, job)
-
-
-def test_every_representation_has_an_etag_of_its_own(
-    client: TestClient, sessions: Sessions
-) -> None:
-    lease = recorded(sessions)
-    url = f"/v1/jobs/{lease.job_id}/series"
-    tags = [client.get(url, headers={"Accept": media}).headers["ETag"] for media in MEDIA]
-    assert len(set(tags)) == len(MEDIA)
-    answer = client.get(url, headers={"Accept": ARROW, "If-None-Match": tags[0]})
-    assert answer.status_code == 200
-
-
-def test_figures_and_comparisons_have_weak_etags(client: TestClient, sessions: Sessions) -> None:
-    first, second = recorded(sessions), recorded(sessions)
-    for url in (
-        f"/v1/jobs/{first.job_id}/series/summary",
-        f"/v1/series?jobs={first.job_id}",
-        f"/v1/series?jobs={first.job_id},{second.job_id}",
-    ):
-        tag = client.get(url).headers["ETag"]
-        again = client.get(url, headers={"If-None-Match": tag})
-        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
-        record(sessions, first, 500)
-        changed = client.get(url, headers={"If-None-Match": tag})
-        assert changed.status_code == 200
-        assert changed.headers["ETag"] != tag
-
-
-def test_that_nothing_has_changed_is_known_without_a_look_at_the_chunks(
-    client: TestClient, sessions: Sessions
-) -> None:
-    lease = recorded(sessions)
-    with sessions.begin() as tx:
-        leases.succeed(tx, lease, {})
-    for url in (
-        f"/v1/jobs/{lease.job_id}/series",
-        f"/v1/jobs/{lease.job_id}/series/summary",
-        f"/v1/series?jobs={lease.job_id}",
-    ):
-        tag = client.get(url).headers["ETag"]
-        with statements(sessions) as seen:
-            assert client.get(url, headers={"If-None-Match": tag}).status_code == 304
-        assert len(seen) == 1
-        assert "FROM jobs" in seen[0]
-
-
-@contextmanager
-def statements(sessions: Sessions) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("SELECT"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(sessions.engine, "before_cursor_execute", note)
-
-
-def test_a_bad_query_is_refused_whatever_the_client_has(
-    client: TestClient, sessions: Sessions
-) -> None:
-    lease = recorded(sessions)
-    known = {"If-None-Match": "*"}
-    for url in (f"/v1/jobs/{lease.job_id}/series?", f"/v1/series?jobs={lease.job_id}&"):
-        assert client.get(f"{url}names=weights", headers=known).status_code == 422
-        assert client.get(f"{url}names=loss", headers=known).status_code == 304
-    assert client.get("/v1/jobs/job_0/series", headers=known).status_code == 404
 
 
 def test_many_jobs_in_one_answer(client: TestClient, sessions: Sessions) -> None:
