@@ -71,7 +71,9 @@ def cut(chunk: Chunk, start: int, stop: int) -> Iterator[Chunk]:
 
 
 def encode(chunk: Chunk) -> bytes:
-    """The bytes of a chunk; the columns keep every bit."""
+    """The bytes of a chunk, which has a row at least; the columns keep every bit."""
+    if not (chunk.columns and chunk.points):
+        raise ValueError("a chunk without rows is not written")
     parts = [_HEAD.pack(chunk.start, chunk.points, len(chunk.columns))]
     for name, values in chunk.columns.items():
         if len(values) != chunk.points:
@@ -131,7 +133,10 @@ def check(data: bytes) -> memoryview:
 
 
 def _column(payload: bytes, kind: int, points: int) -> Column:
-    values = standalone.simple_decompress(payload)
+    try:
+        values = standalone.simple_decompress(payload)
+    except RuntimeError as error:  # of another version of pcodec, perhaps
+        raise DamagedChunkError(f"a column cannot be decompressed: {error}") from error
     if values is None or len(values) != points or values.dtype != TYPES[kind]:
         raise DamagedChunkError("a column has not the type or length it announces")
     column: Column = values
