@@ -141,7 +141,7 @@ def create_app(
     app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
     # the last one added is the first to see a request
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, **NOT_COMPRESSED)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1, **NOT_COMPRESSED)
     if settings.api_key is None:
         # Without a key only this machine may ask; a foreign page that resolves its own name to
         # the loopback address would still send that name.

@@ -1,4 +1,4 @@
-"""Reads series over HTTP as clients do, from stepsize and from MLflow, and says how long it took."""
+"""Reads series over HTTP as clients do, from stepsize and from MLflow, with a watch in hand."""
 
 import time
 from collections.abc import Callable

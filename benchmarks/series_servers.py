@@ -61,9 +61,14 @@ def stored_bytes(url: str) -> int:
             used = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, "
             query = f"{used}pragma_freelist_count, pragma_page_size"
         else:
-            connection.execute(text("VACUUM FULL"))
-            query = "SELECT pg_database_size(current_database())"
-        found: int = connection.execute(text(query)).scalar_one()
+            named = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for (name,) in connection.execute(named).all():
+                connection.execute(text(f'VACUUM FULL "{name}"'))
+            query = (
+                "SELECT COALESCE(SUM(pg_total_relation_size(format('%I', tablename)::regclass)), 0)"
+                " FROM pg_tables WHERE schemaname = 'public'"
+            )
+        found = int(connection.execute(text(query)).scalar_one())
         if url.startswith("sqlite"):
             connection.execute(text("BEGIN"))
     sessions.close()
@@ -137,6 +142,7 @@ def stepsize(url: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
 def mlflow(python: Path, url: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """MLflow's tracking server as its documentation starts it."""
     port = free_port()
+    url = url.replace("postgresql://", "postgresql+psycopg2://")
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", url, "--default-artifact-root", str(folder / "artifacts")]
     environ = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": ""}
