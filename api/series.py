@@ -108,25 +108,16 @@ def read(
     media = formats.media(accept)
     if media is None:
         raise NotAcceptableError(f"series are served as {', '.join(formats.SERVED)}")
-    names, which = names_of(wanted)  # what is wrong is told before that nothing has changed
-    rows: Rows | None = None
+    names_of(wanted)  # what is wrong is told before that nothing has changed
+    streamed = media != formats.JSON and wanted.points is None
     with sessions.read() as tx:
         job = jobs.get(tx, job_id)
         headers = {"ETag": etag_of_series([job], formats.SHORT[media]), "Vary": "Accept"}
         if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        if media == formats.JSON or wanted.points is not None:
-            rows = selected(tx, job_id, wanted, wanted.points)
-            lost = rows.lost
-        else:  # their header and schema are sent before their rows are read
-            lost = series.damaged(
-                tx,
-                job_id,
-                series=which,
-                repeat=wanted.repeat,
-                start=wanted.start,
-                stop=wanted.stop,
-            )
+        rows = None if streamed else selected(tx, job_id, wanted, wanted.points)
+        # what is streamed has sent its headers before its rows are read
+        lost = _damaged(tx, job_id, wanted) if rows is None else rows.lost
     headers = marked(headers, lost)
     if rows is not None and media == formats.JSON:
         return Response(dumped(columns(job, rows)), headers=headers, media_type=media)
@@ -134,9 +125,8 @@ def read(
     if rows is not None:
         content = b"".join(formats.written([rows], media, metadata=metadata))
         return Response(content, headers=headers, media_type=media)
-    pages = _pages(sessions, job_id, names, which, wanted)
-    streamed = formats.written(pages, media, metadata=metadata)
-    return StreamingResponse(streamed, headers=headers, media_type=media)
+    pages = formats.written(_pages(sessions, job_id, wanted), media, metadata=metadata)
+    return StreamingResponse(pages, headers=headers, media_type=media)
 
 
 def marked(headers: Mapping[str, str], lost: Sequence[Damage]) -> dict[str, str]:
@@ -155,10 +145,16 @@ def described(lost: Sequence[Damage]) -> list[dict[str, Any]]:
     return [each.model_dump() for each in damage.told(lost)]
 
 
-def _pages(
-    sessions: Sessions, job_id: str, names: list[str], which: str, wanted: Range
-) -> Iterator[Rows]:
+def _damaged(tx: ReadTx, job_id: str, wanted: Range) -> Sequence[Damage]:
+    _, which = names_of(wanted)
+    return series.damaged(
+        tx, job_id, series=which, repeat=wanted.repeat, start=wanted.start, stop=wanted.stop
+    )
+
+
+def _pages(sessions: Sessions, job_id: str, wanted: Range) -> Iterator[Rows]:
     """All rows; what is wrong is known before anything is sent."""
+    names, which = names_of(wanted)
     pages = series.stream(
         sessions,
         job_id,
