@@ -1,8 +1,9 @@
 """Chunks as rows: written by the worker that holds the lease, deleted when recorded anew."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from spec.values import JobId
 from store import summaries
@@ -14,6 +15,17 @@ from store.upserts import upsert
 
 Part = tuple[JobId, int, Chunk]
 """A chunk, its job, and the attempt that wrote it."""
+
+# built once: it is looked up for every chunk that is written
+_LAST = (
+    select(chunks.c.start, chunks.c.stop)
+    .where(
+        *(chunks.c[name] == bindparam(name) for name in ("job_id", "series", "repeat")),
+        chunks.c.start < bindparam("stop"),
+    )
+    .order_by(chunks.c.start.desc())
+    .limit(1)
+)
 
 
 def write(tx: WriteTx, parts: Sequence[Part]) -> None:
@@ -49,8 +61,7 @@ def put(tx: WriteTx, parts: Sequence[Part]) -> None:
 def _make_room(tx: WriteTx, line: Line, start: int, stop: int) -> None:
     """Takes the rows of `[start, stop)` out of the chunks that have them with other rows."""
     c = chunks.c
-    before = select(c.start, c.stop).where(line.of(chunks), c.start < stop)
-    last = tx.execute(before.order_by(c.start.desc()).limit(1)).first()
+    last = tx.execute(_LAST, {**asdict(line), "stop": stop}).first()
     # chunks do not overlap: if the last one has none of the rows, no other has
     if last is None or last.stop <= start or (last.start == start and last.stop <= stop):
         return
