@@ -41,7 +41,12 @@ def overview(
     lost: list[Damage] = []
 
     def stored(gaps: Iterable[tuple[int, int | None]]) -> list[Chunk]:
-        return [part for a, b in gaps for part in rows_of(tx, line, names, a, b, lost=lost)]
+        # few, as a rule: what has no summary yet, and the ends of the range
+        return [
+            part
+            for a, b in gaps
+            for part in rows_of(tx, line, names, a, b, lost=lost, streamed=False)
+        ]
 
     known = spans(tx, line, names[0], start, stop)
     floor = [span for span in known if span.level == 0]

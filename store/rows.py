@@ -40,16 +40,18 @@ def rows_of(
     stop: int | None,
     *,
     lost: list[Damage],
+    streamed: bool = True,
 ) -> Iterator[Chunk]:
     """The rows of `[start, stop)`, chunk by chunk, with every column where no names are given.
 
-    A chunk that cannot be read is left out, and added to `lost`.
+    A chunk that cannot be read is left out, and added to `lost`. What is `streamed` is fetched a
+    few chunks at a time, which costs a server more requests.
 
     Raises:
         NotRecordedError: a name is not among what the job records.
     """
     asked = frozenset(names or ())
-    for row in _stored(tx, line, start, stop):
+    for row in _stored(tx, line, start, stop, streamed=streamed):
         try:
             columns = decode(row.data, names=asked | {"iteration"} if names else None)
             if missing := asked - columns.keys():
@@ -65,7 +67,7 @@ def rows_of(
 def damage_of(tx: ReadTx, line: Line, start: int, stop: int | None) -> list[Damage]:
     """The chunks with rows of `[start, stop)` whose checksum is wrong; none is decompressed."""
     found = []
-    for row in _stored(tx, line, start, stop):
+    for row in _stored(tx, line, start, stop, streamed=True):
         try:
             check(row.data)
         except DamagedChunkError as error:
@@ -73,8 +75,10 @@ def damage_of(tx: ReadTx, line: Line, start: int, stop: int | None) -> list[Dama
     return found
 
 
-def _stored(tx: ReadTx, line: Line, start: int, stop: int | None) -> Iterator[Any]:
-    """The chunks with rows of `[start, stop)`, few in memory at a time."""
+def _stored(
+    tx: ReadTx, line: Line, start: int, stop: int | None, *, streamed: bool
+) -> Iterator[Any]:
+    """The chunks with rows of `[start, stop)`."""
     c = chunks.c
     here = line.of(chunks) & (c.start <= start)
     # chunks do not overlap: none before the last that begins by then has rows in the range
@@ -84,7 +88,7 @@ def _stored(tx: ReadTx, line: Line, start: int, stop: int | None) -> Iterator[An
         .where(line.of(chunks), c.start >= func.coalesce(begins, 0), c.stop > start)
         .order_by(c.start)
         # a driver that fetches every row at once would have the whole series in memory
-        .execution_options(stream_results=True, max_row_buffer=FETCHED)
+        .execution_options(stream_results=streamed, max_row_buffer=FETCHED)
     )
     if stop is not None:
         query = query.where(c.start < stop)

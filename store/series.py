@@ -45,7 +45,7 @@ SERIES = {
 MAX_ROWS = 1_000_000
 """Rows one answer carries at most; the next one starts where it stops."""
 
-PAGE = 131_072
+PAGE = 262_144
 """Rows that are in memory at once while all are streamed."""
 
 
