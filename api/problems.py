@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
-from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
 from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
@@ -191,11 +190,6 @@ async def _in_flight(_: Request, error: Any) -> JSONResponse:
     return answer(409, detail, headers={"Retry-After": "1"})
 
 
-async def _damaged(_: Request, error: Any) -> JSONResponse:
-    log.error("series.damaged %s", error)
-    return answer(500, f"the stored series is damaged: {error}")
-
-
 async def _plain(_: Request, error: Any) -> JSONResponse:
     return answer(error.status_code, error.detail, headers=error.headers)
 
@@ -214,7 +208,6 @@ HANDLERS = {
     WrongStateError: _conflict,
     NeededError: _needed,
     InFlightError: _in_flight,
-    DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),
 }
