@@ -1,5 +1,6 @@
 """What a client asks for: many jobs that differ in some fields, and how they are judged."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -9,16 +10,28 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from schedules.values import MAX_ITERATIONS, Value
+from schedules.ramp import MIN_START
+from schedules.values import MAX_ITERATIONS, MAX_RATE, Value
 from spec.lengths import Interval
 from spec.values import Text
 
 MOST_JOBS = 10_000
 """Jobs of one sweep."""
+
+FARTHEST = 9
+"""Standard deviations from the mean that nothing drawn in double precision is beyond."""
+
+MOST_DEVIATIONS = 5
+"""How far from the mean a bound may cut: beyond it hardly anything is left to draw."""
+
+LARGEST_LOG = 34.5
+"""Of MAX_NUMBER."""
 
 Pointer = Annotated[
     str,
@@ -26,7 +39,10 @@ Pointer = Annotated[
 ]
 """A JSON pointer (RFC 6901) to a field of a job spec."""
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+MAX_NUMBER = 1e15
+"""Beyond it, whole numbers are no longer exact."""
+
+Number = Annotated[float, Field(strict=True, ge=-MAX_NUMBER, le=MAX_NUMBER)]
 
 Conditions = dict[Pointer, Annotated[tuple[JsonValue, ...], Field(min_length=1, max_length=100)]]
 
@@ -57,7 +73,9 @@ class Range(_Dimension):
     high: Number
     log: Annotated[bool, Field(strict=True, description="even in its logarithm")] = False
     integer: Annotated[bool, Field(strict=True)] = False
-    step: Annotated[Number | None, Field(gt=0, description="from `low` on")] = None
+    step: Annotated[
+        Number | None, Field(gt=0, description="values are so far apart, from `low` on")
+    ] = None
     points: Annotated[
         int | None, Field(strict=True, ge=1, le=1000, description="of a grid, ends included")
     ] = None
@@ -71,6 +89,8 @@ class Range(_Dimension):
             raise wrong("high", "high must be >= low")
         if self.log and self.low <= 0:
             raise wrong("low", "low must be > 0 where log is true")
+        if self.points is not None and self.step is not None:
+            raise wrong("points", "points and step exclude each other")
         if self.log and self.step is not None:
             raise wrong("step", "step and log exclude each other; give points")
         if self.integer and not (self.low.is_integer() and self.high.is_integer()):
@@ -92,6 +112,31 @@ class Normal(_Dimension):
     ]
     low: Annotated[Number | None, Field(description="drawn again below it")] = None
     high: Annotated[Number | None, Field(description="drawn again above it")] = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Normal":
+        def wrong(field: str, message: str) -> PydanticCustomError:
+            return PydanticCustomError("distribution", message, {"field": field})
+
+        if self.distribution == "lognormal" and abs(self.mean) + FARTHEST * self.sd > LARGEST_LOG:
+            raise wrong("mean", "mean and sd are of the logarithm: these make endless numbers")
+        if self.high is not None and self.low is not None and self.high < self.low:
+            raise wrong("high", "high must be >= low")
+        first, last = self.standardized(self.low, -math.inf), self.standardized(self.high, math.inf)
+        if first > MOST_DEVIATIONS or last < -MOST_DEVIATIONS:
+            raise wrong(
+                "low" if first > 0 else "high",
+                f"must be within {MOST_DEVIATIONS} standard deviations of the mean",
+            )
+        return self
+
+    def standardized(self, bound: float | None, unbounded: float) -> float:
+        """How many standard deviations a bound is above the mean."""
+        if bound is None:
+            return unbounded
+        if self.distribution == "lognormal":
+            bound = math.log(bound) if bound > 0 else -math.inf
+        return (bound - self.mean) / self.sd
 
 
 def _kind(value: object) -> str | None:
@@ -122,7 +167,9 @@ Dimension = Annotated[
 ]
 
 
-_OPERAND = r"(/\S+|[-+0-9.eE]+)"
+_OPERAND = (
+    r"((/([^/~\s\x00-\x1f\x7f]|~[01])+)+|[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?)"
+)
 
 Constraint = Annotated[
     str,
@@ -177,18 +224,19 @@ class CmaEs(Value):
 
 
 class CoarseToFine(Value):
-    """Orders of ten first, each for a short run; then finer grids around what descended.
+    """Orders of ten of the learning rate first, briefly; then finer grids around the best of them.
 
-    Every other field of the space is held at its template's value meanwhile, and varied with the
-    best rates afterwards.
+    The brief runs have a fixed rate, all later ones the template's schedule and length. Every
+    other field of the space is held at the template's value meanwhile; at last their grid is run
+    with the best rate.
     """
 
     name: Literal["coarse_to_fine"]
     path: Annotated[
         Pointer | None, Field(description="the learning rate; unset: that of the schedule")
     ] = None
-    low: Annotated[float, Field(strict=True, gt=0, le=1e6)] = 1e-7
-    high: Annotated[float, Field(strict=True, gt=0, le=1e6)] = 1.0
+    low: Annotated[float, Field(strict=True, ge=MIN_START, le=MAX_RATE)] = 1e-7
+    high: Annotated[float, Field(strict=True, ge=MIN_START, le=MAX_RATE)] = 1.0
     iterations: Annotated[
         int, Field(strict=True, ge=1, le=MAX_ITERATIONS, description="of each short run")
     ] = 100
@@ -254,14 +302,31 @@ class SweepSpec(Value):
     template: Annotated[
         dict[str, JsonValue], Field(description="a job spec; what the space names may be left out")
     ]
-    space: Annotated[dict[Pointer, Dimension], Field(min_length=1, max_length=32)]
+    space: Annotated[
+        dict[Pointer, Dimension],
+        Field(max_length=32, description="may only be empty where the sampler is coarse_to_fine"),
+    ]
     constraints: Annotated[
         tuple[Constraint, ...],
         Field(
             max_length=32, description="what must hold, as `/schedule/max_lr > /schedule/base_lr`"
         ),
     ] = ()
-    sampler: Sampler = Grid(name="grid")
+    sampler: Annotated[Sampler, Field(validate_default=True)] = Grid(name="grid")
     objective: Objective = Objective()
     budget: Budget = Budget()
     stopping: Stopping | None = None
+
+    @field_validator("sampler")
+    @classmethod
+    def _varies_something(cls, sampler: Sampler, info: ValidationInfo) -> Sampler:
+        if info.data.get("space") == {} and not isinstance(sampler, CoarseToFine):
+            raise PydanticCustomError("sampler", "has nothing to vary: the space is empty")
+        return sampler
+
+    @field_validator("sampler")
+    @classmethod
+    def _climbs(cls, sampler: Sampler) -> Sampler:
+        if isinstance(sampler, CoarseToFine) and sampler.high < sampler.low:
+            raise PydanticCustomError("range", "high must be >= low", {"field": "high"})
+        return sampler
