@@ -1,6 +1,7 @@
 """Covariance matrix adaptation: generations of points whose distribution follows the good ones."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import cast
 
@@ -58,7 +59,9 @@ def propose(
         if len(ended) >= sampler.startup:
             optimizer.reseed_rng(int(generator(sampler.seed, number).integers(2**32)))
             rows = islice(independent(space, sampler.seed, number), TRIES)
-            proposal = next(_asked(space, fields, optimizer, told, rows, known), None)
+            proposal = next(
+                _asked(space, fields, optimizer, told=told, rows=rows, known=known), None
+            )
         if proposal is None:
             drawn = different(space, independent(space, sampler.seed, number), 1, known=known)
             if not drawn:
@@ -72,9 +75,10 @@ def _asked(
     space: Space,
     fields: list[str],
     optimizer: cmaes.CMA,
+    *,
     told: list[JsonValue],
     rows: Iterable[list[float]],
-    known: Set[Hashable],
+    known: AbstractSet[Hashable],
 ) -> Iterator[Proposal]:
     """New configurations with the optimizer's numbers, and of the other fields those of a row."""
     for row in rows:

@@ -54,14 +54,15 @@ def propose(
             if identity(merged(spec.template, parameters)) not in known
         ]
         yield from new[:count]
-        if new or any(not t.ended for t in trials if t.memory["stage"] == memory["stage"]):
+        if new or any(not t.ended for t in trials if t.memory["round"] == memory["round"]):
             return
 
 
 def _stages(spec: SweepSpec, sampler: CoarseToFine, trials: Sequence[Trial]) -> Iterator[Stage]:
     """Each stage; to be asked for the next one when all trials of the last have ended."""
-    yield {"stage": "coarse"}, [(r, _brief(spec, sampler, r)) for r in _orders(spec, sampler)]
-    best = _best(spec, trials, "coarse")
+    orders = [(rate, _brief(spec, sampler, rate)) for rate in _orders(spec, sampler)]
+    yield {"stage": "coarse", "round": 0}, orders
+    best = _best(spec, trials, 0)
     low, high = _ends(spec, sampler)
     spacing = 1.0  # in orders of ten
     for number in range(1, sampler.rounds + 1):
@@ -75,20 +76,21 @@ def _stages(spec: SweepSpec, sampler: CoarseToFine, trials: Sequence[Trial]) -> 
             {"stage": "fine", "round": number},
             [(r, parameters) for r, parameters in wanted if _holds(spec, parameters)],
         )
-        best = _best(spec, trials, "fine")
+        best = _best(spec, trials, number)
     if best is None:
         return
-    rates_ = _at_rate(spec, sampler, best)
-    rest = _rest(spec, sampler, rates_)
+    at_best = _at_rate(spec, sampler, best)
+    rest = _rest(spec, sampler, at_best)
     if rest.space:
-        others = grid.meeting(rest, Space.of(rest))
-        yield {"stage": "rest"}, [(best, {**rates_, **each}) for each in others]
+        others = [(best, {**at_best, **each}) for each in grid.meeting(rest, Space.of(rest))]
+        yield {"stage": "rest", "round": sampler.rounds + 1}, others
 
 
-def _best(spec: SweepSpec, trials: Sequence[Trial], stage: str) -> float | None:
-    own = [trial for trial in trials if trial.memory["stage"] == stage]
-    for trial in ranked(own, spec.objective):
-        if trial.state == "done" and value_of(trial) is not None:
+def _best(spec: SweepSpec, trials: Sequence[Trial], rounds: int) -> float | None:
+    """The best rate of the first rounds of finer grids, or of the orders of ten before them."""
+    for trial in ranked(trials, spec.objective):
+        own = min(1, rounds) <= cast("int", trial.memory["round"]) <= rounds
+        if own and trial.state == "done" and value_of(trial) is not None:
             return cast("float", trial.memory["rate"])
     return None
 
