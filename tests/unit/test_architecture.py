@@ -18,7 +18,7 @@ from store.database import connect
 from store.series import SERIES
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "migrations", "schedules", "spec", "stepsize", "store", "worker")
+PACKAGES = ("api", "migrations", "schedules", "spec", "stepsize", "store", "sweeps", "worker")
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 EVERYTHING = sorted(
     ROOT / name
@@ -68,6 +68,7 @@ def test_blocks_commit_not_people(path: Path) -> None:
         ("worker.engine", {"celery", "sqlalchemy", "fastapi", "redis", "httpx", "store"}),
         ("store.jobs", {"torch", "celery", "fastapi"}),
         ("schedules", {"torch", "sqlalchemy", "celery", "fastapi"}),
+        ("sweeps.proposing", {"torch", "sqlalchemy", "celery", "fastapi", "optuna", "cmaes"}),
         ("stepsize", {"torch", "sqlalchemy", "celery", "fastapi", "spec", "matplotlib", "pandas"}),
     ],
 )

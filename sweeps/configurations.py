@@ -1,0 +1,79 @@
+"""A template and its parameters as a job, and which jobs would run the same."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from spec.components import BUILT_INS
+from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
+from sweeps.space import MisplacedError, Parameters, merged, parts, pointer_to
+
+ABOUT = {"name", "tags", "priority", "queue"}
+"""Fields that say nothing of what a job computes."""
+
+
+class InvalidConfigurationError(ValueError):
+    """Some parameters do not make a job of the template.
+
+    Attributes:
+        errors: pydantic's, with locations in the job.
+        parameters: what was put into the template.
+        job: the template with the parameters in it.
+    """
+
+    def __init__(
+        self, errors: list[Any], parameters: Parameters, job: dict[str, JsonValue]
+    ) -> None:
+        super().__init__("; ".join(f"{pointer_to(*e['loc'])}: {e['msg']}" for e in errors))
+        self.errors = errors
+        self.parameters = parameters
+        self.job = job
+
+
+def job_spec(
+    template: dict[str, JsonValue], parameters: Parameters
+) -> RangeTestSpec | TrainingSpec:
+    """The job that a template makes with some parameters.
+
+    Raises:
+        InvalidConfigurationError: it makes none.
+    """
+    job = template
+    try:
+        job = merged(template, parameters)
+        return JOB_SPEC.validate_python(job)
+    except ValidationError as error:
+        errors: list[Any] = list(error.errors(include_url=False))
+        raise InvalidConfigurationError(errors, parameters, job) from error
+    except MisplacedError as error:
+        problem = {"loc": parts(error.pointer), "msg": str(error), "type": "space", "input": None}
+        raise InvalidConfigurationError([problem], parameters, job) from error
+
+
+def placed(pointer: str, parameters: Parameters) -> str:
+    """Where in a sweep the field of a job comes from: `/space/...` or `/template/...`."""
+    path = parts(pointer)
+    for varied in sorted(parameters, key=lambda each: -len(parts(each))):
+        if parts(varied) == path[: len(parts(varied))]:
+            return pointer_to("space", varied)
+    return f"/template{pointer}"
+
+
+def digest(spec: RangeTestSpec | TrainingSpec) -> str:
+    """Equal for configurations that would run the same: 64 hexadecimal digits.
+
+    Names, tags, priority and queue do not count, and what is left out counts as its default.
+    """
+    job: dict[str, Any] = spec.model_dump(mode="json", exclude=ABOUT)
+    for field, known in BUILT_INS.items():
+        component = job[field]
+        if component["name"] in known:
+            params = known[component["name"]]
+            try:
+                filled = params.model_validate(component["params"]).model_dump(mode="json")
+            except ValidationError:
+                continue  # the job is refused for it where it is submitted
+            component["params"] = filled
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
