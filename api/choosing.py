@@ -1,0 +1,156 @@
+"""From a sweep's spec to jobs: which configurations come next, checked as any other job is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from api import components, submission
+from api.problems import FieldError, InvalidError, field_errors
+from spec.access import Caller
+from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.states import State
+from spec.sweeps import CmaEs, CoarseToFine, Objective, SweepSpec, Tpe
+from store import sweeps
+from store.database import WriteTx
+from store.jobs import Job
+from store.sweeps import Sweep
+from sweeps import proposing
+from sweeps.configurations import InvalidConfigurationError, digest, job_spec, placed
+from sweeps.space import SweepError
+from sweeps.trials import Proposal, Trial
+
+AHEAD = 8
+"""Jobs under way at one time of a sampler that learns, where the budget says nothing."""
+
+STATES = {
+    State.SUCCEEDED: "done",
+    State.FAILED: "failed",
+    State.CANCELLED: "stopped",
+    State.RUNNING: "running",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration that makes a job."""
+
+    proposal: Proposal
+    spec: RangeTestSpec | TrainingSpec
+    digest: str
+
+
+def learns(spec: SweepSpec) -> bool:
+    """Whether configurations are chosen as results come in."""
+    return isinstance(spec.sampler, Tpe | CmaEs | CoarseToFine)
+
+
+def promised(spec: SweepSpec) -> int:
+    """How many configurations the sweep runs at most.
+
+    Raises:
+        InvalidError: it cannot be run as it is.
+    """
+    try:
+        return proposing.promised(spec)
+    except SweepError as error:
+        raise InvalidError.at(error.pointer, error.detail) from error
+
+
+def all_of(spec: SweepSpec) -> list[Choice]:
+    """Every configuration of a sweep whose sampler does not learn, those that are equal once.
+
+    Raises:
+        InvalidError: a configuration makes no job.
+    """
+    try:
+        proposals = [Proposal(parameters) for parameters in proposing.expand(spec)]
+    except SweepError as error:
+        raise InvalidError.at(error.pointer, error.detail) from error
+    return _checked(spec, proposals)
+
+
+def next_of(spec: SweepSpec, trials: Sequence[Trial], count: int) -> list[Choice]:
+    """Up to `count` configurations that a sampler chooses after these trials.
+
+    Raises:
+        InvalidError: it cannot be run as it is, or a configuration makes no job.
+    """
+    try:
+        proposals = proposing.propose(spec, trials, count)
+    except SweepError as error:
+        raise InvalidError.at(error.pointer, error.detail) from error
+    return _checked(spec, proposals)
+
+
+def add(
+    tx: WriteTx, sweep: Sweep, choices: Sequence[Choice], *, by: Caller, first: int, held: bool
+) -> list[Job]:
+    """Queues the jobs of a sweep's next trials, the first of which gets the number `first`."""
+    jobs = submission.queue_many(
+        tx, [each.spec for each in choices], by=by, sweep=sweep.id, held=held
+    )
+    sweeps.add_trials(
+        tx,
+        sweep.id,
+        [
+            (job, choice.proposal.parameters, choice.proposal.memory, choice.digest)
+            for job, choice in zip(jobs, choices, strict=True)
+        ],
+        first=first,
+    )
+    return jobs
+
+
+def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
+    """The trials as samplers see them."""
+    return [
+        Trial(
+            number=each.number,
+            parameters=each.parameters,
+            state="failed" if each.job is None else STATES.get(each.job.state, "waiting"),
+            value=None if each.job is None else value_of(each.job, objective),
+            memory=each.memory,
+        )
+        for each in trials
+    ]
+
+
+def value_of(job: Job, objective: Objective) -> float | None:
+    """What a job is judged by; None before it has it, or where it has none, as after diverging."""
+    at: JsonValue = job.result
+    for name in objective.metric.split("."):
+        if not isinstance(at, dict):
+            return None
+        at = at.get(name)
+    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+
+
+def _checked(spec: SweepSpec, proposals: Iterable[Proposal]) -> list[Choice]:
+    found: dict[str, Choice] = {}
+    for proposal in proposals:
+        try:
+            job = job_spec(spec.template, proposal.parameters)
+        except InvalidConfigurationError as error:
+            wrong = field_errors(error.errors, error.job)
+            raise InvalidError(_placed(wrong, proposal, spec)) from error
+        try:
+            components.check(job)
+        except InvalidError as error:
+            raise InvalidError(_placed(error.errors, proposal, spec)) from error
+        same = digest(job)
+        found.setdefault(same, Choice(proposal, job, same))
+    return list(found.values())
+
+
+def _placed(wrong: Iterable[FieldError], proposal: Proposal, spec: SweepSpec) -> list[FieldError]:
+    """Errors of a job as errors of the sweep; those of a combination say which, and what helps."""
+    chosen = ", ".join(f"{name} = {value}" for name, value in proposal.parameters.items())
+    hint = "" if spec.constraints else "; leave such combinations out by /constraints"
+    return [
+        FieldError(
+            pointer=placed(each.pointer, proposal.parameters),
+            detail=f"{each.detail} (where {chosen}{hint})",
+        )
+        for each in wrong
+    ]
