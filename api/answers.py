@@ -1,12 +1,15 @@
 """What clients are told of jobs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
 from spec.states import Reason, State
 from store.jobs import Job
+
+
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
 
 class Progress(BaseModel):
@@ -33,8 +36,8 @@ class ParentOut(BaseModel):
 class JobOut(BaseModel):
     """A job as clients see it."""
 
-    id: str
-    kind: str
+    id: Annotated[str, Field(description="sorts by the time of submission")]
+    kind: Literal["range_test", "training"]
     state: State
     name: str | None
     spec: Annotated[
@@ -104,8 +107,8 @@ class AttemptOut(BaseModel):
     started_at: datetime
     ended_at: datetime | None
     outcome: Annotated[
-        str | None,
-        Field(description="succeeded, failed, cancelled, paused, handed_back or lost"),
+        Outcome | None,
+        Field(description="null while the attempt lasts"),
     ]
     reason: Annotated[Reason | None, Field(description="why it failed")]
     began: Annotated[int, Field(description="the iteration that it went on from")]

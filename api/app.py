@@ -21,6 +21,7 @@ from api import (
     catalogue,
     checkpoints,
     comparisons,
+    contract,
     health,
     jobs,
     moves,
@@ -84,7 +85,14 @@ CORS: dict[str, Any] = {
 }
 """What pages of other origins may send and read, beyond what every page may."""
 
-PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+
+class _Api(FastAPI):
+    """An application whose contract is made once, and says more than its routes alone."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = contract.made(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -107,14 +115,15 @@ def create_app(
         broker.stop()
         sessions.close()
 
-    app = FastAPI(
+    app = _Api(
         title="stepsize",
         version=version("stepsize"),
+        summary="Finds and runs learning-rate schedules, every iteration recorded.",
         description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={422: {**PROBLEM, "description": "the payload is not valid"}},
     )
     app.state.sessions = sessions
     app.state.broker = broker

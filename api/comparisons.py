@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.parts import SessionsPart, job_id_of
-from api.problems import InvalidError, Problem
+from api.problems import InvalidError
 from api.series import Range, SeriesOut, columns, dumped, selected
 from store import jobs
 from store.views import MIN_POINTS
@@ -35,8 +35,9 @@ class ComparisonOut(BaseModel):
 
 @router.get(
     "",
+    operation_id="compare_series",
     response_model=ComparisonOut,
-    responses={404: {"model": Problem, "description": "one of the jobs does not exist"}},
+    responses={404: {"description": "one of the jobs does not exist"}},
 )
 def compare(wanted: Annotated[Compared, Query()], sessions: SessionsPart) -> Response:
     """Views of at most `points` rows of each job, extremes kept."""

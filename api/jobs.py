@@ -13,7 +13,15 @@ from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
 from api.etags import etag_of, etag_of_page, matches
 from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
-from api.parts import BrokerPart, ChangesPart, FilesPart, JobIdPart, SessionsPart, SettingsPart
+from api.parts import (
+    BrokerPart,
+    ChangesPart,
+    FilesPart,
+    IfNoneMatchPart,
+    JobIdPart,
+    SessionsPart,
+    SettingsPart,
+)
 from spec.jobs import JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
@@ -74,7 +82,13 @@ class Filters(BaseModel):
     cursor: Annotated[str | None, Field(pattern=r"^job_[0-9a-z]{1,60}$")] = None
 
 
-@router.post("", status_code=201, response_model=JobOut, responses=ONE_CREATED)
+@router.post(
+    "",
+    operation_id="submit_job",
+    status_code=201,
+    response_model=JobOut,
+    responses=ONE_CREATED,
+)
 def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
     once: OncePart,
@@ -94,17 +108,18 @@ def submit(
 
 @router.get(
     "",
+    operation_id="list_jobs",
     response_model=JobsOut,
     responses={
         200: {"headers": LIST_HEADERS},
-        304: {"description": "not changed since the given ETag"},
+        304: {"description": "not changed since the given ETag", "headers": LIST_HEADERS},
     },
 )
 def find(
     filters: Annotated[Filters, Query()],
     request: Request,
     sessions: SessionsPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """Lists jobs, newest first; the weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
@@ -132,6 +147,7 @@ def find(
 
 @router.get(
     "/{job_id}",
+    operation_id="get_job",
     response_model=JobDetailOut,
     responses={
         200: {"headers": HEADERS},
@@ -142,10 +158,10 @@ async def get(
     job_id: JobIdPart,
     sessions: SessionsPart,
     changes: ChangesPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
     prefer: Annotated[
         list[str],
-        Header(description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
+        Header(alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
     ] = [],  # noqa: B006 - FastAPI's way to say it, never changed
 ) -> Response:
     """One job with its history; its weak ETag changes whenever anything in the answer does.
@@ -187,7 +203,15 @@ def _told(
     return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    status_code=204,
+    responses={
+        204: {"description": "it is gone"},
+        409: {"description": "it has not finished, or another job is to begin with a checkpoint of it"},
+    },
+)
 def delete(
     job_id: JobIdPart, sessions: SessionsPart, settings: SettingsPart, files: FilesPart
 ) -> None:

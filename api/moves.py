@@ -3,28 +3,31 @@
 from fastapi import APIRouter
 
 from api.answers import JobOut
+from api.idempotency import Responses
 from api.parts import BrokerPart, JobIdPart, SessionsPart
 from spec.states import State
 from store import jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
+REFUSED: Responses = {409: {"description": "the state of the job does not allow it"}}
 
-@router.post("/cancel")
+
+@router.post("/cancel", operation_id="cancel_job", responses=REFUSED)
 def cancel(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
     """Cancels a job: a waiting or paused one at once, a running one within a heartbeat."""
     with sessions.begin() as tx:
         return JobOut.of(jobs.cancel(tx, job_id))
 
 
-@router.post("/pause")
+@router.post("/pause", operation_id="pause_job", responses=REFUSED)
 def pause(job_id: JobIdPart, sessions: SessionsPart) -> JobOut:
     """Pauses a job: a waiting one at once, a running one within a heartbeat, at a checkpoint."""
     with sessions.begin() as tx:
         return JobOut.of(jobs.pause(tx, job_id))
 
 
-@router.post("/resume")
+@router.post("/resume", operation_id="resume_job", responses=REFUSED)
 def resume(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
     """Lets a paused job go on from its checkpoint, or takes back that a running one is to pause."""
     with sessions.begin() as tx:
@@ -34,7 +37,7 @@ def resume(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> Job
     return JobOut.of(job)
 
 
-@router.post("/retry")
+@router.post("/retry", operation_id="retry_job", responses=REFUSED)
 def retry(job_id: JobIdPart, sessions: SessionsPart, broker: BrokerPart) -> JobOut:
     """Queues a failed or cancelled job again; it goes on from its last checkpoint."""
     with sessions.begin() as tx:

@@ -73,9 +73,10 @@ class Wanted(Range):
 
 @router.get(
     "",
+    operation_id="get_series",
     response_model=SeriesOut,
     responses={
-        200: {"content": {media: {} for media in formats.WRITERS}},
+        200: {"content": formats.DESCRIBED},
         406: {"description": "none of JSON, CSV, Arrow and Parquet"},
     },
 )
@@ -83,7 +84,8 @@ def read(
     job_id: JobIdPart,
     wanted: Annotated[Wanted, Query()],
     sessions: SessionsPart,
-    accept: Annotated[str, Header()] = "*/*",
+    # the contract says by the types of the answer what can be accepted
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """Every row of `[start, stop)`, or a view of at most `points` rows that keeps the extremes."""
     media = formats.media(accept)
@@ -185,7 +187,7 @@ class SummaryOut(BaseModel):
     data: list[FiguresOut]
 
 
-@router.get("/summary")
+@router.get("/summary", operation_id="summarize_series")
 def summary(job_id: JobIdPart, sessions: SessionsPart) -> SummaryOut:
     """Count, ends and extremes of every recorded quantity, and the iterations of the extremes."""
     with sessions.read() as tx:

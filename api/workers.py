@@ -52,7 +52,7 @@ class WorkersOut(BaseModel):
     data: list[WorkerOut]
 
 
-@router.get("")
+@router.get("", operation_id="list_workers")
 def find(sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
     """Lists the workers with their device, state, current job and last heartbeat."""
     with sessions.read() as tx:
@@ -60,13 +60,13 @@ def find(sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
     return WorkersOut(data=[WorkerOut.of(worker) for worker in found])
 
 
-@router.post("/{name}/drain")
+@router.post("/{name}/drain", operation_id="drain_worker")
 def drain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
     """Asks a worker to finish its job and take no more: from now on it is given none."""
     return _asked(name, sessions, settings, drain=True)
 
 
-@router.post("/{name}/undrain")
+@router.post("/{name}/undrain", operation_id="undrain_worker")
 def undrain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
     """Asks a worker to take jobs again."""
     return _asked(name, sessions, settings, drain=False)
