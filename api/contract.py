@@ -62,6 +62,7 @@ def made(found: Node) -> Node:
     schemas |= _problem()
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
+    _tell_apart(schemas)
     every = {**ANY, **WITH_BODY, 404: NOT_FOUND, 422: INVALID}
     found["components"]["headers"] = {
         name: {"description": meaning, "schema": {"type": "string"}}
@@ -151,3 +152,26 @@ def _link(contract: Node) -> None:
         if path.startswith("/v1/jobs/{job_id}") and path.count("{") == 1
     }
     contract["paths"]["/v1/jobs"]["post"]["responses"]["201"]["links"] = links
+
+
+def _tell_apart(schemas: Node) -> None:
+    """Makes the field that tells the branches of a union apart a required one in each of them.
+
+    Alone each branch can do without it, for it has one value; in the union none can.
+    """
+    for union in _unions(schemas):
+        field = union["propertyName"]
+        for target in union["mapping"].values():
+            branch = schemas[target.rpartition("/")[2]]
+            branch["properties"][field].pop("default", None)
+            branch["required"] = sorted({*branch.get("required", []), field})
+
+
+def _unions(node: Any) -> Iterator[Node]:
+    if isinstance(node, dict):
+        if "mapping" in node.get("discriminator", {}):
+            yield node["discriminator"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _unions(each)

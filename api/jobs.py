@@ -4,8 +4,7 @@ import logging
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
@@ -59,11 +58,7 @@ LATEST = 500
 """So many attempts and changes of a job are told."""
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise PydanticCustomError("text", "must be printable")
-    return text
-
+TAG = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}:[^\x00-\x1f\x7f]{0,200}$"
 
 class Filters(BaseModel):
     """Which jobs to list."""
@@ -74,9 +69,8 @@ class Filters(BaseModel):
     kind: Literal["range_test", "training"] | None = None
     name: Text | None = None
     q: Annotated[Text | None, Field(description="in the name, in letters of either case")] = None
-    tag: list[Annotated[str, Field(pattern=":"), AfterValidator(_printable)]] = Field(
-        default=[],
-        description="key:value; all of these",
+    tag: list[Annotated[str, Field(pattern=TAG)]] = Field(
+        default=[], description="key:value; all of these"
     )
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[str | None, Field(pattern=r"^job_[0-9a-z]{1,60}$")] = None
