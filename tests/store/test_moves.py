@@ -13,7 +13,7 @@ from store.instants import from_now
 from store.jobs import WrongStateError
 from store.leases import Lease, LeaseLostError
 from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, record, stored
+from tests.factories import LEASE, claimed, prepared, queued, record, stored
 
 Request = Callable[[WriteTx, str], object]
 REQUESTS: tuple[tuple[Request, ...], ...] = (
@@ -22,27 +22,6 @@ REQUESTS: tuple[tuple[Request, ...], ...] = (
     (jobs.pause,),
     (jobs.pause, jobs.cancel),
 )
-
-
-def prepared(sessions: Sessions, state: State) -> Lease:
-    """A job in a state, and the lease it has or had."""
-    job = queued(sessions)
-    lease = Lease(job.id, 1, "w1")
-    if state == State.QUEUED:
-        return lease
-    lease = claimed(sessions)
-    with sessions.begin() as tx:
-        match state:
-            case State.PAUSED:
-                jobs.pause(tx, job.id)
-                leases.hand_back(tx, lease)
-            case State.SUCCEEDED:
-                leases.succeed(tx, lease, {})
-            case State.FAILED:
-                leases.fail(tx, lease, Reason.CODE, "")
-            case State.CANCELLED:
-                leases.confirm_cancel(tx, lease)
-    return lease
 
 
 def claim(tx: WriteTx, lease: Lease) -> None:
