@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field, JsonValue
 from spec.states import Reason, State
 from store.jobs import Job
 
-
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
 

@@ -32,7 +32,7 @@ from api import (
 )
 from api.broker import Broker
 from api.changes import Changes
-from api.middleware import ApiKey, BodyLimit, OnlyHosts, RequestIds
+from api.middleware import ApiKey, BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
 from spec.settings import Settings
 from store.database import Sessions
@@ -157,6 +157,7 @@ def create_app(
     else:
         app.add_middleware(ApiKey, key=settings.api_key)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Problems)
     if settings.cors_origins:
         # before the key is asked for: a browser asks first whether it may, and without one
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)

@@ -102,10 +102,9 @@ def _complete(path: str, operation: Node) -> None:
     for status, answer in told.items():
         if "$ref" in answer:
             continue
-        if int(status) >= 400:  # noqa: PLR2004 - where errors begin
-            own = answer.get("headers", {})
-            told[status] = answer = _refusal(int(status), answer["description"])
-            answer["headers"] |= own
+        if int(status) >= HTTPStatus.BAD_REQUEST:
+            own = _refusal(int(status), answer["description"])
+            answer |= own | {"headers": own["headers"] | answer.get("headers", {})}
         answer.setdefault("headers", {})["X-Request-ID"] = _header("X-Request-ID")
     operation["responses"] = dict(sorted(told.items()))
 

@@ -60,6 +60,7 @@ LATEST = 500
 
 TAG = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}:[^\x00-\x1f\x7f]{0,200}$"
 
+
 class Filters(BaseModel):
     """Which jobs to list."""
 
@@ -155,7 +156,9 @@ async def get(
     if_none_match: IfNoneMatchPart = None,
     prefer: Annotated[
         list[str],
-        Header(alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
+        Header(
+            alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"
+        ),
     ] = [],  # noqa: B006 - FastAPI's way to say it, never changed
 ) -> Response:
     """One job with its history; its weak ETag changes whenever anything in the answer does.
@@ -203,7 +206,9 @@ def _told(
     status_code=204,
     responses={
         204: {"description": "it is gone"},
-        409: {"description": "it has not finished, or another job is to begin with a checkpoint of it"},
+        409: {
+            "description": "it has not finished, or another job is to begin with a checkpoint of it"
+        },
     },
 )
 def delete(

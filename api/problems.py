@@ -31,7 +31,6 @@ SHOWN = 100
 class FieldError(BaseModel):
     """What is wrong with one field of the request."""
 
-
     pointer: str = Field(description="JSON pointer into the body, or the name of a parameter")
     detail: str
 

@@ -22,8 +22,8 @@ from api.app import create_app
 from migrations.run import upgrade
 from spec.settings import Settings
 from spec.states import State
-from store.database import Sessions, connect
 from store import workers
+from store.database import Sessions, connect
 from store.files import opened
 from store.tables import metadata
 from tests.api.conftest import NotedBroker
