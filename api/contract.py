@@ -103,8 +103,9 @@ def _complete(path: str, operation: Node) -> None:
         if "$ref" in answer:
             continue
         if int(status) >= HTTPStatus.BAD_REQUEST:
-            own = _refusal(int(status), answer["description"])
-            answer |= own | {"headers": own["headers"] | answer.get("headers", {})}
+            own = answer.get("headers", {})
+            answer.update(_refusal(int(status), answer["description"]))
+            answer["headers"] |= own
         answer.setdefault("headers", {})["X-Request-ID"] = _header("X-Request-ID")
     operation["responses"] = dict(sorted(told.items()))
 
