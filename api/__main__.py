@@ -9,19 +9,29 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from api.app import LOOPBACK, create_app
+from api.app import create_app
 from api.broker import Broker
 from api.changes import Changes
-from spec.settings import Settings, SettingsError
-from store.database import BadUrlError, connect
+from spec.settings import LOOPBACK, Settings, SettingsError
+from store import keys
+from store.database import BadUrlError, Sessions, Unavailable, connect, describe
 from store.files import FilesError, opened
 
-REFUSAL = """refusing to listen on {host} without a key: whoever reaches it could run jobs.
-Set STEPSIZE_API_KEY to a secret of 16 characters or more, or STEPSIZE_HOST to 127.0.0.1."""
+log = logging.getLogger(__name__)
+
+REFUSAL = """refusing to listen on {host} while there is no key: nobody could come in.
+Make the first one with `stepsize keys create` in the database of STEPSIZE_DATABASE_URL, or with
+`stepsize keys create --data-dir DIR` where this is `stepsize up`; or set STEPSIZE_API_KEY to a
+secret of 16 characters or more; or listen on 127.0.0.1, where none is wanted."""
+
+
+GRACE = 4
+"""Seconds that answers may take which are under way when the server is asked to stop: a client that
+reads nothing would hold it up for ever."""
 
 
 class _Server(uvicorn.Server):
-    """Answers requests that wait for a change when it is asked to stop, for it waits for them."""
+    """Lets requests and streams that wait for a change go when it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
         super().__init__(config)
@@ -39,9 +49,6 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
         return 2
-    if settings.host not in LOOPBACK and settings.api_key is None:
-        print(REFUSAL.format(host=settings.host), file=sys.stderr)  # noqa: T201 - as above
-        return 2
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -52,16 +59,33 @@ def main() -> int:
     except (BadUrlError, FilesError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - as above
         return 2
+    if settings.host not in LOOPBACK and settings.api_key is None and not _has_key(sessions):
+        print(REFUSAL.format(host=settings.host), file=sys.stderr)  # noqa: T201 - as above
+        return 2
     app = create_app(sessions, Broker(settings.broker_url), settings, files)
     server = _Server(
         uvicorn.Config(
-            app, host=settings.host, port=settings.port, log_config=None, access_log=False
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
         ),
         app.state.changes,
     )
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _has_key(sessions: Sessions) -> bool:
+    try:
+        with sessions.read() as tx:
+            return keys.any_valid(tx)
+    except Unavailable as error:
+        log.warning("key.unknown %s", describe(error))
+        return True  # it may come back; until then nobody comes in
 
 
 if __name__ == "__main__":

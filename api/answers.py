@@ -36,6 +36,7 @@ class JobOut(BaseModel):
     """A job as clients see it."""
 
     id: Annotated[str, Field(description="sorts by the time of submission")]
+    owner: Annotated[str, Field(description="whose keys see it")]
     kind: Literal["range_test", "training"]
     state: State
     name: str | None
@@ -76,6 +77,7 @@ class JobOut(BaseModel):
         """From the row; `more` are the fields that are not in it."""
         return cls(
             id=job.id,
+            owner=job.owner,
             kind=job.kind,
             state=job.state,
             name=job.name,

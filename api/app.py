@@ -17,28 +17,35 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import (
+    audit,
     batches,
     catalogue,
     checkpoints,
     comparisons,
     contract,
+    events,
     health,
     jobs,
+    keys,
+    metrics,
     moves,
     problems,
     schedules,
     series,
+    session,
     workers,
 )
+from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
-from api.middleware import ApiKey, BodyLimit, OnlyHosts, Problems, RequestIds
+from api.frames import Frames
+from api.metrics import Metered, Metrics
+from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
-from spec.settings import Settings
+from api.streams import Streams
+from spec.settings import LOOPBACK, Settings
 from store.database import Sessions
 from store.files import Files, opened
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 DESCRIPTION = """
 Range tests and trainings under learning-rate schedules, every iteration recorded.
@@ -104,6 +111,8 @@ def create_app(
     """
     reconciler = Reconciler(sessions, broker, settings)
     changes = Changes(sessions)
+    gate = Gate(sessions, settings)
+    streams = Streams(Frames(sessions), changes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -111,6 +120,7 @@ def create_app(
         reconciler.start()
         yield
         changes.close()
+        streams.frames.close()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -127,7 +137,10 @@ def create_app(
     )
     app.state.sessions = sessions
     app.state.broker = broker
+    app.state.gate = gate
+    app.state.metrics = Metrics(sessions, lost_after=settings.lease)
     app.state.changes = changes
+    app.state.streams = streams
     app.state.settings = settings
     app.state.files = opened(settings.checkpoints) if files is None else files
     problems.install(app)
@@ -138,10 +151,15 @@ def create_app(
         checkpoints,
         series,
         comparisons,
+        events,
         schedules,
         catalogue,
         workers,
+        keys,
+        audit,
+        session,
         health,
+        metrics,
     ):
         app.include_router(resource.router)
     _serve_documentation(app)
@@ -150,17 +168,17 @@ def create_app(
 
     # the last one added is the first to see a request
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, **NOT_COMPRESSED)
-    if settings.api_key is None:
-        # Without a key only this machine may ask; a foreign page that resolves its own name to
+    app.add_middleware(Admission, gate=gate)
+    if not gate.wanted:
+        # Only this machine may ask without a key; a foreign page that resolves its own name to
         # the loopback address would still send that name.
         app.add_middleware(OnlyHosts, hosts=LOOPBACK)
-    else:
-        app.add_middleware(ApiKey, key=settings.api_key)
     app.add_middleware(BodyLimit)
     app.add_middleware(Problems)
     if settings.cors_origins:
         # before the key is asked for: a browser asks first whether it may, and without one
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    app.add_middleware(Metered, metrics=app.state.metrics)
     app.add_middleware(RequestIds)
     return app
 

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import components, submission
 from api.answers import JobOut
 from api.idempotency import MANY_CREATED, OncePart
-from api.parts import BrokerPart, SessionsPart
+from api.parts import BrokerPart, CallerPart, SessionsPart
 from api.problems import FieldError, InvalidError
 from spec.jobs import JobSpec
+from store import audit
 
 router = APIRouter(tags=["jobs"])
 
@@ -46,7 +47,7 @@ class BatchOut(BaseModel):
     responses=MANY_CREATED,
 )
 def submit(
-    batch: BatchSpec, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+    batch: BatchSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
 ) -> Response:
     """Submits up to 1,000 jobs: all of them, or none where one is refused."""
     wrong: list[FieldError] = []
@@ -61,9 +62,10 @@ def submit(
         jobs = []
         for number, spec in enumerate(batch.jobs):
             with _gathered(wrong, number):
-                jobs.append(submission.queue(tx, spec))
+                jobs.append(submission.queue(tx, spec, by=caller))
         if wrong:
             raise InvalidError(wrong)
+        audit.note(tx, caller, "submit", f"{len(jobs)} jobs from {jobs[0].id} to {jobs[-1].id}")
         answer = once.created(tx, BatchOut(data=[JobOut.of(job) for job in jobs]))
     woken: Counter[str] = Counter()
     for job in jobs:

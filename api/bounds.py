@@ -12,7 +12,7 @@ from store import jobs
 from store.database import ReadTx
 
 
-def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
+def taken(tx: ReadTx, schedule: Policy, *, owner: str) -> dict[str, float]:
     """Pointer -> number for every bound of the schedule that names a finished range test.
 
     Those of the job's own range test, under policy `auto`, are left to its worker.
@@ -27,7 +27,7 @@ def taken(tx: ReadTx, schedule: Policy) -> dict[str, float]:
         if rate.range_test == AUTO:
             continue
         try:
-            found[rate.pointer] = _suggestion(tx, rate.range_test, rate.suggested)
+            found[rate.pointer] = _suggestion(tx, owner, rate.range_test, rate.suggested)
         except LookupError as error:
             pointer = f"/schedule{rate.pointer}/range_test"
             wrong.append(FieldError(pointer=pointer, detail=str(error)))
@@ -46,9 +46,9 @@ def check(schedule: Policy, found: dict[str, float]) -> None:
         raise InvalidError(wrong) from error
 
 
-def _suggestion(tx: ReadTx, job_id: str, name: str) -> float:
+def _suggestion(tx: ReadTx, owner: str, job_id: str, name: str) -> float:
     try:
-        job = jobs.get(tx, job_id)
+        job = jobs.get(tx, job_id, owner=owner)
     except jobs.JobNotFoundError:
         raise LookupError(f"there is no job {job_id}") from None
     if job.kind != "range_test":

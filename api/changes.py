@@ -1,8 +1,9 @@
-"""Tells requests that wait for it when a job has changed: one poll for all of them."""
+"""Tells requests and streams that wait for it when a job has changed: one poll for all."""
 
 import asyncio
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from store import versions
@@ -16,18 +17,27 @@ EVERY = 0.3
 AT_ONCE = 500
 """Jobs that one statement asks for."""
 
+Versions = Mapping[str, int | None]
+"""Id -> version; None where there is no such job."""
+
 
 @dataclass(eq=False)
 class _Waiter:
     """Somebody who knows jobs in these versions, and wants to know of another."""
 
-    known: dict[str, int | None]
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    known: Versions
+    news: Versions = field(default_factory=dict)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
-    def knows_less(self, now: dict[str, int]) -> bool:
-        """Whether one of the jobs has another version now."""
-        return any(now.get(job_id) != version for job_id, version in self.known.items())
+    def learns(self, now: Versions) -> bool:
+        """Whether some of its jobs have another version now; notes which."""
+        self.news = {
+            job_id: now.get(job_id)
+            for job_id, version in self.known.items()
+            if now.get(job_id) != version
+        }
+        return bool(self.news)
 
 
 class Changes:
@@ -49,28 +59,27 @@ class Changes:
         """Whether the server is about to stop: nobody is to wait any more."""
         return self._closed.is_set()
 
-    async def wait(self, known: dict[str, int | None], *, within: float) -> bool:
-        """Waits until a job has another version than the known one; False if none has in time.
+    async def wait(self, known: Versions, *, within: float) -> Versions:
+        """Waits until jobs have other versions than the known ones; those, or none in time.
 
-        The version of a job that is not there is None. Whoever is told looks for itself: what has
-        changed is not said, and may be changing again.
+        Whoever is told looks for itself: what has changed is not said, and may be changing again.
         """
         waiter = _Waiter(known)
         with self._lock:
             if self.closed:
-                return False
+                return {}
             self._waiters.add(waiter)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
                 self._thread.start()
         try:
-            await asyncio.wait_for(waiter.changed.wait(), within)
+            await asyncio.wait_for(waiter.told.wait(), within)
         except TimeoutError:
-            return False
+            return {}
         finally:
             with self._lock:
                 self._waiters.discard(waiter)
-        return not self.closed
+        return waiter.news
 
     def close(self) -> None:
         """Lets everybody go on at once, so that the server can stop; also from a signal handler."""
@@ -91,7 +100,7 @@ class Changes:
             except Exception:
                 log.exception("changes.failed")
                 continue
-            self._tell([each for each in waiting if each.knows_less(now)])
+            self._tell([each for each in waiting if each.learns(now)])
         with self._lock:
             waiting = list(self._waiters)
         self._tell(waiting)
@@ -100,7 +109,7 @@ class Changes:
         with self._lock:
             for waiter in waiters:
                 if waiter in self._waiters:  # else its loop may have gone
-                    waiter.loop.call_soon_threadsafe(waiter.changed.set)
+                    waiter.loop.call_soon_threadsafe(waiter.told.set)
 
     def _versions(self, ids: list[str]) -> dict[str, int]:
         found: dict[str, int] = {}

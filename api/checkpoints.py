@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from api.etags import matches
-from api.parts import FilesPart, IfNoneMatchPart, JobIdPart, SessionsPart
+from api.parts import CallerPart, FilesPart, IfNoneMatchPart, JobIdPart, SessionsPart
 from api.problems import AwayError, NotFoundError
 from store import checkpoints, jobs
 from store.checkpoints import Checkpoint
@@ -48,10 +48,10 @@ class CheckpointsOut(BaseModel):
 
 
 @router.get("", operation_id="list_checkpoints")
-def find(job_id: JobIdPart, sessions: SessionsPart) -> CheckpointsOut:
+def find(job_id: JobIdPart, caller: CallerPart, sessions: SessionsPart) -> CheckpointsOut:
     """Lists the checkpoints of a job, oldest first."""
     with sessions.read() as tx:
-        jobs.get(tx, job_id)
+        jobs.get(tx, job_id, owner=caller.owner)
         found = checkpoints.find(tx, job_id)
     data = [CheckpointOut.model_validate(each, from_attributes=True) for each in reversed(found)]
     return CheckpointsOut(data=data)
@@ -83,6 +83,7 @@ def _closing() -> Iterator[ExitStack]:
 def download(
     *,
     job_id: JobIdPart,
+    caller: CallerPart,
     iteration: Annotated[int, Path(ge=1, le=2**53)],
     sessions: SessionsPart,
     files: FilesPart,
@@ -91,7 +92,7 @@ def download(
 ) -> Response:
     """The file of a checkpoint."""
     with sessions.read() as tx:
-        jobs.get(tx, job_id)
+        jobs.get(tx, job_id, owner=caller.owner)
         checkpoint = checkpoints.get(tx, job_id, iteration)
     headers = {"ETag": f'"{checkpoint.sha256}"'}
     if matches(if_none_match, headers["ETag"]):

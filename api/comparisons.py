@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from api.parts import SessionsPart, job_id_of
+from api.parts import CallerPart, SessionsPart, job_id_of
 from api.problems import InvalidError
 from api.series import Range, SeriesOut, columns, dumped, selected
 from store import jobs
@@ -39,13 +39,15 @@ class ComparisonOut(BaseModel):
     response_model=ComparisonOut,
     responses={404: {"description": "one of the jobs does not exist"}},
 )
-def compare(wanted: Annotated[Compared, Query()], sessions: SessionsPart) -> Response:
+def compare(
+    wanted: Annotated[Compared, Query()], caller: CallerPart, sessions: SessionsPart
+) -> Response:
     """Views of at most `points` rows of each job, extremes kept."""
     ids = [job_id_of(each.strip()) for each in wanted.jobs.split(",")]
     ids = list(dict.fromkeys(ids))
     if len(ids) > MOST:
         raise InvalidError.at("/jobs", f"{len(ids)} jobs; at most {MOST} in one answer")
     with sessions.read() as tx:
-        found = [jobs.get(tx, each) for each in ids]
+        found = [jobs.get(tx, each, owner=caller.owner) for each in ids]
         data = [columns(job, selected(tx, job.id, wanted, wanted.points)) for job in found]
     return Response(dumped({"data": data}), media_type="application/json")

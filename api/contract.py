@@ -10,20 +10,23 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from api import secured
 from api.examples import PROBLEMS
 from api.problems import MEDIA_TYPE, Problem
 
 Node = dict[str, Any]
 
-METHODS = ("get", "post", "put", "patch", "delete")
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 TAGS = {
     "jobs": "Range tests and trainings: submit them, follow them, move them on.",
     "series": "What jobs have recorded, whole or reduced to what a screen can show.",
     "checkpoints": "The states of trainings that can be gone on from, as files.",
+    "events": "Jobs as they change, on streams of server-sent events.",
     "schedules": "Learning-rate policies, and what they would do.",
     "catalogue": "What jobs may name.",
     "workers": "Who computes.",
+    "keys": "Who may ask for what, and who has changed what.",
     "health": "For those who watch over the server.",
 }
 
@@ -31,11 +34,11 @@ HEADERS = {
     "X-Request-ID": "the request's own, where it sent one of 1 to 128 letters, digits, `.`, `_`,"
     " `-`; the log of the server has it",
     "Retry-After": "seconds after which to ask again",
+    "WWW-Authenticate": "`Bearer`",
 }
 
 ANY = {
     421: "the server has no key, and answers this machine alone",
-    429: "too many requests",
     500: "a fault of the server; its log says more",
     503: "the database, or something else that the answer needs, cannot be reached now",
 }
@@ -63,7 +66,8 @@ def made(found: Node) -> Node:
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     _tell_apart(schemas)
-    every = {**ANY, **WITH_BODY, 404: NOT_FOUND, 422: INVALID}
+    every = {**ANY, **WITH_BODY, **secured.REFUSALS, 404: NOT_FOUND, 422: INVALID}
+    found["components"]["securitySchemes"] = secured.SCHEMES
     found["components"]["headers"] = {
         name: {"description": meaning, "schema": {"type": "string"}}
         for name, meaning in HEADERS.items()
@@ -71,24 +75,25 @@ def made(found: Node) -> Node:
     found["components"]["responses"] = {
         str(status): _refusal(status, every[status]) for status in sorted(every)
     }
-    for path, operation in operations(found):
-        _complete(path, operation)
+    for verb, path, operation in operations(found):
+        _complete(verb, path, operation)
     _link(found)
     return found
 
 
-def operations(contract: Node) -> Iterator[tuple[str, Node]]:
-    """Path and operation of every route in a contract."""
+def operations(contract: Node) -> Iterator[tuple[str, str, Node]]:
+    """Verb, path and operation of every route in a contract."""
     for path, item in contract["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield path, item[method]
+        for verb in VERBS:
+            if verb.lower() in item:
+                yield verb, path, item[verb.lower()]
 
 
-def _complete(path: str, operation: Node) -> None:
+def _complete(verb: str, path: str, operation: Node) -> None:
     # "get_job" -> "Get job": one name for a route, in every language
     operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
     common = dict(ANY) if path.startswith("/v1") else {each: ANY[each] for each in (421, 500)}
+    common |= secured.describe(verb, path, operation)
     if "requestBody" in operation:
         common |= WITH_BODY
     if "{" in path:
@@ -121,6 +126,8 @@ def _refusal(status: int, description: str) -> Node:
     headers = {"X-Request-ID": _header("X-Request-ID")}
     if status in LATER:
         headers["Retry-After"] = _header("Retry-After")
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = _header("WWW-Authenticate")
     content: Node = {"schema": {"$ref": "#/components/schemas/Problem"}}
     if status in PROBLEMS:
         title = HTTPStatus(status).phrase
@@ -148,7 +155,7 @@ def _link(contract: Node) -> None:
             "operationId": operation["operationId"],
             "parameters": JOB_ID,
         }
-        for path, operation in operations(contract)
+        for _, path, operation in operations(contract)
         if path.startswith("/v1/jobs/{job_id}") and path.count("{") == 1
     }
     contract["paths"]["/v1/jobs"]["post"]["responses"]["201"]["links"] = links

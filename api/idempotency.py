@@ -7,13 +7,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from api.parts import CallerPart
 from api.problems import InvalidError
 from store import idempotency
 from store.database import WriteTx
 from store.idempotency import Answer
-
-CALLER = "api_key"
-"""Who asks: all callers present the one key there is, or none."""
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -38,6 +36,7 @@ ONE_CREATED: Responses = {201: {"headers": _LOCATION | _REPLAYED}, 409: _IN_FLIG
 class Once:
     """A request that creates something, done once however often it is sent with its key."""
 
+    owner: str
     key: str | None
     request: str
 
@@ -50,7 +49,7 @@ class Once:
         """
         if self.key is None:
             return None
-        found = idempotency.earlier(tx, caller=CALLER, key=self.key)
+        found = idempotency.earlier(tx, caller=self.owner, key=self.key)
         if found is None:
             return None
         if found.request != self.request:
@@ -65,12 +64,13 @@ class Once:
         body = created.model_dump_json().encode()
         answer = Answer(self.request, status=201, location=location, body=body)
         if self.key is not None:
-            idempotency.keep(tx, answer, caller=CALLER, key=self.key)
+            idempotency.keep(tx, answer, caller=self.owner, key=self.key)
         return _response(answer)
 
 
 async def _once(
     request: Request,
+    caller: CallerPart,
     key: Annotated[
         str | None,
         Header(
@@ -84,7 +84,7 @@ async def _once(
     ] = None,
 ) -> Once:
     asked = f"{request.method} {request.url.path}\n".encode() + await request.body()
-    return Once(key, sha256(asked).hexdigest())
+    return Once(caller.owner, key, sha256(asked).hexdigest())
 
 
 OncePart = Annotated[Once, Depends(_once)]

@@ -14,6 +14,7 @@ from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
 from api.parts import (
     BrokerPart,
+    CallerPart,
     ChangesPart,
     FilesPart,
     IfNoneMatchPart,
@@ -21,10 +22,11 @@ from api.parts import (
     SessionsPart,
     SettingsPart,
 )
+from spec.access import Caller
 from spec.jobs import JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
-from store import history, jobs, pages
+from store import audit, history, jobs, pages
 from store.database import Sessions
 from store.files import Directory
 from store.jobs import Job
@@ -86,6 +88,7 @@ class Filters(BaseModel):
 )
 def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
+    caller: CallerPart,
     once: OncePart,
     sessions: SessionsPart,
     broker: BrokerPart,
@@ -95,7 +98,8 @@ def submit(
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
-        job = submission.queue(tx, spec)
+        job = submission.queue(tx, spec, by=caller)
+        audit.note(tx, caller, "submit", job.id)
         answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
     return answer
@@ -113,6 +117,7 @@ def submit(
 def find(
     filters: Annotated[Filters, Query()],
     request: Request,
+    caller: CallerPart,
     sessions: SessionsPart,
     if_none_match: IfNoneMatchPart = None,
 ) -> Response:
@@ -120,6 +125,7 @@ def find(
     with sessions.read() as tx:
         found = pages.find(
             tx,
+            owner=caller.owner,
             states=filters.state,
             kind=filters.kind,
             name=filters.name,
@@ -150,7 +156,9 @@ def find(
     },
 )
 async def get(
+    *,
     job_id: JobIdPart,
+    caller: CallerPart,
     sessions: SessionsPart,
     changes: ChangesPart,
     if_none_match: IfNoneMatchPart = None,
@@ -170,23 +178,29 @@ async def get(
     headers = {}
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
-        job = await run_in_threadpool(_job, sessions, job_id)
+        job = await run_in_threadpool(_job, sessions, caller, job_id)
         known = matches(if_none_match, etag_of(job))
         if known or (if_none_match is None and job.state not in FINISHED):
             await changes.wait({job_id: job.version}, within=seconds)
-    return await run_in_threadpool(_told, sessions, job_id, if_none_match, headers)
+    return await run_in_threadpool(_told, sessions, caller, job_id, if_none_match, headers)
 
 
-def _job(sessions: Sessions, job_id: str) -> Job:
+def _job(sessions: Sessions, caller: Caller, job_id: str) -> Job:
     with sessions.read() as tx:
-        return jobs.get(tx, job_id)
+        return jobs.get(tx, job_id, owner=caller.owner)
 
 
 def _told(
-    sessions: Sessions, job_id: str, if_none_match: str | None, headers: dict[str, str]
+    sessions: Sessions,
+    caller: Caller,
+    job_id: str,
+    if_none_match: str | None,
+    headers: dict[str, str],
 ) -> Response:
     with sessions.read() as tx:
-        job = jobs.get(tx, job_id)  # first: what is newer than its version is only told again
+        job = jobs.get(
+            tx, job_id, owner=caller.owner
+        )  # first: what is newer than its version is only told again
         headers = {"ETag": etag_of(job), **headers}
         if matches(if_none_match, etag_of(job)):
             return Response(status_code=304, headers=headers)
@@ -212,11 +226,16 @@ def _told(
     },
 )
 def delete(
-    job_id: JobIdPart, sessions: SessionsPart, settings: SettingsPart, files: FilesPart
+    job_id: JobIdPart,
+    caller: CallerPart,
+    sessions: SessionsPart,
+    settings: SettingsPart,
+    files: FilesPart,
 ) -> None:
     """Deletes a finished job with its series, and its files where the API sees them."""
     with sessions.begin() as tx:
-        jobs.remove(tx, job_id)
+        jobs.remove(tx, job_id, by=caller)
+        audit.note(tx, caller, "delete", job_id)
     snapshots = Directory(settings.snapshots(JobId(job_id)))
     for place, folder in ((files, job_id), (snapshots, "")):
         try:

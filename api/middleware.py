@@ -1,6 +1,5 @@
-"""What happens around every request: an id, a limit on the body, the key, faults."""
+"""What happens around every request: an id, hosts that are answered, a limit, faults."""
 
-import hmac
 import logging
 import re
 import uuid
@@ -157,27 +156,5 @@ class OnlyHosts:
         if host.lower() in self._hosts:
             await self.app(scope, receive, send)
             return
-        detail = "without an API key only this machine is answered; ask for http://127.0.0.1"
+        detail = "where no key is wanted only this machine is answered; ask for http://127.0.0.1"
         await answer(421, detail)(scope, receive, send)
-
-
-class ApiKey:
-    """Lets only bearers of the key at /v1; health, contract and documentation stay open."""
-
-    def __init__(self, app: ASGIApp, *, key: str) -> None:
-        self.app = app
-        self._key = key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request (ASGI)."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
-            await self.app(scope, receive, send)
-            return
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        presented = given.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() == "bearer" and hmac.compare_digest(presented, self._key):
-            await self.app(scope, receive, send)
-            return
-        detail = "send the API key: Authorization: Bearer <key>"
-        refusal = answer(401, detail, headers={"WWW-Authenticate": "Bearer"})
-        await refusal(scope, receive, send)

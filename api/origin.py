@@ -15,13 +15,13 @@ from store.checkpoints import Checkpoint
 from store.database import ReadTx
 
 
-def found(tx: ReadTx, spec: TrainingSpec, origin: Origin) -> Checkpoint:
+def found(tx: ReadTx, spec: TrainingSpec, origin: Origin, *, owner: str) -> Checkpoint:
     """The checkpoint that `origin` of the spec names.
 
     Raises:
         InvalidError: there is none, or it is of a training that this one cannot go on from.
     """
-    parent = _parent(tx, origin)
+    parent = _parent(tx, origin, owner)
     wrong = _differences(spec, parent, origin)
     try:
         checkpoint = checkpoints.get(tx, origin.job, origin.iteration)
@@ -40,9 +40,9 @@ def found(tx: ReadTx, spec: TrainingSpec, origin: Origin) -> Checkpoint:
     return checkpoint
 
 
-def _parent(tx: ReadTx, origin: Origin) -> TrainingSpec:
+def _parent(tx: ReadTx, origin: Origin, owner: str) -> TrainingSpec:
     try:
-        spec = jobs.spec_of(jobs.get(tx, origin.job))
+        spec = jobs.spec_of(jobs.get(tx, origin.job, owner=owner))
     except jobs.JobNotFoundError:
         raise InvalidError.at("/from/job", f"there is no job {origin.job}") from None
     except ValidationError:

@@ -5,8 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
+from api.access import Gate
 from api.broker import Broker
 from api.changes import Changes
+from spec.access import Caller
 from spec.settings import Settings
 from store.database import Sessions
 from store.files import Files
@@ -38,6 +40,16 @@ async def _files(request: Request) -> Files:
     return files
 
 
+async def _gate(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 def job_id_of(job_id: str) -> str:
     """The id, where it has the form of one; otherwise it is that of no job.
 
@@ -58,6 +70,8 @@ async def _job_id(
     return job_id_of(job_id)
 
 
+CallerPart = Annotated[Caller, Depends(_caller)]
+GatePart = Annotated[Gate, Depends(_gate)]
 JobIdPart = Annotated[str, Depends(_job_id)]
 SessionsPart = Annotated[Sessions, Depends(_sessions)]
 BrokerPart = Annotated[Broker, Depends(_broker)]

@@ -11,7 +11,7 @@ from redis import RedisError
 from api.broker import Broker
 from spec.settings import Settings
 from spec.states import State
-from store import compaction, idempotency, recovery, workers
+from store import audit, compaction, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ COMPACTION_SECONDS = 0.5
 
 FORGET_WORKERS = timedelta(minutes=10)
 
-FORGET_ANSWERS = 1000
+FORGET_ROWS = 1000
 """Answers kept for requests sent again that one pass deletes at most, once they are old."""
 
 
@@ -77,7 +77,8 @@ class Reconciler:
         with self._sessions.begin() as tx:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
-            idempotency.forget(tx, limit=FORGET_ANSWERS)
+            idempotency.forget(tx, limit=FORGET_ROWS)
+            audit.forget(tx, limit=FORGET_ROWS)
         for job in expired:
             log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
             if job.state == State.QUEUED:

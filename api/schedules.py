@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api import bounds
 from api.examples import PREVIEWS
-from api.parts import SessionsPart
+from api.parts import CallerPart, SessionsPart
 from api.problems import InvalidError, field_errors
 from schedules import POLICIES, Auto, Policy
 from schedules.values import MAX_ITERATIONS
@@ -106,6 +106,7 @@ def _catalogue() -> PoliciesOut:
 @router.post("/preview", operation_id="preview_schedule", response_model=PreviewOut)
 def preview(
     wanted: Annotated[PreviewIn, Body(openapi_examples=PREVIEWS)],
+    caller: CallerPart,
     sessions: SessionsPart,
 ) -> Response:
     """What a schedule would do, without a job."""
@@ -118,7 +119,7 @@ def preview(
     if wanted.points is None and n > MAX_ROWS:
         raise InvalidError.at("/points", f"must be given for more than {MAX_ROWS} iterations")
     with sessions.read() as tx:
-        schedule = _in_numbers(tx, wanted)
+        schedule = _in_numbers(tx, wanted, caller.owner)
     if wanted.points is None or wanted.points >= n:
         t = np.arange(n)
     else:
@@ -134,8 +135,8 @@ def preview(
     )
 
 
-def _in_numbers(tx: ReadTx, wanted: PreviewIn) -> Policy:
-    schedule = wanted.schedule.with_rates(bounds.taken(tx, wanted.schedule))
+def _in_numbers(tx: ReadTx, wanted: PreviewIn, owner: str) -> Policy:
+    schedule = wanted.schedule.with_rates(bounds.taken(tx, wanted.schedule, owner=owner))
     if schedule.in_epochs() and wanted.iterations_per_epoch is None:
         raise InvalidError.at("/iterations_per_epoch", "must be given: the schedule has epochs")
     try:

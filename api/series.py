@@ -11,8 +11,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import formats
-from api.parts import JobIdPart, SessionsPart
+from api.parts import CallerPart, JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
+from spec.access import Caller
 from store import jobs, series
 from store.database import ReadTx, Sessions
 from store.jobs import Job
@@ -82,6 +83,7 @@ class Wanted(Range):
 )
 def read(
     job_id: JobIdPart,
+    caller: CallerPart,
     wanted: Annotated[Wanted, Query()],
     sessions: SessionsPart,
     # the contract says by the types of the answer what can be accepted
@@ -92,18 +94,22 @@ def read(
     if media is None:
         raise NotAcceptableError(f"series are served as {', '.join(formats.SERVED)}")
     if media != formats.JSON and wanted.points is None:
-        return StreamingResponse(_all(sessions, job_id, wanted, media), media_type=media)
+        return StreamingResponse(_all(sessions, caller, job_id, wanted, media), media_type=media)
     with sessions.read() as tx:
-        job = jobs.get(tx, job_id)
+        job = jobs.get(tx, job_id, owner=caller.owner)
         rows = selected(tx, job_id, wanted, wanted.points)
     if media != formats.JSON:
         return Response(b"".join(formats.written([rows], media)), media_type=media)
     return Response(dumped(columns(job, rows)), media_type=media)
 
 
-def _all(sessions: Sessions, job_id: str, wanted: Range, media: str) -> Iterator[bytes]:
+def _all(
+    sessions: Sessions, caller: Caller, job_id: str, wanted: Range, media: str
+) -> Iterator[bytes]:
     """The bytes of all rows; what is wrong is known before anything is sent."""
-    names, which = _names(wanted.names)
+    names, which = names_of(wanted.names)
+    with sessions.read() as tx:
+        jobs.get(tx, job_id, owner=caller.owner)
     pages = series.stream(
         sessions,
         job_id,
@@ -126,7 +132,7 @@ def selected(tx: ReadTx, job_id: str, wanted: Range, points: int | None) -> Rows
     Raises:
         InvalidError: the job does not record a name, or there is no such name.
     """
-    names, which = _names(wanted.names)
+    names, which = names_of(wanted.names)
     try:
         return series.read(
             tx,
@@ -188,16 +194,21 @@ class SummaryOut(BaseModel):
 
 
 @router.get("/summary", operation_id="summarize_series")
-def summary(job_id: JobIdPart, sessions: SessionsPart) -> SummaryOut:
+def summary(job_id: JobIdPart, caller: CallerPart, sessions: SessionsPart) -> SummaryOut:
     """Count, ends and extremes of every recorded quantity, and the iterations of the extremes."""
     with sessions.read() as tx:
-        job = jobs.get(tx, job_id)
+        job = jobs.get(tx, job_id, owner=caller.owner)
         figures = series.summary(tx, job_id)
     data = [FiguresOut.model_validate(each, from_attributes=True) for each in figures]
     return SummaryOut(job=job.id, data=data)
 
 
-def _names(wanted: str) -> tuple[list[str], str]:
+def names_of(wanted: str) -> tuple[list[str], str]:
+    """The names, and the series that they are of.
+
+    Raises:
+        InvalidError: there is no such name, or they have not the same iterations.
+    """
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
     home = {name: which for which, members in SERIES.items() for name in members}
     for name in names:

@@ -1,16 +1,18 @@
 """The workers of the pool."""
 
+from collections.abc import Container
 from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from api.parts import SessionsPart, SettingsPart
+from api.parts import CallerPart, SessionsPart, SettingsPart
 from api.problems import NotFoundError
+from spec.access import Caller
 from spec.settings import Settings
-from store import workers
-from store.database import Sessions
+from store import audit, jobs, workers
+from store.database import ReadTx, Sessions
 from store.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
@@ -25,20 +27,20 @@ class WorkerOut(BaseModel):
         workers.WorkerState,
         Field(description="lost: not heard of for a whole lease"),
     ]
-    job: str | None
+    job: Annotated[str | None, Field(description="where it is one of the caller's own")]
     queues: list[str]
     versions: dict[str, str]
     started_at: datetime
     last_heartbeat: datetime
 
     @classmethod
-    def of(cls, worker: Worker) -> Self:
-        """From the row."""
+    def of(cls, worker: Worker, visible: Container[str]) -> Self:
+        """From the row; its job is told only where it is `visible`."""
         return cls(
             name=worker.name,
             device=worker.device,
             state=worker.state,
-            job=worker.job_id,
+            job=worker.job_id if worker.job_id in visible else None,
             queues=list(worker.queues),
             versions=worker.versions,
             started_at=worker.started_at,
@@ -53,31 +55,42 @@ class WorkersOut(BaseModel):
 
 
 @router.get("", operation_id="list_workers")
-def find(sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
+def find(caller: CallerPart, sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
     """Lists the workers with their device, state, current job and last heartbeat."""
     with sessions.read() as tx:
-        found = workers.find(tx, lost_after=settings.lease)
-    return WorkersOut(data=[WorkerOut.of(worker) for worker in found])
+        return WorkersOut(data=_told(tx, caller, settings))
 
 
 @router.post("/{name}/drain", operation_id="drain_worker")
-def drain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
+def drain(
+    name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
+) -> WorkerOut:
     """Asks a worker to finish its job and take no more: from now on it is given none."""
-    return _asked(name, sessions, settings, drain=True)
+    return _asked(name, caller, sessions, settings, drain=True)
 
 
 @router.post("/{name}/undrain", operation_id="undrain_worker")
-def undrain(name: str, sessions: SessionsPart, settings: SettingsPart) -> WorkerOut:
+def undrain(
+    name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
+) -> WorkerOut:
     """Asks a worker to take jobs again."""
-    return _asked(name, sessions, settings, drain=False)
+    return _asked(name, caller, sessions, settings, drain=False)
 
 
-def _asked(name: str, sessions: Sessions, settings: Settings, *, drain: bool) -> WorkerOut:
+def _asked(
+    name: str, caller: Caller, sessions: Sessions, settings: Settings, *, drain: bool
+) -> WorkerOut:
     with sessions.begin() as tx:
         # what is no name is the name of no worker; databases need not see it
         if not (name.isprintable() and workers.drain(tx, name, asked=drain)):
             raise NotFoundError(
                 f"there is no worker {ascii(name)[1:-1]}; GET /v1/workers lists them"
             )
-        found = workers.find(tx, lost_after=settings.lease)
-    return next(WorkerOut.of(worker) for worker in found if worker.name == name)
+        audit.note(tx, caller, "drain" if drain else "undrain", name)
+        return next(worker for worker in _told(tx, caller, settings) if worker.name == name)
+
+
+def _told(tx: ReadTx, caller: Caller, settings: Settings) -> list[WorkerOut]:
+    found = workers.find(tx, lost_after=settings.lease)
+    visible = jobs.owned(tx, caller.owner, [each.job_id for each in found if each.job_id])
+    return [WorkerOut.of(each, visible) for each in found]

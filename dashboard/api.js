@@ -1,8 +1,7 @@
-/** Speaks to the service: JSON, the key where one is needed, ETags, and one kind of error. */
+/** Speaks to the service: JSON, ETags, and one kind of error. */
 
 const TIMEOUT = 10_000; // ms
 const REMEMBERED = 200; // answers
-const KEY = "stepsize-key";
 
 const answers = new Map();
 
@@ -13,9 +12,6 @@ export class ApiError extends Error {
     this.status = status;
   }
 }
-
-export const hasKey = () => sessionStorage.getItem(KEY) !== null;
-export const setKey = (key) => sessionStorage.setItem(KEY, key);
 
 /** The answer to a GET; the very same object again for as long as the service says so. */
 export async function get(path) {
@@ -31,13 +27,23 @@ export async function get(path) {
 
 export const post = async (path) => (await ask(path, "POST", {})).body;
 
-async function ask(path, method, headers) {
-  if (hasKey()) headers.Authorization = `Bearer ${sessionStorage.getItem(KEY)}`;
+/** What is told of a job as it changes. */
+export const follow = (id) => new EventSource(`v1/jobs/${id}/events?names=`);
+
+/** A request that is not a GET, with a JSON body where there is one. */
+export async function send(path, method, body) {
+  const headers = body ? { "Content-Type": "application/json" } : {};
+  answers.clear(); // they may be another caller's
+  return (await ask(path, method, headers, body && JSON.stringify(body))).body;
+}
+
+async function ask(path, method, headers, content) {
   let response, body;
   try {
     const signal = AbortSignal.timeout(TIMEOUT);
-    response = await fetch(path, { method, headers, signal, cache: "no-store" });
-    body = response.status === 304 ? null : await response.json();
+    const options = { method, headers, signal, body: content, cache: "no-store" };
+    response = await fetch(path, options);
+    body = [204, 304].includes(response.status) ? null : await response.json();
   } catch (error) {
     throw new ApiError(0, error.message);
   }

@@ -1,9 +1,10 @@
 /** Puts the dashboard together: the address says which job is shown, one loop keeps all fresh. */
 
-import { ApiError, hasKey, setKey } from "./api.js";
+import { ApiError } from "./api.js";
 import { setText } from "./dom.js";
 import { createPage } from "./job.js";
 import { createList } from "./list.js";
+import { createSession } from "./session.js";
 
 const ACTIVE = 1000; // ms between refreshes while jobs run,
 const IDLE = 2000; // while none does,
@@ -13,24 +14,23 @@ const RARELY = 60_000; // and while nobody looks or the key is missing
 const part = (id) => document.getElementById(id);
 const main = part("main");
 const list = createList(part("jobs"), part("more"));
+const session = createSession(part("key"), part("who"), wake);
 const welcome = part("welcome");
+const [cli, curl] = [part("cli"), part("curl")]; // not of the page while a job is shown
 let page = null;
 let woken = false;
 let resume = () => {};
 
 window.addEventListener("hashchange", route);
 window.addEventListener("online", wake);
-document.addEventListener("visibilitychange", wake);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) page?.leave(); // a browser has few connections, and nobody looks
+  wake();
+});
 part("more").addEventListener("click", wake);
 part("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address belongs to the job
   main.focus();
-});
-part("key").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setKey(part("secret").value.trim());
-  teach();
-  wake();
 });
 teach();
 route();
@@ -39,6 +39,7 @@ run();
 function route() {
   const id = location.hash.slice(1);
   if (page?.id === id) return;
+  page?.leave();
   page = /^job_[0-9a-z]+$/.test(id) ? createPage(id, wake) : null;
   if (!page) document.title = "stepsize";
   main.replaceChildren(page?.element ?? welcome);
@@ -76,12 +77,13 @@ async function refresh() {
     part("none").hidden = !empty;
     await page?.refresh();
     setText(part("notice"), "");
-    part("key").hidden = true;
+    await session.admitted();
+    teach();
     const took = performance.now() - began;
     return Math.max(active ? ACTIVE : IDLE, Math.min(SLOW, 3 * took));
   } catch (error) {
     setText(part("notice"), explained(error));
-    part("key").hidden = error.status !== 401;
+    if (error.status === 401) session.refused();
     return error.status === 401 ? RARELY : ACTIVE;
   }
 }
@@ -92,8 +94,7 @@ function explained(error) {
     return `A fault of the dashboard: ${error.message}`;
   }
   if (error.status === 0) return "Connection lost: what is shown may be old. Trying again …";
-  if (error.status !== 401) return `The service answers: ${error.message}`;
-  return hasKey() ? "The service refuses this key." : "";
+  return error.status === 401 ? "" : `The service answers: ${error.message}`;
 }
 
 /** The lines that submit a first job, to this very service. */
@@ -109,12 +110,12 @@ function teach() {
   const base = new URL(".", location.href).href.replace(/\/$/, "");
   const fields = Object.entries(spec).map(([name, value]) => `"${name}": ${JSON.stringify(value)}`);
   const body = `{\n  ${fields.join(",\n  ")}\n}`;
-  const bearer = hasKey() ? ` -H "Authorization: Bearer $STEPSIZE_API_KEY"` : "";
+  const bearer = session.signedIn ? ` -H "Authorization: Bearer $STEPSIZE_API_KEY"` : "";
   const headers = `-H 'Content-Type: application/json'${bearer}`;
-  setText(part("curl"), `curl ${base}/v1/jobs ${headers} -d '${body}'`);
+  setText(curl, `curl ${base}/v1/jobs ${headers} -d '${body}'`);
   const lines = [
     `STEPSIZE_URL=${base} stepsize range-test --model mlp --model-param 'hidden=[64]'`,
     "--data digits --optimizer sgd --optimizer-param momentum=0.9 --batch-size 32 --start 1e-5",
   ];
-  setText(part("cli"), lines.join(" \\\n  "));
+  setText(cli, lines.join(" \\\n  "));
 }

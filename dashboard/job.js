@@ -1,16 +1,21 @@
 /** The page of one job: what it is, how it goes, what came out, and what can be done about it. */
 
-import { ApiError, get, post } from "./api.js";
+import { ApiError, follow, get, post } from "./api.js";
 import { rangeTestCharts, trainingCharts } from "./curves.js";
 import { el, setText } from "./dom.js";
 import { createHistory } from "./history.js";
 import { count, duration, percent, secondsBetween, short } from "./numbers.js";
 
+const DEAF = 10_000; // ms
+
 export const finished = (job) => ["succeeded", "failed", "cancelled"].includes(job.state);
 export const titleOf = (job) => job.name || `${job.spec.model.name} on ${job.spec.data.name}`;
 export const kindOf = (job) => job.kind.replace("_", " ");
 
-/** A page that `refresh` keeps up to date; `wake` asks for that at once. */
+/**
+ * A page that `refresh` keeps up to date; `wake` asks for that at once, as the job's changes do.
+ * After `leave` they do no more, until the page is refreshed again.
+ */
 export function createPage(id, wake) {
   const heading = el("h1");
   const state = el("span", { class: "state" });
@@ -46,10 +51,34 @@ export function createPage(id, wake) {
   let charts = null;
   let attempt = null;
   let gone = false;
-  return { id, element, refresh };
+  let live = null; // tells of every change
+  let known = false; // it has told of nothing since the page was brought up to date
+  let deaf = 0; // until then it is no use to listen
+  return { id, element, refresh, leave };
+
+  function leave() {
+    live?.close();
+    live = null;
+  }
+
+  function listen() {
+    if (document.hidden || !element.isConnected || performance.now() < deaf) return;
+    live = follow(id);
+    live?.addEventListener("state", () => {
+      known = false;
+      wake();
+    });
+    live?.addEventListener("end", leave);
+    live?.addEventListener("error", () => {
+      deaf = performance.now() + DEAF; // the page asks meanwhile
+      leave();
+    });
+  }
 
   async function refresh() {
     if (gone) return;
+    if (live && known) return show(shown);
+    known = true;
     let job;
     try {
       job = await get(`v1/jobs/${id}`);
@@ -60,6 +89,7 @@ export function createPage(id, wake) {
       return setText(problem, `${error.message}: it was deleted, or the link is wrong`);
     }
     show(job);
+    if (!live && !finished(job)) listen();
     if (job === shown) return;
     if (job.attempt !== attempt) charts = null; // it records anew what no checkpoint had
     attempt = job.attempt;
@@ -118,6 +148,7 @@ export function createPage(id, wake) {
       if (!(error instanceof ApiError)) throw error;
       setText(refusal, `Could not ${verb}: ${error.message}`);
     }
+    known = false;
     wake();
   }
 }

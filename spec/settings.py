@@ -21,6 +21,9 @@ from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that only this machine reaches."""
+
 
 class SettingsError(Exception):
     """A variable of the environment is missing or wrong."""
@@ -88,8 +91,14 @@ class Settings(DatabaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535, description="port of the API; 0 picks one")] = 8000
     api_key: Annotated[
         str | None,
-        Field(min_length=16, description="what clients must present; needed off the loopback"),
+        Field(min_length=16, description="a key with every scope, beside those in the database"),
     ] = None
+    require_key: Annotated[
+        bool, Field(description="ask for a key on the loopback too, say behind a proxy")
+    ] = False
+    requests_per_minute: Annotated[
+        int, Field(ge=1, le=10_000_000, description="how often one key may ask one API process")
+    ] = 6000
     cors_origins: Annotated[
         tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*,]+$")], ...],
         BeforeValidator(_by_commas),
@@ -137,6 +146,11 @@ class Settings(DatabaseSettings):
         if lease is not None and value > lease / 2:
             raise PydanticCustomError("heartbeat", "must be at most half of STEPSIZE_LEASE_SECONDS")
         return value
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether nobody may ask without one."""
+        return self.require_key or self.api_key is not None or self.host not in LOOPBACK
 
     @property
     def lease(self) -> timedelta:

@@ -2,6 +2,7 @@
 
 from stepsize.client import Client
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
+from stepsize.events import End, Points
 from stepsize.series import Columns, Series
 from stepsize.specs import range_test, training
 from stepsize.values import Job, Suggestion
@@ -10,7 +11,9 @@ __all__ = [
     "ApiError",
     "Client",
     "Columns",
+    "End",
     "Job",
+    "Points",
     "Series",
     "StepsizeError",
     "Suggestion",

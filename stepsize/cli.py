@@ -7,7 +7,13 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from stepsize import commands_jobs, commands_moves, commands_service, commands_workers
+from stepsize import (
+    commands_jobs,
+    commands_keys,
+    commands_moves,
+    commands_service,
+    commands_workers,
+)
 from stepsize.errors import StepsizeError
 from stepsize.report import OUTCOMES, notes
 
@@ -59,5 +65,5 @@ def main(
     """
 
 
-for commands in (commands_jobs, commands_moves, commands_workers, commands_service):
+for commands in (commands_jobs, commands_moves, commands_workers, commands_keys, commands_service):
     app.add_typer(commands.app)

@@ -3,15 +3,15 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
 import httpx
 
-from stepsize import transport, watching
+from stepsize import events, transport, watching
 from stepsize.downloads import download, write_body
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
+from stepsize.keys import Caller, Keys
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
 from stepsize.specs import read_spec
 from stepsize.values import (
@@ -47,16 +47,12 @@ class Client:
         self._http = transport.connect(url, api_key, timeout=timeout, transport=http_transport)
         self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
+        self.keys = Keys(self._send)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -133,6 +129,20 @@ class Client:
             return follow(self, job, timeout=timeout)
         *_, last = self.watch(job, timeout=timeout)
         return last
+
+    def events(
+        self,
+        *jobs: Job | str,
+        names: str | Sequence[str] = ("loss",),
+        repeat: int = 0,
+        start: int = 0,
+    ) -> Iterator[events.Event]:
+        """Each `Job` at every change, and its rows as `Points`, until its `End`, and that of all.
+
+        A lost connection is opened again; nothing is missed or told twice. No names: no rows.
+        """
+        ids = list(dict.fromkeys(job if isinstance(job, str) else job.id for job in jobs))
+        return events.follow(self._http, ids, _rows(names, repeat=repeat, start=start))
 
     def cancel(self, job: Job | str) -> Job:
         """Cancels a waiting or paused job; asks a running one to stop."""
@@ -248,6 +258,10 @@ class Client:
     def undrain(self, worker: Worker | str) -> Worker:
         """Asks a worker to take jobs again."""
         return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/undrain"))
+
+    def whoami(self) -> Caller:
+        """Whom the server takes this client for."""
+        return transport.parse(Caller, self._send("GET", "/v1/session"))
 
     def ready(self) -> bool:
         """Whether the server answers, and reaches its database and broker."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -186,7 +187,10 @@ def _wait_until_ready(supervisor: Supervisor, place: Place, *, since: datetime) 
 def _has_worker(client: Client, since: datetime) -> bool:
     try:
         workers = client.workers()
-    except (ApiError, UnreachableError):
+    except ApiError as error:
+        # where keys are wanted and this process has none, its worker is not to be seen
+        return error.status == HTTPStatus.UNAUTHORIZED
+    except UnreachableError:
         return False
     # an older one may be listed that was killed a moment ago
     return any(worker.started_at and worker.started_at >= since for worker in workers)

@@ -59,10 +59,12 @@ def send(
     body: object = None,
     headers: Mapping[str, str] | None = None,
     stream: bool = False,
+    silence: float | None = None,
 ) -> httpx.Response:
     """The server's answer; every request made here can be repeated without harm.
 
-    With `stream` the body is left to be read, and the answer to be closed.
+    With `stream` the body is left to be read, and the answer to be closed; `silence` is for how
+    many seconds nothing of it may arrive, by default as long as any answer may take.
 
     Raises:
         UnreachableError: no answer came, not even after trying again.
@@ -70,6 +72,8 @@ def send(
     """
     given = {name: value for name, value in (params or {}).items() if value is not None}
     request = http.build_request(method, path, params=given, json=body, headers=headers)
+    if silence is not None:
+        request.extensions["timeout"]["read"] = silence
     for pause in (*PAUSES, None):
         try:
             response = http.send(request, stream=stream)

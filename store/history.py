@@ -12,8 +12,6 @@ from store.database import ReadTx, WriteTx
 from store.instants import now
 from store.tables import attempts, history, jobs
 
-CLIENT = "client"
-"""The actor of whatever is asked for over HTTP."""
 RECONCILER = "reconciler"
 
 NOTED = (jobs.c.id, jobs.c.version, jobs.c.state, jobs.c.attempt, jobs.c.iteration)

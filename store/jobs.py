@@ -9,13 +9,14 @@ from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Row, case, delete, func, insert, select, update
 from uuid6 import uuid7
 
+from spec.access import ANYONE, Caller
 from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
 from spec.population import population_key
 from spec.states import FINISHED, Reason, State
 from spec.values import JobId
 from store import checkpoints
 from store.database import ReadTx, WriteTx
-from store.history import CLIENT, note
+from store.history import note
 from store.instants import now
 from store.tables import job_tags, jobs
 
@@ -44,6 +45,7 @@ class Job:
     """One row of `jobs`."""
 
     id: JobId
+    owner: str
     kind: str
     name: str | None
     state: State
@@ -102,6 +104,7 @@ def add(
     tx: WriteTx,
     spec: RangeTestSpec | TrainingSpec,
     *,
+    by: Caller = ANYONE,
     bounds: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
     origin: checkpoints.Checkpoint | None = None,
@@ -118,6 +121,7 @@ def add(
         insert(jobs)
         .values(
             id=f"job_{uuid7().hex}",
+            owner=by.owner,
             kind=spec.kind,
             name=spec.name,
             state=State.QUEUED,
@@ -134,26 +138,32 @@ def add(
         )
         .returning(*COLUMNS),
     ).one()
-    note(tx, [row], verb="submit", actor=CLIENT)
+    note(tx, [row], verb="submit", actor=by.name)
     if spec.tags:
         tags = [{"job_id": row.id, "key": k, "value": v} for k, v in spec.tags.items()]
         tx.execute(insert(job_tags), tags)
     return from_row(row)
 
 
-def get(tx: ReadTx, job_id: str) -> Job:
-    """The job of that id.
+def get(tx: ReadTx, job_id: str, *, owner: str | None = None) -> Job:
+    """The job of that id; where an owner is named, only one of theirs.
 
     Raises:
         JobNotFoundError: there is none.
     """
     row = tx.execute(select(*COLUMNS).where(jobs.c.id == job_id)).one_or_none()
-    if row is None:
+    if row is None or owner not in {None, row.owner}:
         raise JobNotFoundError(job_id)
     return from_row(row)
 
 
-def cancel(tx: WriteTx, job_id: str) -> Job:
+def owned(tx: ReadTx, owner: str, ids: Sequence[str]) -> frozenset[str]:
+    """Which of these jobs are an owner's."""
+    query = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.owner == owner)
+    return frozenset(tx.execute(query).scalars()) if ids else frozenset()
+
+
+def cancel(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> Job:
     """Ends a job that waits, asks a running one to stop; a cancelled one stays as it is.
 
     Raises:
@@ -163,6 +173,7 @@ def cancel(tx: WriteTx, job_id: str) -> Job:
     waiting = jobs.c.state.in_([State.QUEUED, State.PAUSED])
     changed = _change(
         tx,
+        by,
         "cancel",
         (jobs.c.id == job_id) & (waiting | (jobs.c.state == State.RUNNING)),
         ~jobs.c.cancel_requested,
@@ -170,10 +181,10 @@ def cancel(tx: WriteTx, job_id: str) -> Job:
         finished_at=case((waiting, now()), else_=None),
         cancel_requested=True,
     )
-    return changed or _as_it_is(tx, job_id, "cancelled", {State.SUCCEEDED, State.FAILED})
+    return changed or _as_it_is(tx, by, job_id, "cancelled", {State.SUCCEEDED, State.FAILED})
 
 
-def pause(tx: WriteTx, job_id: str) -> Job:
+def pause(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> Job:
     """Holds a waiting job, asks a running one to stop for now; a paused one stays as it is.
 
     Raises:
@@ -183,16 +194,17 @@ def pause(tx: WriteTx, job_id: str) -> Job:
     running = jobs.c.state == State.RUNNING
     changed = _change(
         tx,
+        by,
         "pause",
         (jobs.c.id == job_id) & (running | (jobs.c.state == State.QUEUED)),
         ~jobs.c.pause_requested & ~jobs.c.cancel_requested,
         state=case((running, jobs.c.state), else_=State.PAUSED),
         pause_requested=running,
     )
-    return changed or _as_it_is(tx, job_id, "paused", FINISHED)
+    return changed or _as_it_is(tx, by, job_id, "paused", FINISHED)
 
 
-def resume(tx: WriteTx, job_id: str) -> Job:
+def resume(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> Job:
     """Queues a paused job, or takes back that a running one is to pause; others stay as they are.
 
     Raises:
@@ -202,15 +214,16 @@ def resume(tx: WriteTx, job_id: str) -> Job:
     paused = jobs.c.state == State.PAUSED
     changed = _change(
         tx,
+        by,
         "resume",
         (jobs.c.id == job_id) & (paused | jobs.c.pause_requested),
         state=case((paused, State.QUEUED), else_=jobs.c.state),
         pause_requested=False,
     )
-    return changed or _as_it_is(tx, job_id, "resumed", FINISHED)
+    return changed or _as_it_is(tx, by, job_id, "resumed", FINISHED)
 
 
-def retry(tx: WriteTx, job_id: str) -> Job:
+def retry(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> Job:
     """Queues a failed or cancelled job again; one that is queued or running stays as it is.
 
     It goes on from its last checkpoint. The attempt is not reset: it is what fences the writes of
@@ -222,6 +235,7 @@ def retry(tx: WriteTx, job_id: str) -> Job:
     """
     changed = _change(
         tx,
+        by,
         "retry",
         (jobs.c.id == job_id) & jobs.c.state.in_([State.FAILED, State.CANCELLED]),
         state=State.QUEUED,
@@ -235,10 +249,10 @@ def retry(tx: WriteTx, job_id: str) -> Job:
         finished_at=None,
         iteration=func.coalesce(jobs.c.checkpoint, 0),
     )
-    return changed or _as_it_is(tx, job_id, "retried", {State.SUCCEEDED, State.PAUSED})
+    return changed or _as_it_is(tx, by, job_id, "retried", {State.SUCCEEDED, State.PAUSED})
 
 
-def remove(tx: WriteTx, job_id: str) -> None:
+def remove(tx: WriteTx, job_id: str, *, by: Caller = ANYONE) -> None:
     """Deletes a finished job with its series, checkpoints, attempts and history.
 
     Raises:
@@ -246,6 +260,7 @@ def remove(tx: WriteTx, job_id: str) -> None:
         WrongStateError: the job is not finished.
         NeededError: another job is still to begin with one of its checkpoints.
     """
+    get(tx, job_id, owner=by.owner)
     checkpoints.lock(tx, job_id)
     waiting = select(jobs.c.id).where(jobs.c.parent == job_id, jobs.c.state.not_in(FINISHED))
     if child := tx.execute(waiting.limit(1)).scalar_one_or_none():
@@ -255,19 +270,24 @@ def remove(tx: WriteTx, job_id: str) -> None:
         raise WrongStateError(get(tx, job_id), "deleted")
 
 
-def _change(tx: WriteTx, verb: str, *guard: ColumnElement[bool], **values: object) -> Job | None:
-    """Makes a client's move; None where the job is not as the guard wants it."""
+def _change(
+    tx: WriteTx, by: Caller, verb: str, *guard: ColumnElement[bool], **values: object
+) -> Job | None:
+    """Makes a client's move; None where the job is not theirs, or not as the guard wants it."""
     row = tx.execute(
-        update(jobs).where(*guard).values(version=jobs.c.version + 1, **values).returning(*COLUMNS),
+        update(jobs)
+        .where(*guard, jobs.c.owner == by.owner)
+        .values(version=jobs.c.version + 1, **values)
+        .returning(*COLUMNS),
     ).one_or_none()
     if row is None:
         return None
-    note(tx, [row], verb=verb, actor=CLIENT)
+    note(tx, [row], verb=verb, actor=by.name)
     return from_row(row)
 
 
-def _as_it_is(tx: ReadTx, job_id: str, verb: str, refused: Container[State]) -> Job:
-    job = get(tx, job_id)
+def _as_it_is(tx: ReadTx, by: Caller, job_id: str, verb: str, refused: Container[State]) -> Job:
+    job = get(tx, job_id, owner=by.owner)
     if job.state in refused:
         raise WrongStateError(job, verb)
     return job

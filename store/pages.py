@@ -14,6 +14,7 @@ from store.tables import job_tags, jobs
 def find(
     tx: ReadTx,
     *,
+    owner: str | None = None,
     states: Sequence[State] = (),
     kind: str | None = None,
     name: str | None = None,
@@ -22,12 +23,14 @@ def find(
     before: str | None = None,
     limit: int,
 ) -> list[Job]:
-    """Jobs newest first, those older than the id `before` only.
+    """Jobs newest first, of one owner or of all; those older than the id `before` only.
 
     Those whose name has `named_like` in it, in letters of either case, are looked for one by one
     from the newest on: where few have, that reads the whole table.
     """
     query: Select[Any] = select(*COLUMNS)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     if name is not None:

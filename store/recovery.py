@@ -84,3 +84,9 @@ def ready(tx: ReadTx) -> dict[str, int]:
         .group_by(jobs.c.queue),
     )
     return {queue: count for queue, count in rows}  # noqa: C416 - dict(rows) hides the types
+
+
+def counts(tx: ReadTx) -> dict[State, int]:
+    """How many jobs are in each state that any is in."""
+    rows = tx.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
+    return {State(state): count for state, count in rows}

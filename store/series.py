@@ -16,7 +16,17 @@ from store.summaries import Line, NotRecordedError
 from store.tables import chunks, summaries
 from store.views import MIN_POINTS, minmax
 
-__all__ = ["MAX_ROWS", "SERIES", "NotRecordedError", "Rows", "Summary", "read", "stream", "summary"]
+__all__ = [
+    "MAX_ROWS",
+    "SERIES",
+    "NotRecordedError",
+    "Rows",
+    "Summary",
+    "after",
+    "read",
+    "stream",
+    "summary",
+]
 
 SERIES = {
     "train": ("loss", "lr", "momentum", "accuracy", "grad_norm", "probe_loss"),
@@ -129,6 +139,25 @@ def stream(
         if not page.cut:
             return
         start = page.next_start
+
+
+def after(
+    tx: ReadTx,
+    job_id: str,
+    names: list[str],
+    *,
+    series: str,
+    repeat: int,
+    start: int,
+    limit: int,
+) -> Rows:
+    """The first rows from `start` on, at most `limit`; `cut` where there are more.
+
+    Raises:
+        NotRecordedError: a name is not among what the job records.
+        DamagedChunkError: stored bytes cannot be read.
+    """
+    return _all(tx, Line(job_id, series, repeat), names, start, None, limit=limit)
 
 
 def _all(

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from sqlalchemy import update
 
-from api.idempotency import CALLER
 from api.reconciler import Patience, Reconciler
+from spec.access import DEFAULT_OWNER
 from spec.settings import Settings
 from store import idempotency
 from store.database import Sessions
@@ -86,7 +86,7 @@ def test_in_flight_is_409(client: TestClient, sessions: Sessions) -> None:
     if sessions.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time: the second request waits for its turn")
     with sessions.begin() as tx:
-        idempotency.earlier(tx, caller=CALLER, key="k")
+        idempotency.earlier(tx, caller=DEFAULT_OWNER, key="k")
         answer = submit(client, "k")
     assert answer.status_code == 409
     assert answer.headers["Retry-After"]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import preferences
 from api.app import create_app
-from api.changes import Changes
+from api.changes import Changes, Versions
 from spec.settings import Settings
 from store import jobs, leases
 from store.database import Sessions
@@ -160,10 +160,10 @@ def test_a_database_that_is_away_is_asked_again(
 
     monkeypatch.setattr(changes, "_versions", looked)
 
-    async def waiting() -> bool:
+    async def waiting() -> Versions:
         return await changes.wait({job.id: job.version}, within=DEADLINE)
 
-    assert asyncio.run(waiting())
+    assert asyncio.run(waiting()) == {job.id: job.version + 1}
     assert len(looks) == 5
 
 
@@ -172,13 +172,13 @@ def test_several_jobs_can_be_waited_for(sessions: Sessions) -> None:
     one, two = queued(sessions), queued(sessions)
     known = {one.id: one.version, two.id: two.version, "job_0": None}
 
-    async def waiting() -> tuple[bool, bool]:
+    async def waiting() -> tuple[Versions, Versions]:
         before = await changes.wait(known, within=0.1)
         with sessions.begin() as tx:
             jobs.cancel(tx, two.id)
         return before, await changes.wait(known, within=DEADLINE)
 
-    assert asyncio.run(waiting()) == (False, True)
+    assert asyncio.run(waiting()) == ({}, {two.id: two.version + 1})
 
 
 @pytest.mark.parametrize(

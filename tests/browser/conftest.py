@@ -50,13 +50,13 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, *, key: str | None = None) -> Iterator[Site]:
+def serving(folder: Path, *, require_key: bool = False) -> Iterator[Site]:
     """The API on a port of its own, in a thread; no worker, no broker, no reconciler."""
     settings = Settings(
         database_url=f"sqlite:///{folder / 'stepsize.db'}",
         broker_url="redis://unused",
         data_dir=folder,
-        api_key=key,
+        require_key=require_key,
     )
     sessions = connect(settings.database_url)
     upgrade(sessions)
@@ -66,6 +66,7 @@ def serving(folder: Path, *, key: str | None = None) -> Iterator[Site]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", sessions)
+    app.state.changes.close()
     server.should_exit = True
     thread.join(timeout=10)
     listener.close()

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spec.access import Caller, Scope
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
-from store import checkpoints, claims, jobs, leases, pages
+from spec.values import JobId
+from store import checkpoints, claims, jobs, keys, leases, pages
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Progress
@@ -19,7 +21,9 @@ from tests.factories import (
     queued,
     range_test_json,
     record,
+    rows,
     saved,
+    spec,
     stored,
     training_json,
 )
@@ -163,6 +167,30 @@ def test_a_training_shows_loss_accuracy_and_rate_as_they_grow(site: Site, watche
     expect(page.get_by_role("figure", name="Loss").get_by_text("0.1", exact=True)).to_be_visible()
 
 
+def test_a_page_follows_its_job_without_asking(site: Site, watched: Watch) -> None:
+    job_id = training(site.sessions, iterations=500, finish=False)
+    lease = leases.Lease(JobId(job_id), 1, "w1")
+    page = watched(site)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(site.url)))
+    with page.expect_request(f"**/{job_id}/events?names="):
+        page.goto(f"{site.url}/#{job_id}")
+    expect(page.get_by_text("500 of 2,000 iterations.", exact=True)).to_be_visible()
+    for _ in range(5):
+        asked.clear()
+        with page.expect_response("**/v1/jobs?limit=50"):
+            pass  # the loop goes round
+    assert set(asked) == {"/v1/jobs?limit=50"}
+    record(site.sessions, lease, 600, rows(500, 600))
+    expect(page.get_by_text("600 of 2,000 iterations.", exact=True)).to_be_visible()
+    with site.sessions.begin() as tx:
+        leases.fail(tx, lease, Reason.CODE, "broken")
+    expect(page.locator("article .state")).to_have_text("failed")
+    with page.expect_request(f"**/{job_id}/events?names="):
+        page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+
+
 def test_an_automatic_training_shows_its_range_test_too(site: Site, watched: Watch) -> None:
     schedule = {"policy": "auto", "range": {"start": 1e-5, "end": 10.0, "iterations": 100}}
     spec = training_json(schedule=schedule, length={"iterations": 300}, record=["accuracy"])
@@ -294,21 +322,34 @@ def test_a_job_that_is_not_there(site: Site, watched: Watch) -> None:
     site.faults.clear()
 
 
-def test_a_key_is_asked_for_and_kept_for_the_tab(tmp_path: Path, watched: Watch) -> None:
-    key = "ss_0123456789abcdef"
-    with serving(tmp_path, key=key) as site:
+def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
+    tmp_path: Path, watched: Watch
+) -> None:
+    with serving(tmp_path, require_key=True) as site:
+        with site.sessions.begin() as tx:
+            _, key = keys.issue(tx, name="laptop", owner="ada", scopes={Scope.READ, Scope.WRITE})
+            jobs.add(tx, spec(name="hers"), by=Caller(owner="ada"))
         queued(site.sessions, name="guarded")
         page = watched(site)
         page.goto(site.url)
         for given in ("wrong", key):
             page.get_by_label("This service wants a key").fill(given)
-            page.get_by_role("button", name="Use it").click()
+            page.get_by_role("button", name="Sign in").click()
             if given == "wrong":
-                expect(page.locator("#notice")).to_have_text("The service refuses this key.")
-        expect(page.get_by_text("guarded")).to_be_visible()
+                expect(page.get_by_role("alert")).to_have_text("The service refuses this key.")
+        expect(page.get_by_text("hers")).to_be_visible()
         expect(page.locator("#key")).to_be_hidden()
+        expect(page.locator("#who")).to_contain_text("laptop (ada)")
+        assert page.get_by_text("guarded").count() == 0
         page.reload()
-        expect(page.get_by_text("guarded")).to_be_visible()
+        page.get_by_text("hers").click()
+        assert key not in page.evaluate("document.cookie + JSON.stringify({...localStorage})")
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("main .state")).to_have_text("cancelled")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("This service wants a key")).to_be_visible()
+        expect(page.locator("#who")).to_be_hidden()
         assert all("401" in fault for fault in site.faults)
         site.faults.clear()
         page.goto("about:blank")  # ends its requests before the site does

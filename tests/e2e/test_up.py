@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from stepsize import Client, range_test
+from stepsize import ApiError, Client, range_test
 from stepsize.children import Child
 from stepsize.embedded import port_is_free
 from stepsize.supervisor import ChildFailedError, Supervisor
@@ -68,12 +68,12 @@ class Up:
 
 
 @contextmanager
-def started(directory: Path) -> Iterator[Up]:
+def started(directory: Path, *options: str) -> Iterator[Up]:
     port = free_port()
     said, errors = directory.parent / "up.stdout", directory.parent / "up.stderr"
     with said.open("w") as out, errors.open("w") as err:
         process = subprocess.Popen(
-            [*UP, "--data-dir", str(directory), "--port", str(port), "--json"],
+            [*UP, "--data-dir", str(directory), "--port", str(port), "--json", *options],
             stdout=out,
             stderr=err,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -238,3 +238,20 @@ def test_migrate_becomes_the_migrations_whatever_lies_around(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "the database is at revision" in done.stdout
+
+
+def test_nobody_else_is_let_in_without_a_key(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    everywhere = ("--data-dir", str(directory), "--host", "0.0.0.0")
+    done = run_up(*everywhere, "--port", str(free_port()))
+    assert done.returncode == 1
+    assert "refusing to listen on 0.0.0.0 while there is no key" in done.stderr
+    assert "stepsize keys create --data-dir" in done.stderr
+    make = [sys.executable, "-m", "stepsize", "keys", "create", "--data-dir", str(directory)]
+    key = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
+    with started(directory, "--host", "0.0.0.0") as up:
+        with Client(up.url) as client, pytest.raises(ApiError, match="send an API key"):
+            client.jobs()
+        with Client(up.url, key) as client:
+            assert client.whoami().owner == "admin"
+            assert client.wait(client.submit(SPEC), timeout=60).succeeded

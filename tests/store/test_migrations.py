@@ -6,12 +6,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select
 
 from migrations.run import downgrade, newest, upgrade
+from spec.access import ANYONE, Scope
 from spec.states import State
 from store import (
+    audit,
     checkpoints,
     history,
     idempotency,
     jobs,
+    keys,
     leases,
     recovery,
     series,
@@ -140,6 +143,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         workers.drain(tx, "w", asked=True)
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
+        keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
+        audit.note(tx, ANYONE, "cancel", held.job_id)
         line = Line(lease.job_id, "train", 0)
         summaries.write(tx, line, 0, [rows(0, 5)], stop=summaries.BLOCK, merged=False)
     with sessions.read() as tx:

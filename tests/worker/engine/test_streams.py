@@ -321,8 +321,8 @@ def test_a_signal_to_all_processes_of_a_worker_is_for_the_one_that_runs_the_job(
 ) -> None:
     job = {"data": arrays, "loader": {"workers": 2}, "length": {"iterations": 300}}
     events = start(TRAINING, **job)
-    while not isinstance(next(events), Block):
-        pass
+    # until each has read something: a process that has just been started heeds them
+    next(each for each in events if isinstance(each, Block) and each.start + len(each) >= 4)
     for reader in readers():
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             reader.send_signal(number)

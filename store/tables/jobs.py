@@ -1,4 +1,4 @@
-"""The tables, with the rules of the state machine as constraints (docs/states.md)."""
+"""Jobs and what happened to them, with the rules of the state machine (docs/states.md)."""
 
 from sqlalchemy import (
     JSON,
@@ -9,8 +9,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -20,27 +18,15 @@ from sqlalchemy import (
 
 from spec.states import FINISHED, Reason, State
 from store.instants import Instant
+from store.tables.metadata import metadata, one_of
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    },
-)
-
-
-def _one_of(column: str, values: list[str]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in sorted(values))})"
-
-
-_FINISHED = _one_of("state", [state.value for state in FINISHED])
+_FINISHED = one_of("state", [state.value for state in FINISHED])
 
 jobs = Table(
     "jobs",
     metadata,
     Column("id", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False, server_default=text("'default'")),
     Column("kind", String(16), nullable=False),
     Column("name", Text),
     Column("state", String(16), nullable=False),
@@ -79,9 +65,9 @@ jobs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
-    CheckConstraint(_one_of("kind", ["range_test", "training"]), name="kind"),
-    CheckConstraint(_one_of("state", [state.value for state in State]), name="state"),
-    CheckConstraint(_one_of("reason", [reason.value for reason in Reason]), name="reason"),
+    CheckConstraint(one_of("kind", ["range_test", "training"]), name="kind"),
+    CheckConstraint(one_of("state", [state.value for state in State]), name="state"),
+    CheckConstraint(one_of("reason", [reason.value for reason in Reason]), name="reason"),
     CheckConstraint(
         "(state = 'running') = (lease_owner IS NOT NULL AND lease_expires IS NOT NULL)",
         name="running_is_leased",
@@ -119,8 +105,10 @@ jobs = Table(
         postgresql_where=text("state = 'running'"),
     ),
     Index("ix_jobs_state", "state", "id"),
-    Index("ix_jobs_kind", "kind", "id"),
-    Index("ix_jobs_name", "name", "id"),
+    Index("ix_jobs_owner", "owner", "id"),
+    Index("ix_jobs_owner_state", "owner", "state", "id"),
+    Index("ix_jobs_owner_kind", "owner", "kind", "id"),
+    Index("ix_jobs_owner_name", "owner", "name", "id"),
     Index(
         "ix_jobs_parent",
         "parent",
@@ -135,6 +123,7 @@ jobs = Table(
     ),
 )
 
+
 job_tags = Table(
     "job_tags",
     metadata,
@@ -143,6 +132,7 @@ job_tags = Table(
     Column("value", String(200), nullable=False),
     Index("ix_job_tags_value", "key", "value", "job_id"),
 )
+
 
 attempts = Table(
     "attempts",
@@ -158,11 +148,12 @@ attempts = Table(
     Column("iterations", BigInteger),
     Column("reason", String(16)),
     CheckConstraint(
-        _one_of("outcome", ["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]),
+        one_of("outcome", ["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]),
         name="outcome",
     ),
     CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_has_an_outcome"),
 )
+
 
 history = Table(
     "history",
@@ -179,6 +170,7 @@ history = Table(
     Column("detail", Text),
 )
 
+
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -194,81 +186,4 @@ checkpoints = Table(
     Column("lasting", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     CheckConstraint("iteration > 0 AND bytes > 0", name="counts"),
-)
-
-chunks = Table(
-    "chunks",
-    metadata,
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("series", String(16), primary_key=True),
-    Column("repeat", Integer, primary_key=True),
-    Column("start", BigInteger, primary_key=True),
-    Column("stop", BigInteger, nullable=False),
-    # the checkpoint that it follows, 0 for none: whoever goes on from there records it anew
-    Column("after", BigInteger, nullable=False, default=0, server_default=text("0")),
-    Column("attempt", Integer, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    CheckConstraint("start >= 0 AND stop > start", name="rows"),
-)
-
-summaries = Table(
-    "summaries",
-    metadata,
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("series", String(16), primary_key=True),
-    Column("repeat", Integer, primary_key=True),
-    # the quantity whose extremes it has; empty where the block could not be summarised
-    Column("name", String(32), primary_key=True),
-    Column("level", Integer, primary_key=True),
-    Column("start", BigInteger, primary_key=True),
-    Column("stop", BigInteger, nullable=False),
-    # iterations of the first and the last row, and how many rows there are
-    Column("first", BigInteger, nullable=False),
-    Column("last", BigInteger, nullable=False),
-    Column("points", BigInteger, nullable=False),
-    # the latest of the chunks' own: it is deleted with any of them
-    Column("after", BigInteger, nullable=False),
-    # of level 0: the chunks of the block are as large as they get
-    Column("merged", Boolean, nullable=False),
-    Column("data", LargeBinary),
-    CheckConstraint("start >= 0 AND stop > start AND points >= 0", name="rows"),
-)
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("name", String(200), primary_key=True),
-    Column("device", String(200), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("job_id", String(64)),
-    Column("queues", JSON, nullable=False),
-    Column("versions", JSON, nullable=False),
-    # somebody asked that it takes no more jobs
-    Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
-    Column("started_at", Instant, nullable=False),
-    Column("seen_at", Instant, nullable=False),
-    CheckConstraint(_one_of("state", ["busy", "draining", "idle"]), name="state"),
-)
-
-leaders = Table(
-    "leaders",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("holder", String(200), nullable=False),
-    Column("expires", Instant, nullable=False),
-)
-
-idempotency = Table(
-    "idempotency",
-    metadata,
-    Column("caller", String(64), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    # SHA-256 of what was asked for
-    Column("request", String(64), nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("location", Text),
-    # compressed by zlib
-    Column("body", LargeBinary, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Index("ix_idempotency_created_at", "created_at"),
 )

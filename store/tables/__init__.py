@@ -1,0 +1,23 @@
+"""The tables; their columns and rules are those that the migrations make."""
+
+from store.tables.callers import audit, idempotency, keys
+from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
+from store.tables.metadata import metadata
+from store.tables.pool import leaders, workers
+from store.tables.series import chunks, summaries
+
+__all__ = [
+    "attempts",
+    "audit",
+    "checkpoints",
+    "chunks",
+    "history",
+    "idempotency",
+    "job_tags",
+    "jobs",
+    "keys",
+    "leaders",
+    "metadata",
+    "summaries",
+    "workers",
+]

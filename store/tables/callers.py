@@ -1,0 +1,57 @@
+"""Those who ask: their keys, what they changed, what they were answered."""
+
+from sqlalchemy import JSON, Column, Index, Integer, LargeBinary, String, Table, Text
+
+from store.instants import Instant
+from store.tables.metadata import metadata
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("caller", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # SHA-256 of what was asked for
+    Column("request", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("location", Text),
+    # compressed by zlib
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("ix_idempotency_created_at", "created_at"),
+)
+
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("owner", String(64), nullable=False),
+    # the part of the key that it is found by, and that may be shown
+    Column("prefix", String(32), nullable=False),
+    # SHA-256 of the whole
+    Column("digest", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("used_at", Instant),
+    Index("ix_keys_prefix", "prefix", unique=True),
+)
+
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("owner", String(64), nullable=False),
+    # the name of the key, and its id: it may be gone
+    Column("actor", String(200), nullable=False),
+    Column("key", String(64)),
+    Column("verb", String(32), nullable=False),
+    # the id of what was changed
+    Column("target", String(200), nullable=False),
+    # the id of the request, which the server's log has too
+    Column("request", String(128)),
+    Index("ix_audit_at", "at"),
+)

@@ -1,0 +1,31 @@
+"""The worker nodes, and which API process looks after them."""
+
+from sqlalchemy import JSON, Boolean, CheckConstraint, Column, String, Table, text
+
+from store.instants import Instant
+from store.tables.metadata import metadata, one_of
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("device", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job_id", String(64)),
+    Column("queues", JSON, nullable=False),
+    Column("versions", JSON, nullable=False),
+    # somebody asked that it takes no more jobs
+    Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    CheckConstraint(one_of("state", ["busy", "draining", "idle"]), name="state"),
+)
+
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("expires", Instant, nullable=False),
+)
