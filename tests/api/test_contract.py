@@ -5,17 +5,18 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 
 import pytest
-import requests
 import schemathesis
 from hypothesis import HealthCheck, seed, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.python import asgi
+from schemathesis.specs.openapi.checks import ignored_auth
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_app
@@ -45,24 +46,31 @@ WITH_CONDITIONS = [
     "POST /v1/schedules/preview",
     "GET /v1/jobs/{job_id}/series",
     "GET /v1/series",
+    "POST /v1/keys",
 ]
-"""Ask for what no JSON Schema can promise: bounds that do not cross, names that are known."""
+"""Ask for what no JSON Schema can promise: bounds that do not cross, names that are known,
+an end that is to come."""
 
 ENDLESS = ["/events"]
-"""What the paths of streams end with: a test of its own reads them."""
+"""What the paths of streams end with: tests of their own read them to the end."""
+
+KEY = "ss_0123456789abcdef"
+CALLERS = {"anyone": {}, "key": {"Authorization": f"Bearer {KEY}"}}
+"""The headers of every request; where there is a key, the server wants it. A plain run has one."""
 
 CONFIG = {
+    "generation": {"with-security-parameters": False},  # CALLERS are those who ask
     "operations": [
         {
             "include-name": WITH_CONDITIONS,
-            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 422]}},
+            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}},
         },
         *(
             # thousands of cases, of what is a part of POST /v1/jobs as well
             {"include-name": name, "phases": {"coverage": {"enabled": GIVEN is not None}}}
             for name in ("POST /v1/jobs:batch", "POST /v1/schedules/preview")
         ),
-    ]
+    ],
 }
 
 SCHEMA = schemathesis.openapi.from_path(
@@ -85,20 +93,28 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     found.close()
 
 
-@pytest.fixture(scope="module")
+@dataclass(frozen=True)
+class Server:
+    """An application, and the headers of all that it is asked."""
+
+    app: ASGIApp
+    headers: dict[str, str]
+
+
+@pytest.fixture(scope="module", params=list(CALLERS) if GIVEN else ["key"])
 def server(
-    sessions: Sessions, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[requests.Session]:
-    """A session whose requests the application answers; its headers are those of every request."""
+    request: pytest.FixtureRequest, sessions: Sessions, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    headers = CALLERS[request.param]
     told = Settings(
         database_url=sessions.engine.url.render_as_string(),
         broker_url="redis://unused",
         data_dir=tmp_path_factory.mktemp("data"),
+        api_key=KEY if headers else None,
+        requests_per_minute=1_000_000,
     )
     opened(told.checkpoints).write(saved(ROWS).file, b"w")
-    app = create_app(sessions, NotedBroker(), told)
-    with asgi.get_client(without_lifespan(app)) as client:
-        yield client
+    yield Server(without_lifespan(create_app(sessions, NotedBroker(), told)), headers)
     asgi.shutdown_lifespans()
 
 
@@ -141,16 +157,25 @@ def there(sessions: Sessions) -> Iterator[str]:
 @pytest.mark.timeout(0 if GIVEN else 300)
 @HYPOTHESIS
 @seed(SEED)
-def test_every_route(case: Case, server: requests.Session, there: Iterator[str]) -> None:
+def test_every_route(case: Case, server: Server, there: Iterator[str]) -> None:
     name_what_is_there(case, next(there))
-    case.call_and_validate(base_url=SERVER, session=server)
+    case.operation.schema.app = server.app  # for what checks ask themselves
+    case.call_and_validate(
+        base_url=SERVER,
+        headers=dict(server.headers),
+        # a server without a key asks for none
+        excluded_checks=[] if server.headers else [ignored_auth],
+        app=server.app,
+    )
 
 
 def name_what_is_there(case: Case, job_id: str) -> None:
     """Puts what exists in the place of valid names: made-up ones are found nowhere."""
     known = {"job_id": job_id, "iteration": ROWS, "name": WORKER}
     if valid(case, ParameterLocation.PATH):
-        case.path_parameters |= {name: known[name] for name in case.path_parameters}
+        case.path_parameters |= {
+            name: known[name] for name in known.keys() & case.path_parameters.keys()
+        }
     if valid(case, ParameterLocation.QUERY) and "jobs" in (case.query or {}):
         case.query["jobs"] = job_id
     if valid(case, ParameterLocation.BODY) and isinstance(case.body, dict):
