@@ -63,7 +63,7 @@ _OLDEST_KEPT = (
     .where(_MINE)
     .order_by(history.c.version.desc())
     .limit(1)
-    .offset(KEPT - 1)
+    .offset(bindparam("kept") - 1)
     .scalar_subquery()
 )
 _FORGET = delete(history).where(_MINE, history.c.version < _OLDEST_KEPT)
@@ -100,7 +100,7 @@ def note(
     ]
     if changes:
         tx.execute(_NOTE, changes)
-        tx.execute(_FORGET, [{"of": change["job_id"]} for change in changes])
+        tx.execute(_FORGET, [{"of": change["job_id"], "kept": KEPT} for change in changes])
 
 
 def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:
