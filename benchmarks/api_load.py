@@ -9,6 +9,7 @@ the load on the last, so that "ms of CPU" is the server's own; PostgreSQL runs w
 """
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -38,6 +39,15 @@ from store import claims, jobs, leases
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Lease, Progress
+
+INTRODUCTION = """# How much one API process answers
+
+Printed by `benchmarks/api_load.py --page`: {connections} connections, each of which asks again as
+soon as it is answered, against one process of `python -m api`, which is held on one processor. The
+load, PostgreSQL and the writers of live rows share the other one: clients on machines of their own
+would wait less. What an answer costs the server is in "ms of CPU": its inverse is what one
+processor can do.
+"""
 
 PAGE = Path(__file__).parents[1] / "docs" / "api-load.md"
 ITERATIONS = 100_000
@@ -72,19 +82,13 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help=f"writes {PAGE.name} of the documents")
     arguments = parser.parse_args()
     if arguments.page:
-        with PAGE.open("w") as page:
-            sys.stdout = page
+        told = io.StringIO()
+        with redirect_stdout(told):
             print(INTRODUCTION.format(**vars(arguments)))
             measure(arguments, markdown=True)
-        sys.stdout = sys.__stdout__
+        PAGE.write_text(told.getvalue().rstrip() + "\n")
         return
     measure(arguments, markdown=arguments.markdown)
-
-
-INTRODUCTION = """# How much one API process answers
-
-Printed by `benchmarks/api_load.py --page`: {connections} connections, each of which asks again as soon as it is answered, against one process of `python -m api`. The load generator runs on the other core of the same machine, and so do PostgreSQL and the writers of live rows: a client on a machine of its own would find more. "ms of CPU" is what one answer costs the server; its inverse is what one core can do.
-"""
 
 
 def measure(arguments: argparse.Namespace, *, markdown: bool) -> None:

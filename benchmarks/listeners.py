@@ -157,7 +157,7 @@ class _Listener(asyncio.Protocol):
                 self.complete = True
                 self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         for future in (self.begun, self.ended):
             if not future.done():
                 future.set_result(None)
