@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from api.parts import CallerPart, GatePart, SessionsPart
@@ -31,6 +39,14 @@ def _soon(expires_at: datetime | None) -> datetime | None:
     return expires_at
 
 
+def _each_once(scopes: object) -> object:
+    # one more than there are has a wrong one or one twice among them, however many follow
+    first = scopes[: len(Scope) + 1] if isinstance(scopes, list) else []
+    if any(each in first[:i] for i, each in enumerate(first)):
+        raise PydanticCustomError("repeated", "must name each once")
+    return scopes
+
+
 class KeySpec(BaseModel):
     """A key to be made."""
 
@@ -46,6 +62,7 @@ class KeySpec(BaseModel):
     ] = None
     scopes: Annotated[
         frozenset[Scope],
+        BeforeValidator(_each_once),
         Field(
             min_length=1,
             description="read: look; write: submit, move and delete; admin: keys, audit trail and"

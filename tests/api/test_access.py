@@ -358,6 +358,7 @@ def test_a_key_is_made_listed_used_and_revoked(guarded: TestClient, issue: Issue
         ({"owner": ""}, "/owner"),
         ({"scopes": []}, "/scopes"),
         ({"scopes": ["root"]}, "/scopes/0"),
+        ({"scopes": ["read", "read"]}, "/scopes"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "2030-01-01T00:00:00"}, "/expires_at"),
         ({"expires_at": "9999-01-01T00:00:00Z"}, "/expires_at"),
