@@ -87,6 +87,7 @@ CORS: dict[str, Any] = {
         "Location",
         "Preference-Applied",
         "Retry-After",
+        "Series-Damaged",
         "X-Request-ID",
     ),
 }
@@ -167,7 +168,7 @@ def create_app(
     app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
     # the last one added is the first to see a request
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, **NOT_COMPRESSED)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1, **NOT_COMPRESSED)
     app.add_middleware(Admission, gate=gate)
     if not gate.wanted:
         # Only this machine may ask without a key; a foreign page that resolves its own name to

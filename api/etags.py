@@ -17,6 +17,18 @@ def etag_of_page(page: Sequence[Job], cursor: str | None) -> str:
     return f'W/"{sha256(f"{versions};{cursor}".encode()).hexdigest()[:32]}"'
 
 
+def etag_of_series(found: Sequence[Job], representation: str) -> str:
+    """Changes with whatever the jobs have recorded, and from one representation to another.
+
+    Only who has a job's lease, or ends or queues it, changes its rows, and that is a new version.
+    Compaction is none, as it changes no answer.
+    """
+    if len(found) == 1:
+        return f'W/"{found[0].version}-{representation}"'
+    versions = ",".join(f"{job.id}:{job.version}" for job in found)
+    return f'W/"{sha256(versions.encode()).hexdigest()[:32]}-{representation}"'
+
+
 def matches(if_none_match: str | None, etag: str) -> bool:
     """The weak comparison of RFC 9110: only what stands between the quotes counts."""
     given = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]

@@ -1,7 +1,7 @@
 """Rows of a series as CSV, Arrow and Parquet, page by page, so that no answer has to fit memory."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +66,14 @@ WRITERS: dict[str, Callable[[_Pipe, pa.Schema], _Writer]] = {
     "application/vnd.apache.parquet": _parquet,
 }
 
+SHORT = {
+    JSON: "json",
+    "text/csv": "csv",
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.parquet": "parquet",
+}
+"""Names of the types in an ETag."""
+
 SERVED = (JSON, *WRITERS)
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -91,15 +99,20 @@ def media(accept: str) -> str | None:
     return None
 
 
-def written(pages: Iterable[Rows], media: str) -> Iterator[bytes]:
-    """The bytes of pages of one series in one of the WRITERS' types, at least one page."""
+def written(
+    pages: Iterable[Rows], media: str, *, metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    """The bytes of pages of one series in one of the WRITERS' types, at least one page.
+
+    `metadata` is the schema's, which CSV has no place for.
+    """
     pipe = _Pipe()
     writer: _Writer | None = None
     schema: pa.Schema | None = None
     for page in pages:
         table = _table(page, wide=media == "text/csv")
         if writer is None:
-            schema = table.schema
+            schema = table.schema.with_metadata(dict(metadata or {}) or None)
             writer = WRITERS[media](pipe, schema)
         # what a job recorded has the same types all along, but for a page without rows
         writer.write_table(table.cast(schema))

@@ -73,7 +73,6 @@ class Frames:
         Raises:
             JobNotFoundError: the job has been deleted.
             NotRecordedError: a name is not among what the job records.
-            DamagedChunkError: stored bytes cannot be read.
         """
         with self._lock:
             if found := self._frames.get(place):
@@ -145,7 +144,7 @@ def _points(job: Job, rows: series.Rows, place: Place) -> dict[str, object]:
     told = columns(job, rows)
     kept = {name: told[name] for name in ("names", "next_start", "columns")}
     found = {"job": job.id, "repeat": place.repeat, "start": place.start, **kept}
-    return found | ({"nonfinite": told["nonfinite"]} if told["nonfinite"] else {})
+    return found | {name: told[name] for name in ("nonfinite", "damaged") if told[name]}
 
 
 def _event(name: str, data: bytes) -> bytes:

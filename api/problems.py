@@ -14,7 +14,6 @@ from starlette.routing import Match
 
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
-from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
 from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
@@ -194,11 +193,6 @@ async def _in_flight(_: Request, error: Any) -> JSONResponse:
     return answer(409, detail, headers={"Retry-After": "1"})
 
 
-async def _damaged(_: Request, error: Any) -> JSONResponse:
-    log.error("series.damaged %s", error)
-    return answer(500, f"the stored series is damaged: {error}")
-
-
 async def _plain(request: Request, error: Any) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -232,7 +226,6 @@ HANDLERS = {
     WrongStateError: _conflict,
     NeededError: _needed,
     InFlightError: _in_flight,
-    DamagedChunkError: _damaged,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),
 }

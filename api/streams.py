@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 from api.changes import Changes, Versions
 from api.frames import Frames, end_of
 from api.positions import Position, Topic
-from store.chunks import DamagedChunkError
 from store.database import Unavailable, describe
 from store.jobs import JobNotFoundError
 from store.series import NotRecordedError
@@ -132,11 +131,10 @@ async def _look(
     except Unavailable as error:
         log.warning("stream.waits job=%s %s", job_id, describe(error))
         return [], True
-    except (NotRecordedError, DamagedChunkError) as error:
+    except NotRecordedError as error:
         log.warning("stream.unreadable job=%s %s", job_id, error)
-        reason = "not_recorded" if isinstance(error, NotRecordedError) else "damaged"
         ended = replace(ended, version=place.version)
-        event = end_of(job_id, reason, detail=str(error))
+        event = end_of(job_id, "not_recorded", detail=str(error))
         return [] if here.ended else [(event, ended)], False
     told: list[tuple[bytes, Position]] = []
     if frame.version > here.version:

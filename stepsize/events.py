@@ -29,12 +29,16 @@ PASSING = {429, 503}
 
 @dataclass(frozen=True, eq=False)
 class Points(Columns):
-    """Rows of a job that have been recorded since the last ones; those to come at `next_start`."""
+    """Rows of a job that have been recorded since the last ones; those to come at `next_start`.
+
+    `damaged` names stored chunks that the server could not read, whose rows are missing.
+    """
 
     job: str
     repeat: int
     start: int
     next_start: int
+    damaged: Sequence[Mapping[str, Any]] = ()
 
 
 class End(Answer):
@@ -58,6 +62,7 @@ class _PointsAnswer(ColumnsAnswer):
     repeat: int
     start: int
     next_start: int
+    damaged: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass
@@ -164,7 +169,9 @@ def _event(message: Message) -> Event | None:
             return End.model_validate_json(message.data)
         if message.name == "points":
             told = _PointsAnswer.model_validate_json(message.data)
-            return Points(columns_of(told), told.job, told.repeat, told.start, told.next_start)
+            return Points(
+                columns_of(told), told.job, told.repeat, told.start, told.next_start, told.damaged
+            )
     except ValueError as error:
         raise NotStepsizeError("an event is not what a stepsize server sends") from error
     return None  # a comment, or what only a newer client knows

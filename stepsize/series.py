@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class SeriesAnswer(ColumnsAnswer):
     reduced: dict[str, Any] | None = None
     next_start: int
     complete: bool
+    damaged: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +67,17 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Series(Columns):
-    """Rows of a job's series; `reduced` says how they were thinned out, None if they were not."""
+    """Rows of a job's series; `reduced` says how they were thinned out, None if they were not.
+
+    `damaged` names stored chunks that the server could not read, whose rows are missing.
+    """
 
     job: str
     total_points: int
     next_start: int
     complete: bool
     reduced: Mapping[str, Any] | None = None
+    damaged: Sequence[Mapping[str, Any]] = ()
 
 
 def columns_of(answer: ColumnsAnswer) -> dict[str, NDArray[Any]]:
@@ -94,4 +99,5 @@ def series_of(answer: SeriesAnswer) -> Series:
         next_start=answer.next_start,
         complete=answer.complete,
         reduced=answer.reduced,
+        damaged=answer.damaged,
     )

@@ -2,8 +2,9 @@
 
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,25 @@ class Chunk:
     @property
     def stop(self) -> int:
         """One past the iteration of the last row."""
-        return int(self.iteration[-1]) + 1
+        if "iteration" in self.columns:
+            return int(self.columns["iteration"][-1]) + 1
+        return self.start + self.points
+
+
+def cut(chunk: Chunk, start: int, stop: int) -> Iterator[Chunk]:
+    """The chunk in parts: its rows before `start`, from there to `stop`, and after."""
+    bounds = [0, *chunk.iteration.searchsorted([start, stop]).tolist(), chunk.points]
+    for a, b in pairwise(bounds):
+        if a == b:
+            continue
+        columns = {name: values[a:b] for name, values in chunk.columns.items()}
+        yield replace(chunk, start=int(chunk.iteration[a]), columns=columns)
 
 
 def encode(chunk: Chunk) -> bytes:
-    """The bytes of a chunk; the columns keep every bit."""
+    """The bytes of a chunk, which has a row at least; the columns keep every bit."""
+    if not (chunk.columns and chunk.points):
+        raise ValueError("a chunk without rows is not written")
     parts = [_HEAD.pack(chunk.start, chunk.points, len(chunk.columns))]
     for name, values in chunk.columns.items():
         if len(values) != chunk.points:
@@ -81,13 +96,8 @@ def decode(data: bytes, *, names: frozenset[str] | None = None) -> dict[str, Col
     Raises:
         DamagedChunkError: the checksum, the version or the layout is wrong.
     """
+    body = check(data)
     try:
-        magic, version, checksum = _PREFIX.unpack_from(data)
-        body = memoryview(data)[_PREFIX.size :]
-        if magic != MAGIC or version != VERSION:
-            raise DamagedChunkError(f"not a chunk of version {VERSION}")
-        if zlib.crc32(body) != checksum:
-            raise DamagedChunkError("checksum does not match")
         _, points, count = _HEAD.unpack_from(body)
         columns: dict[str, Column] = {}
         offset = _HEAD.size
@@ -103,8 +113,30 @@ def decode(data: bytes, *, names: frozenset[str] | None = None) -> dict[str, Col
     return columns
 
 
+def check(data: bytes) -> memoryview:
+    """What follows the checksum, which is right; nothing is decompressed.
+
+    Raises:
+        DamagedChunkError: the checksum or the version is wrong.
+    """
+    if len(data) < _PREFIX.size:
+        raise DamagedChunkError("cut short: it has no header")
+    magic, version, checksum = _PREFIX.unpack_from(data)
+    if magic != MAGIC:
+        raise DamagedChunkError("not a chunk")
+    if version != VERSION:
+        raise DamagedChunkError(f"version {version}, where version {VERSION} is read")
+    body = memoryview(data)[_PREFIX.size :]
+    if zlib.crc32(body) != checksum:
+        raise DamagedChunkError("checksum does not match")
+    return body
+
+
 def _column(payload: bytes, kind: int, points: int) -> Column:
-    values = standalone.simple_decompress(payload)
+    try:
+        values = standalone.simple_decompress(payload)
+    except RuntimeError as error:  # of another version of pcodec, perhaps
+        raise DamagedChunkError(f"a column cannot be decompressed: {error}") from error
     if values is None or len(values) != points or values.dtype != TYPES[kind]:
         raise DamagedChunkError("a column has not the type or length it announces")
     column: Column = values

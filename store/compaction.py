@@ -4,34 +4,39 @@ Blocks are `summaries.BLOCK` iterations, aligned to iteration 0. Each is one sho
 holds the job's row, so that no claim, retry or removal comes in between, and two who do it at once
 take turns. Readers see the same rows before and after.
 
-Which chunks may be merged: those of a finished job that lie in one block, have the same columns,
-leave no gap, and between whose `after` no checkpoint exists that the job could go on from.
-Going on from checkpoint n deletes the chunks with `after >= n`, and n is always 0 or the iteration
-of a row in `checkpoints`; so of such chunks either all are deleted or none, as is the one that
-they become. That stays so: checkpoints that are added later come from an attempt that first
-deleted what follows its start, and are later than anything that was left. A job that has succeeded
-never goes on; there, checkpoints divide nothing.
+Which chunks may be merged: those that lie in one block, have the same columns, leave no gap, and
+between whose `after` no checkpoint exists that the job could go on from. Going on from checkpoint n
+deletes the chunks with `after >= n`, and n is always 0 or the iteration of a row in `checkpoints`;
+so of such chunks either all are deleted or none, as is the one that they become. That stays so:
+checkpoints that are added later come from an attempt that first deleted what follows its start,
+and are later than anything that was left. A job that has succeeded never goes on; there,
+checkpoints divide nothing.
 
-A running job's blocks are only summarised, each once rows of a later one are there. Its chunks stay
-as they are, since its worker may write the last of them again after an answer that was lost: with
-the same rows, which leaves a summary true.
+A running job's blocks are done once rows of a later one are there, and the last block whenever many
+chunks have gathered in it. Its worker writes chunks and checkpoints in transactions that renew its
+lease; they pass over a row that is held, and are made again. After an answer that was lost it
+writes rows again that may have been merged by now: then they replace themselves
+(`recorded.write`), and a summary of them stays true.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
 from spec.states import State
 from spec.values import JobId
 from store import checkpoints, recorded, summaries
-from store.chunks import Chunk, DamagedChunkError, decode
+from store.chunks import Chunk, DamagedChunkError, cut, decode
 from store.database import ReadTx, WriteTx
 from store.summaries import Line, joined, shape
 from store.tables import chunks, jobs
 from store.tables import summaries as table
+
+CROWD = 32
+"""Chunks in the last block of a running job that are merged before it is full."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class Block:
 
     line: Line
     start: int
+
+    @property
+    def stop(self) -> int:
+        """One past its last iteration."""
+        return self.start + summaries.BLOCK
 
 
 @dataclass(frozen=True)
@@ -70,29 +80,35 @@ def due(tx: ReadTx, *, limit: int = 20) -> list[Due]:
 
 
 def pending(tx: ReadTx, job: Due) -> list[Block]:
-    """Blocks of a job that wait to be made compact, or to be summarised while it runs."""
+    """Blocks of a job that wait to be made compact."""
     c, s = chunks.c, table.c
-    done: dict[Line, set[int]] = {}
+    done: set[Block] = set()
     known = select(s.series, s.repeat, s.start).where(s.job_id == job.job_id, s.level == 0)
     if job.state.finished:
         known = known.where(s.merged)
     for series, repeat, start in tx.execute(known):
-        done.setdefault(Line(job.job_id, series, repeat), set()).add(start)
-    extents = tx.execute(
-        select(c.series, c.repeat, func.min(c.start).label("start"), func.max(c.stop).label("stop"))
+        done.add(Block(Line(job.job_id, series, repeat), start))
+    number = (c.start // summaries.BLOCK).label("number")
+    crowds = tx.execute(
+        select(
+            c.series, c.repeat, number, func.count().label("chunks"), func.max(c.stop).label("stop")
+        )
         .where(c.job_id == job.job_id)
-        .group_by(c.series, c.repeat)
-        .order_by(c.series, c.repeat)
+        .group_by(c.series, c.repeat, number)
+        .order_by(c.series, c.repeat, number)
     )
+    lines: dict[Line, list[Any]] = {}
+    for row in crowds:
+        lines.setdefault(Line(job.job_id, row.series, row.repeat), []).append(row)
     found: list[Block] = []
-    for row in extents:
-        line = Line(job.job_id, row.series, row.repeat)
-        first = row.start // summaries.BLOCK * summaries.BLOCK
+    for line, rows in lines.items():
+        first, stop = rows[0].number * summaries.BLOCK, rows[-1].stop
+        crowded = {row.number * summaries.BLOCK for row in rows if row.chunks >= CROWD}
         found += [
-            Block(line, start)
-            for start in range(first, row.stop, summaries.BLOCK)
-            if start not in done.get(line, ())
-            and (job.state.finished or row.stop > start + summaries.BLOCK)
+            block
+            for block in (Block(line, start) for start in range(first, stop, summaries.BLOCK))
+            if block not in done
+            and (job.state.finished or stop > block.stop or block.start in crowded)
         ]
     return found
 
@@ -102,33 +118,33 @@ def compact(tx: WriteTx, job: Due, block: Block) -> bool:
     state = _hold(tx, job)
     if state is None:
         return False
-    line, end = block.line, block.start + summaries.BLOCK
-    last = tx.execute(select(func.max(chunks.c.stop)).where(line.of(chunks))).scalar()
-    if last is None or not (state.finished or last > end):
-        return True  # a claim has deleted it
+    line = block.line
     stored = tx.execute(
         select(chunks.c.start, chunks.c.after, chunks.c.attempt, chunks.c.data)
-        .where(line.of(chunks), chunks.c.start < end, chunks.c.stop > block.start)
+        .where(line.of(chunks), chunks.c.start < block.stop, chunks.c.stop > block.start)
         .order_by(chunks.c.start)
     ).all()
-    pieces: list[_Piece] = []
-    for row in stored:
-        try:
-            part = Chunk(line.series, line.repeat, row.start, decode(row.data), row.after)
-        except DamagedChunkError:
-            # it stays as it is with those around it, and readers of these rows are told of it
-            summaries.note(tx, line, block.start, stop=min(last, end), merged=state.finished)
-            return True
-        pieces += _cut(_Piece(part, row.attempt), block.start, end)
-    if state.finished:
-        pieces = list(_merged(pieces, _borders(tx, job.job_id, state)))
-        before = [row.start for row in stored]
+    last = tx.execute(select(func.max(chunks.c.stop)).where(line.of(chunks))).scalar()
+    if last is None:
+        return True  # a claim has deleted it
+    borders = _borders(tx, job.job_id, state)
+    runs = _readable(line, stored)
+    inside: list[Chunk] = []
+    for run in runs:
+        pieces = list(_merged([each for part in run for each in _cut(part, block)], borders))
+        before = [each.chunk.start for each in run]
         if [each.chunk.start for each in pieces] != before:
             _replace(tx, line, before, pieces)
-    inside = [each.chunk for each in pieces if block.start <= each.chunk.start < end]
-    if inside:
-        stop = min(last, end)
-        summaries.write(tx, line, block.start, inside, stop=stop, merged=state.finished)
+        inside += [each.chunk for each in pieces if block.start <= each.chunk.start < block.stop]
+    if not (state.finished or last > block.stop):
+        return True  # it is not full
+    stop = min(last, block.stop)
+    if sum(map(len, runs)) < len(stored):  # readers of these rows are told that some are lost
+        after = max(row.after for row in stored)
+        summaries.note(tx, line, block.start, stop=stop, after=after, merged=state.finished)
+    elif inside:
+        merged = state.finished or len(inside) == 1
+        summaries.write(tx, line, block.start, inside, stop=stop, merged=merged)
     return True
 
 
@@ -157,16 +173,22 @@ def _borders(tx: ReadTx, job_id: str, state: State) -> list[int]:
     return sorted(each.iteration for each in checkpoints.find(tx, job_id))
 
 
-def _cut(piece: _Piece, start: int, stop: int) -> Iterator[_Piece]:
-    """The piece in parts: what lies before `start`, from there to `stop`, and after."""
-    chunk = piece.chunk
-    bounds = [0, *chunk.iteration.searchsorted([start, stop]).tolist(), chunk.points]
-    for a, b in pairwise(bounds):
-        if a == b:
+def _readable(line: Line, stored: Sequence[Any]) -> list[list[_Piece]]:
+    """Chunks that can be read, in runs: one that cannot stays where it is, between two of them."""
+    runs: list[list[_Piece]] = [[]]
+    for row in stored:
+        try:
+            columns = decode(row.data)
+        except DamagedChunkError:
+            runs.append([])
             continue
-        columns = {name: values[a:b] for name, values in chunk.columns.items()}
-        first = int(chunk.iteration[a])
-        yield replace(piece, chunk=replace(chunk, start=first, columns=columns))
+        chunk = Chunk(line.series, line.repeat, row.start, columns, row.after)
+        runs[-1].append(_Piece(chunk, row.attempt))
+    return [run for run in runs if run]
+
+
+def _cut(piece: _Piece, block: Block) -> Iterator[_Piece]:
+    return (replace(piece, chunk=part) for part in cut(piece.chunk, block.start, block.stop))
 
 
 def _merged(pieces: Sequence[_Piece], borders: Sequence[int]) -> Iterator[_Piece]:
@@ -202,4 +224,4 @@ def _replace(tx: WriteTx, line: Line, starts: Sequence[int], pieces: Sequence[_P
     span = chunks.c.start.between(starts[0], starts[-1])
     tx.execute(delete(chunks).where(line.of(chunks), span))
     parts = [(JobId(line.job_id), each.attempt, each.chunk) for each in pieces]
-    recorded.write(tx, parts)
+    recorded.put(tx, parts)

@@ -1,26 +1,31 @@
 """Few rows that stand for many: those of summaries, and of the chunks that have none yet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from store import summaries
-from store.chunks import Chunk, Column, DamagedChunkError
+from store.chunks import Chunk, Column
 from store.database import ReadTx
-from store.rows import rows_of, together
+from store.rows import Damage, rows_of, together
 from store.summaries import Line, Span, load, spans
 from store.views import bucket
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Rows among which are all that `minmax` picks for so many points; `total` counts all."""
+    """Rows among which are all that `minmax` picks for so many points; `total` counts all.
+
+    Attributes:
+        lost: chunks that could not be read; their rows are neither here nor counted.
+    """
 
     iteration: NDArray[np.int64]
     columns: dict[str, Column]
     total: int
+    lost: Sequence[Damage] = ()
 
 
 def overview(
@@ -32,25 +37,46 @@ def overview(
 
     Raises:
         NotRecordedError: a name is not among what the job records.
-        DamagedChunkError: stored bytes cannot be read.
     """
+    lost: list[Damage] = []
+
+    def stored(gaps: Iterable[tuple[int, int | None]]) -> list[Chunk]:
+        # few, as a rule: what has no summary yet, and the ends of the range
+        return [
+            part
+            for a, b in gaps
+            for part in rows_of(tx, line, names, a, b, lost=lost, streamed=False)
+        ]
+
     known = spans(tx, line, names[0], start, stop)
     floor = [span for span in known if span.level == 0]
-    raw = [part for a, b in _gaps(floor, start, stop) for part in rows_of(tx, line, names, a, b)]
-    total = sum(span.points for span in floor) + sum(part.points for part in raw)
-    chosen: list[Span] = []
-    if floor and total > points:
+    raw = stored(_gaps(floor, start, stop))
+    few: list[tuple[Span, Chunk]] = []
+    if floor and _points(floor) + _points(raw) > points:
         first = min([floor[0].first, *(int(part.iteration[0]) for part in raw)])
         last = max([floor[-1].last, *(int(part.iteration[-1]) for part in raw)])
-        chosen = _cover(known, bucket(first, last, points))
-    if floor and chosen:
-        try:
-            raw += load(tx, line, names, chosen)
-        except DamagedChunkError:
-            chosen = []  # the chunks have what it was made from
-    if floor and not chosen:
-        raw = list(rows_of(tx, line, names, start, stop))
-    return Overview(*together(sorted(raw, key=_first), names), total)
+        few = _loaded(tx, line, names, known, bucket(first, last, points))
+    covered = {block for span, _ in few for block in _blocks(span)}
+    raw += stored(_ranges(span for span in floor if span.start not in covered))
+    total = _points(span for span, _ in few) + _points(raw)
+    columns = together(sorted([*raw, *(part for _, part in few)], key=_first), names)
+    return Overview(*columns, total, tuple(dict.fromkeys(lost)))
+
+
+def _loaded(
+    tx: ReadTx, line: Line, names: Sequence[str], known: Sequence[Span], width: int
+) -> list[tuple[Span, Chunk]]:
+    """The rows of spans that `_cover` chooses, of those that are not damaged."""
+    while True:
+        found = load(tx, line, names, _cover(known, width))
+        if all(part is not None for _, part in found):
+            return [(span, part) for span, part in found if part is not None]
+        damaged = {span for span, part in found if part is None}
+        known = [span for span in known if span not in damaged]
+
+
+def _points(parts: Iterable[Chunk | Span]) -> int:
+    return sum(part.points for part in parts)
 
 
 def _first(part: Chunk) -> int:
@@ -67,6 +93,20 @@ def _gaps(floor: Sequence[Span], start: int, stop: int | None) -> Iterator[tuple
         yield start, stop
 
 
+def _ranges(floor: Iterable[Span]) -> Iterator[tuple[int, int]]:
+    """What the spans cover, those that follow each other as one."""
+    ends: tuple[int, int] | None = None
+    for span in floor:
+        if ends is not None and span.start == ends[1]:
+            ends = (ends[0], span.stop)
+            continue
+        if ends is not None:
+            yield ends
+        ends = (span.start, span.stop)
+    if ends is not None:
+        yield ends
+
+
 def _cover(known: Sequence[Span], width: int) -> list[Span]:
     """The highest spans whose buckets are not wider than that, none over another's rows."""
     chosen: list[Span] = []
@@ -74,5 +114,9 @@ def _cover(known: Sequence[Span], width: int) -> list[Span]:
     for span in sorted(known, key=lambda span: -span.level):
         if span.bucket <= width and span.start not in covered:
             chosen.append(span)
-            covered.update(range(span.start, span.stop, summaries.BLOCK))
+            covered.update(_blocks(span))
     return chosen
+
+
+def _blocks(span: Span) -> range:
+    return range(span.start, span.stop, summaries.BLOCK)

@@ -1,6 +1,6 @@
 """Reads recorded series back: every row, or a view that keeps the extremes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from store import jobs
 from store.chunks import Chunk, Column
 from store.database import ReadTx, Sessions
 from store.overviews import Overview, overview
-from store.rows import rows_of, together
+from store.rows import Damage, damage_of, rows_of, together
 from store.summaries import Line, NotRecordedError
 from store.tables import chunks, summaries
 from store.views import MIN_POINTS, minmax
@@ -19,10 +19,12 @@ from store.views import MIN_POINTS, minmax
 __all__ = [
     "MAX_ROWS",
     "SERIES",
+    "Damage",
     "NotRecordedError",
     "Rows",
     "Summary",
     "after",
+    "damaged",
     "read",
     "stream",
     "summary",
@@ -44,13 +46,17 @@ SERIES = {
 MAX_ROWS = 1_000_000
 """Rows one answer carries at most; the next one starts where it stops."""
 
-PAGE = 131_072
+PAGE = 262_144
 """Rows that are in memory at once while all are streamed."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one series: `columns` are as long as `iteration`; `cut` when more rows exist."""
+    """Rows of one series: `columns` are as long as `iteration`; `cut` when more rows exist.
+
+    Attributes:
+        lost: chunks that cannot be read, whose rows are missing; `total` does not count them.
+    """
 
     iteration: NDArray[np.int64]
     columns: dict[str, Column]
@@ -58,6 +64,7 @@ class Rows:
     bucket: int | None
     next_start: int
     cut: bool = False
+    lost: Sequence[Damage] = ()
 
 
 @dataclass(frozen=True)
@@ -93,19 +100,20 @@ def read(
 
     Raises:
         NotRecordedError: a name is not among what the job records.
-        DamagedChunkError: stored bytes cannot be read.
     """
     line = Line(job_id, series, repeat)
     if points is None:
         found = _all(tx, line, names, start, stop, limit=MAX_ROWS)
-        return replace(found, total=_rows_within(tx, line, start, stop)) if found.cut else found
+        if not found.cut:
+            return found
+        return replace(found, total=_rows_within(tx, line, start, stop, found.lost))
     few = overview(tx, line, names, start, stop, points=points)
-    next_start = int(few.iteration[-1]) + 1 if few.total else start
+    end = _end(few.iteration, few.lost, start, stop)
     if few.total <= points:
-        return Rows(few.iteration, few.columns, few.total, None, next_start)
+        return Rows(few.iteration, few.columns, few.total, None, end, lost=few.lost)
     picked, bucket = minmax(few.iteration, few.columns[names[0]], points)
     reduced = {name: values[picked] for name, values in few.columns.items()}
-    return Rows(few.iteration[picked], reduced, few.total, bucket, next_start)
+    return Rows(few.iteration[picked], reduced, few.total, bucket, end, lost=few.lost)
 
 
 def stream(
@@ -125,7 +133,6 @@ def stream(
     Raises:
         JobNotFoundError: there is none, perhaps no longer.
         NotRecordedError: a name is not among what the job records.
-        DamagedChunkError: stored bytes cannot be read.
     """
     line = Line(job_id, series, repeat)
     with sessions.read() as tx:
@@ -155,7 +162,6 @@ def after(
 
     Raises:
         NotRecordedError: a name is not among what the job records.
-        DamagedChunkError: stored bytes cannot be read.
     """
     return _all(tx, Line(job_id, series, repeat), names, start, None, limit=limit)
 
@@ -164,8 +170,9 @@ def _all(
     tx: ReadTx, line: Line, names: list[str], start: int, stop: int | None, *, limit: int
 ) -> Rows:
     parts: list[Chunk] = []
+    lost: list[Damage] = []
     rows = 0
-    for part in rows_of(tx, line, names, start, stop):
+    for part in rows_of(tx, line, names, start, stop, lost=lost):
         parts.append(part)
         rows += part.points
         if rows > limit:
@@ -173,12 +180,31 @@ def _all(
     iteration, columns = together(parts, names)
     iteration = iteration[:limit]
     columns = {name: values[:limit] for name, values in columns.items()}
-    next_start = int(iteration[-1]) + 1 if rows else start
-    return Rows(iteration, columns, len(iteration), None, next_start, cut=rows > limit)
+    if rows > limit:  # what lies behind the last row is for the next page
+        end = int(iteration[-1]) + 1
+        lost = [each for each in lost if each.start < end]
+    else:
+        end = _end(iteration, lost, start, stop)
+    return Rows(iteration, columns, len(iteration), None, end, cut=rows > limit, lost=lost)
 
 
-def summary(tx: ReadTx, job_id: str) -> list[Summary]:
-    """Every recorded quantity of every repeat in figures."""
+def _end(iteration: NDArray[np.int64], lost: Sequence[Damage], start: int, stop: int | None) -> int:
+    """Where to go on: after the last row, be it one that was lost."""
+    ends = [start, *(each.stop for each in lost)]
+    if len(iteration):
+        ends.append(int(iteration[-1]) + 1)
+    return max(ends) if stop is None else min(max(ends), max(start, stop))
+
+
+def damaged(
+    tx: ReadTx, job_id: str, *, series: str, repeat: int, start: int, stop: int | None
+) -> list[Damage]:
+    """The chunks with rows of `[start, stop)` that cannot be read, without reading the others."""
+    return damage_of(tx, Line(job_id, series, repeat), start, stop)
+
+
+def summary(tx: ReadTx, job_id: str) -> tuple[list[Summary], list[Damage]]:
+    """Every recorded quantity of every repeat in figures, and the chunks that these leave out."""
     s, c = summaries.c, chunks.c
     mine = s.job_id == job_id
     named = tx.execute(select(s.series, s.repeat, s.name).distinct().where(mine, s.name != ""))
@@ -188,20 +214,21 @@ def summary(tx: ReadTx, job_id: str) -> list[Summary]:
     lines = tx.execute(select(c.series, c.repeat).distinct().where(c.job_id == job_id))
     order = list(SERIES)
     found: list[Summary] = []
+    lost: list[Damage] = []
     for series, repeat in sorted(lines, key=lambda row: (order.index(row.series), row.repeat)):
         line = Line(job_id, series, repeat)
         if line in known:
             for name in SERIES[series]:
                 if name in known[line]:
                     few = overview(tx, line, [name], 0, None, points=MIN_POINTS)
+                    lost += few.lost
                     found.append(_summary(few, repeat, name))
-        else:
-            parts = list(rows_of(tx, line, None, 0, None))
+        elif parts := list(rows_of(tx, line, None, 0, None, lost=lost)):
             names = [name for name in SERIES[series] if name in parts[0].columns]
             iteration, columns = together(parts, names)
             rows = Overview(iteration, columns, len(iteration))
             found += [_summary(rows, repeat, name) for name in names]
-    return found
+    return found, list(dict.fromkeys(lost))
 
 
 def _summary(rows: Overview, repeat: int, name: str) -> Summary:
@@ -222,10 +249,13 @@ def _summary(rows: Overview, repeat: int, name: str) -> Summary:
     )
 
 
-def _rows_within(tx: ReadTx, line: Line, start: int, stop: int | None) -> int:
-    """Rows of a dense series in `[start, stop)`, without reading them."""
+def _rows_within(
+    tx: ReadTx, line: Line, start: int, stop: int | None, lost: Sequence[Damage]
+) -> int:
+    """Rows of a dense series in `[start, stop)` without what was lost, without reading them."""
     query = select(chunks.c.start, chunks.c.stop).where(line.of(chunks), chunks.c.stop > start)
     if stop is not None:
         query = query.where(chunks.c.start < stop)
-    bounds = tx.execute(query)
+    missing = {each.start for each in lost}
+    bounds = [(a, b) for a, b in tx.execute(query) if a not in missing]
     return sum(min(b, b if stop is None else stop) - max(a, start) for a, b in bounds)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, delete, insert, select
 
-from store.chunks import Chunk, Column, decode, encode
+from store.chunks import Chunk, Column, DamagedChunkError, decode, encode
 from store.database import ReadTx, WriteTx
 from store.tables import summaries
 from store.views import extremes
@@ -82,26 +82,33 @@ def spans(tx: ReadTx, line: Line, name: str, start: int, stop: int | None) -> li
     return [Span(*row) for row in tx.execute(query.order_by(s.start, s.level))]
 
 
-def load(tx: ReadTx, line: Line, names: Sequence[str], wanted: Sequence[Span]) -> list[Chunk]:
-    """The rows of spans that `spans` found for the first of the names.
+def load(
+    tx: ReadTx, line: Line, names: Sequence[str], wanted: Sequence[Span]
+) -> list[tuple[Span, Chunk | None]]:
+    """The rows of spans that `spans` found for the first of the names; None if they are damaged.
 
     Raises:
         NotRecordedError: a name is not among what the job records.
-        DamagedChunkError: stored bytes cannot be read.
     """
     s = summaries.c
     mine = line.of(summaries) & (s.name == names[0])
     asked = frozenset(names)
-    found: list[Chunk] = []
+    found: list[tuple[Span, Chunk | None]] = []
     for level in sorted({span.level for span in wanted}):
-        starts = [span.start for span in wanted if span.level == level]
+        here = {span.start: span for span in wanted if span.level == level}
+        starts = list(here)
         for i in range(0, len(starts), MANY):
             among = s.start.in_(starts[i : i + MANY])
             for row in tx.execute(select(s.start, s.data).where(mine, s.level == level, among)):
-                columns = decode(row.data, names=asked | {"iteration"})
+                span = here[row.start]
+                try:
+                    columns = decode(row.data, names=asked | {"iteration"})
+                except DamagedChunkError:
+                    found.append((span, None))
+                    continue
                 if missing := asked - columns.keys():
                     raise NotRecordedError(min(missing), decode(row.data))
-                found.append(Chunk(line.series, line.repeat, row.start, columns))
+                found.append((span, Chunk(line.series, line.repeat, row.start, columns)))
     return found
 
 
@@ -123,7 +130,7 @@ def write(
         "merged": merged,
     }
     if len({shape(part) for part in parts}) > 1:
-        note(tx, line, start, stop=stop, merged=merged)
+        note(tx, line, start, stop=stop, after=common["after"], merged=merged)
         return
     columns = joined([dict(part.columns) | {"iteration": part.iteration} for part in parts])
     rows = [
@@ -137,11 +144,11 @@ def write(
         _raise_up(tx, line, stop)
 
 
-def note(tx: WriteTx, line: Line, start: int, *, stop: int, merged: bool) -> None:
+def note(tx: WriteTx, line: Line, start: int, *, stop: int, after: int, merged: bool) -> None:
     """Notes that the block at `start` has been seen, and cannot be summarised."""
     _clear(tx, line, start)
     ends = {"level": 0, "start": start, "stop": stop, "first": start, "last": stop - 1}
-    nothing = {"name": "", "points": 0, "after": 0, "merged": merged, "data": None}
+    nothing = {"name": "", "points": 0, "after": after, "merged": merged, "data": None}
     _insert(tx, line, [ends | nothing])
 
 
@@ -170,7 +177,10 @@ def _raise_up(tx: WriteTx, line: Line, stop: int) -> None:
             under = [row for row in rows if row.name == name]
             if len(under) < FANOUT:
                 continue
-            columns = joined([decode(row.data) for row in under])
+            try:
+                columns = joined([decode(row.data) for row in under])
+            except DamagedChunkError:
+                continue  # views of it are made from the level below
             above.append(
                 {
                     "name": name,

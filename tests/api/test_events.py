@@ -498,9 +498,10 @@ def test_what_is_damaged_is_said(server: Server, sessions: Sessions) -> None:
             news = [Progress(lease, 8, [part(4, 8)])]
             leases.record(tx, news, extend=LEASE)
             tx.execute(update(chunks).where(chunks.c.start == 4).values(data=b"nonsense"))
-        end = until(arriving, "end")[-1]
-    assert end.data["reason"] == "damaged"
-    assert "at 4" in end.data["detail"]
+        record(sessions, lease, 12, part(8, 12))
+        points = until(arriving, "points")[-1]
+    assert points.data["columns"]["iteration"] == [8, 9, 10, 11]
+    assert [(each["start"], each["stop"]) for each in points.data["damaged"]] == [(4, 8)]
 
 
 def test_the_client_follows_through_lost_connections(

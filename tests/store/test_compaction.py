@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from migrations.run import upgrade
 from spec.states import Reason
 from store import compaction, jobs, leases, series, summaries
-from store.chunks import Chunk, Column, DamagedChunkError
+from store.chunks import Chunk, Column
 from store.database import Sessions, connect
 from store.leases import Lease
 from store.tables import chunks
@@ -107,17 +107,92 @@ def test_small_chunks_of_a_finished_job_become_blocks(sessions: Sessions) -> Non
     lease = claimed(sessions)
     losses = values(40)
     record(sessions, lease, 40, *parts(losses, 0, 1, 5, 12, 20, 31))
-    assert step(sessions) == 2  # while it runs, whole blocks are summarised only
-    assert len(bounds(sessions)) == 6
+    assert step(sessions) == 2  # while it runs, whole blocks only
+    assert bounds(sessions) == [(0, 16), (16, 32), (32, 40)]
     assert spans(sessions) == [(0, 0, 16, 16), (0, 16, 32, 16), (1, 0, 32, 32)]
     before = read(sessions, lease.job_id)
     ended(sessions, lease)
-    assert step(sessions) == 3
+    assert step(sessions) == 1
     assert bounds(sessions) == [(0, 16), (16, 32), (32, 40)]
     assert spans(sessions) == [(0, 0, 16, 16), (0, 16, 32, 16), (0, 32, 40, 8), (1, 0, 32, 32)]
     same(read(sessions, lease.job_id), before.iteration, before.columns)
     with sessions.read() as tx:
         assert compaction.due(tx) == []
+
+
+def test_small_chunks_of_a_running_job_are_merged_before_their_block_is_full(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "CROWD", 4)
+    queued(sessions)
+    lease = claimed(sessions)
+    losses = values(60)
+    record(sessions, lease, 6, *parts(losses[:6], 0, 1, 3))
+    assert step(sessions) == 0
+    record(sessions, lease, 9, *parts(losses[:9], 6))
+    assert step(sessions) == 1
+    assert (bounds(sessions), spans(sessions)) == ([(0, 9)], [])
+    assert step(sessions) == 0
+    record(sessions, lease, 60, *parts(losses, 9, 10, 20, 30, 40, 50, 51, 53, 55))
+    assert step(sessions) == 4
+    assert bounds(sessions) == [(0, 16), (16, 32), (32, 48), (48, 60)]
+    assert len(spans(sessions)) == 4
+    assert step(sessions) == 0
+    same(read(sessions, lease.job_id), np.arange(60), {"loss": losses})
+    ended(sessions, lease)
+    assert step(sessions) == 1  # the others are as they are to be
+
+
+def test_rows_of_a_running_job_are_never_merged_across_a_checkpoint(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "CROWD", 2)
+    queued(sessions)
+    lease = claimed(sessions)
+    losses = values(30)
+    record(sessions, lease, 7, *parts(losses[:5], 0, 2), checkpoints=[saved(5)])
+    record(sessions, lease, 14, *parts(losses[:12], 5, 7, 9, after=5), checkpoints=[saved(12)])
+    record(sessions, lease, 30, *parts(losses, 12, 14, 20, after=12))
+    for _ in range(2):
+        step(sessions)
+    columns = (chunks.c.start, chunks.c.stop, chunks.c.after)
+    expected = [(0, 5, 0), (5, 12, 5), (12, 16, 12), (16, 30, 12)]
+    assert bounds(sessions, *columns) == expected
+    with sessions.begin() as tx:
+        leases.fall_back(tx, lease, to=5, detail="unreadable")
+    assert bounds(sessions, *columns) == expected[:1]
+    assert spans(sessions) == []
+
+
+def test_rows_that_a_lost_answer_brings_again_replace_themselves_where_they_were_merged(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "CROWD", 2)
+    queued(sessions)
+    lease = claimed(sessions)
+    losses = values(50)
+    record(sessions, lease, 10, *parts(losses[:10], 0))
+    record(sessions, lease, 14, *parts(losses[:14], 10))
+    step(sessions)
+    assert bounds(sessions) == [(0, 14)]
+    record(sessions, lease, 14, *parts(losses[:14], 10))
+    assert bounds(sessions) == [(0, 10), (10, 14)]
+    step(sessions)
+    record(sessions, lease, 40, *parts(losses[:40], 10))
+    assert bounds(sessions) == [(0, 10), (10, 40)]
+    step(sessions)
+    assert bounds(sessions) == [(0, 16), (16, 32), (32, 40)]
+    record(sessions, lease, 50, *parts(losses, 10))
+    assert bounds(sessions) == [(0, 10), (10, 50)]
+    same(read(sessions, lease.job_id), np.arange(50), {"loss": losses})
+    # rows in the middle, which no worker writes again, leave those before and after
+    with sessions.begin() as tx:
+        tx.execute(update(chunks).where(chunks.c.start == 0).values(data=b"nonsense"))
+    record(sessions, lease, 50, *parts(losses[:30], 20))
+    record(sessions, lease, 50, *parts(losses[:12], 5))
+    assert bounds(sessions) == [(0, 10), (5, 12), (12, 20), (20, 30), (30, 50)]
+    found = read(sessions, lease.job_id, start=10)
+    same(found, np.arange(10, 50), {"loss": losses[10:]})
 
 
 def test_nothing_to_be_done_is_found_to_be_so_and_never_looked_at_again(
@@ -208,16 +283,27 @@ def test_a_damaged_chunk_stays_as_it_is_and_the_rest_becomes_compact(sessions: S
     queued(sessions)
     lease = claimed(sessions)
     losses = values(48)
-    record(sessions, lease, 48, *parts(losses, 0, 8, 16, 20, 32, 40))
+    record(sessions, lease, 48, *parts(losses, 0, 8, 16, 17, 20, 24, 26, 28, 32, 40))
     with sessions.begin() as tx:
         tx.execute(update(chunks).where(chunks.c.start == 20).values(data=b"SSC\x01nonsense"))
     ended(sessions, lease)
     step(sessions)
-    assert bounds(sessions) == [(0, 16), (16, 20), (20, 32), (32, 48)]
+    assert bounds(sessions) == [(0, 16), (16, 20), (20, 24), (24, 32), (32, 48)]
     with sessions.read() as tx:
         assert compaction.due(tx) == []
-    with pytest.raises(DamagedChunkError, match="repeat 0, at 20"):
-        read(sessions, lease.job_id, points=8)
+    there = np.r_[0:20, 24:48]
+    for points in (None, 8, 44, 100):
+        found = read(sessions, lease.job_id, points=points)
+        assert [(each.start, each.stop) for each in found.lost] == [(20, 24)]
+        assert (found.total, found.next_start) == (44, 48)
+        picked = there
+        if points and points < 44:
+            picked = there[minmax(there, losses[there], points)[0]]
+        same(found, picked, {"loss": losses[picked]})
+    with sessions.read() as tx:
+        figures, lost = series.summary(tx, lease.job_id)
+    assert [each.count for each in figures] == [44, 44]
+    assert [each.chunk for each in lost] == [f"{lease.job_id}/train/0/20"]
     same(read(sessions, lease.job_id, stop=20), np.arange(20), {"loss": losses[:20]})
     picked, _ = minmax(np.arange(32, 48), losses[32:], 8)
     found = read(sessions, lease.job_id, start=32, points=8)
@@ -234,7 +320,32 @@ def test_a_damaged_summary_costs_nothing_but_time(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         tx.execute(update(table).values(data=b"SSC\x01nonsense"))
     picked, _ = minmax(np.arange(48), losses, 8)
-    same(read(sessions, lease.job_id, points=8), picked, {"loss": losses[picked]})
+    found = read(sessions, lease.job_id, points=8)
+    same(found, picked, {"loss": losses[picked]})
+    assert (found.total, found.lost) == (48, ())
+
+
+def test_a_chunk_that_was_damaged_after_it_was_summarised(sessions: Sessions) -> None:
+    queued(sessions)
+    lease = claimed(sessions)
+    losses = values(48)
+    record(sessions, lease, 48, *parts(losses, 0))
+    ended(sessions, lease)
+    step(sessions)
+    expected = read(sessions, lease.job_id, points=8)
+    with sessions.begin() as tx:
+        tx.execute(update(chunks).where(chunks.c.start == 16).values(data=b"nonsense"))
+    found = read(sessions, lease.job_id, points=8)
+    same(found, expected.iteration, expected.columns)
+    assert (found.total, found.lost) == (48, ())  # as the summary has what the view is made of
+    found = read(sessions, lease.job_id, points=100)
+    assert (found.total, len(found.iteration), len(found.lost)) == (32, 32, 1)
+    with sessions.begin() as tx:
+        first = (table.c.start == 0) & (table.c.level == 0)
+        tx.execute(update(table).where(first).values(data=b"nonsense"))
+        tx.execute(update(table).where(table.c.level > 0).values(data=b"nonsense"))
+    found = read(sessions, lease.job_id, points=8)
+    same(found, expected.iteration, expected.columns)
 
 
 def test_chunks_with_other_columns_stay_apart(sessions: Sessions) -> None:
@@ -274,7 +385,8 @@ def test_a_view_of_what_is_summarised_reads_no_chunk(sessions: Sessions) -> None
     same(found, expected.iteration, expected.columns)
     assert (found.total, found.bucket) == (64, 32)
     with sessions.read() as tx:
-        assert [each.count for each in series.summary(tx, lease.job_id)] == [64, 64]
+        figures, lost = series.summary(tx, lease.job_id)
+        assert ([each.count for each in figures], lost) == ([64, 64], [])
 
 
 def test_the_figures_of_a_job_do_not_change(sessions: Sessions) -> None:
@@ -448,7 +560,10 @@ EXAMPLES = st.builds(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(EXAMPLES)
-def test_a_view_equals_that_of_all_rows_in_every_state(plain: Sessions, example: Example) -> None:
+def test_a_view_equals_that_of_all_rows_in_every_state(
+    plain: Sessions, monkeypatch: pytest.MonkeyPatch, example: Example
+) -> None:
+    monkeypatch.setattr(compaction, "CROWD", 3)
     with plain.begin() as tx:
         tx.execute(job_table.delete())
     queued(plain)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from store import leases, series
-from store.chunks import Chunk, DamagedChunkError
+from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Progress
 from store.series import Rows
@@ -99,12 +99,74 @@ def test_a_long_answer_is_cut_and_says_where_to_go_on(
     assert seen == list(range(5, 350))
 
 
-def test_damage_names_the_chunk(sessions: Sessions) -> None:
-    job_id = write(sessions, training(np.zeros(10), [4]))
+def damage(sessions: Sessions, *starts: int, data: bytes = b"SSC\x01nonsense") -> None:
     with sessions.begin() as tx:
-        tx.execute(update(chunks).where(chunks.c.start == 4).values(data=b"SSC\x01nonsense"))
-    with pytest.raises(DamagedChunkError, match="repeat 0, at 4"):
-        read(sessions, job_id)
+        tx.execute(update(chunks).where(chunks.c.start.in_(starts)).values(data=data))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"SSC\x01nonsense", "checksum does not match"),
+        (b"SSC\x63nonsense", "version 99"),
+        (b"nonsense", "not a chunk"),
+        (b"SSC", "cut short"),
+        (b"", "cut short"),
+    ],
+)
+def test_damage_names_the_chunk_and_leaves_the_rest(
+    sessions: Sessions, data: bytes, reason: str
+) -> None:
+    job_id = write(sessions, training(np.arange(10.0), [4, 7]))
+    damage(sessions, 4, data=data)
+    found = read(sessions, job_id)
+    (lost,) = found.lost
+    assert (lost.chunk, lost.start, lost.stop) == (f"{job_id}/train/0/4", 4, 7)
+    assert reason in lost.reason
+    assert found.iteration.tolist() == [0, 1, 2, 3, 7, 8, 9]
+    assert found.columns["loss"].tolist() == [0, 1, 2, 3, 7, 8, 9]
+    assert (found.total, found.next_start) == (7, 10)
+    assert read(sessions, job_id, stop=4).lost == []
+    assert read(sessions, job_id, start=6, stop=7).lost == [lost]
+    view = read(sessions, job_id, points=4)
+    assert (view.total, view.lost) == (7, (lost,))
+    with sessions.read() as tx:
+        figures, left_out = series.summary(tx, job_id)
+        assert series.damaged(tx, job_id, series="train", repeat=0, start=0, stop=None) == [lost]
+    assert left_out == [lost]
+    assert {(each.name, each.count) for each in figures} == {("loss", 7), ("lr", 7)}
+
+
+def test_whoever_polls_is_told_of_damage_once(sessions: Sessions) -> None:
+    job_id = write(sessions, training(np.zeros(10), [4]))
+    damage(sessions, 4)
+    found = read(sessions, job_id)
+    assert (len(found.lost), found.next_start) == (1, 10)
+    assert read(sessions, job_id, start=10).lost == []
+
+
+def test_damage_in_a_long_answer_belongs_to_the_page_that_it_is_in(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "MAX_ROWS", 100)
+    job_id = write(sessions, training(np.arange(350.0), [60, 100, 120, 300]))
+    damage(sessions, 60, 100)
+    first = read(sessions, job_id)
+    assert [each.start for each in first.lost] == [60, 100]
+    assert (first.total, len(first.iteration), first.next_start) == (290, 100, 160)
+    second = read(sessions, job_id, start=first.next_start)
+    assert (second.lost, second.total) == ([], 190)
+
+
+def test_a_job_of_which_nothing_can_be_read(sessions: Sessions) -> None:
+    job_id = write(sessions, training(np.zeros(10), [4]))
+    damage(sessions, 0, 4)
+    for points in (None, 4):
+        found = read(sessions, job_id, points=points)
+        assert (len(found.iteration), found.total, len(found.lost)) == (0, 0, 2)
+    with sessions.read() as tx:
+        figures, lost = series.summary(tx, job_id)
+    assert (figures, len(lost)) == ([], 2)
 
 
 def test_summary_finds_ends_and_extremes(sessions: Sessions) -> None:
@@ -112,7 +174,9 @@ def test_summary_finds_ends_and_extremes(sessions: Sessions) -> None:
     sparse = {"iteration": np.array([3, 6]), "val_loss": np.array([0.5, 0.25])}
     job_id = write(sessions, [*training(losses, [2]), Chunk("validation", 0, 3, sparse)])
     with sessions.read() as tx:
-        found = {each.name: each for each in series.summary(tx, job_id)}
+        figures, lost = series.summary(tx, job_id)
+    found = {each.name: each for each in figures}
+    assert lost == []
     assert found.keys() == {"loss", "lr", "val_loss"}
     loss = found["loss"]
     assert (loss.count, loss.first, loss.last) == (6, 3.0, 2.0)

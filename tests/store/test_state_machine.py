@@ -23,7 +23,7 @@ from hypothesis.strategies import SearchStrategy
 from sqlalchemy import select, update
 
 from spec.states import Reason, State
-from store import checkpoints, claims, compaction, jobs, leases, recovery
+from store import checkpoints, claims, compaction, jobs, leases, recovery, summaries
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.leases import LeaseLostError
@@ -385,7 +385,12 @@ def _by_job(found: Any) -> dict[str, list[Any]]:
 
 
 @pytest.mark.timeout(0)  # it takes minutes to make an order that is wrong shorter
-def test_any_order_of_moves_leaves_what_the_model_says(sessions: Sessions) -> None:
+def test_any_order_of_moves_leaves_what_the_model_says(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # so few rows are several blocks, and many chunks
+    monkeypatch.setattr(summaries, "BLOCK", 4)
+    monkeypatch.setattr(compaction, "CROWD", 2)
     Life.sessions = sessions
     fast = sessions.engine.dialect.name == "sqlite"
     given = int(os.environ.get("STEPSIZE_TEST_EXAMPLES", "0"))

@@ -240,6 +240,7 @@ def test_waiting_ends_at_its_timeout() -> None:
 
 
 def test_series_are_arrays_and_what_is_not_finite_is_nan() -> None:
+    lost = {"chunk": "job_1/train/0/3", "start": 3, "stop": 9, "reason": "checksum does not match"}
     client, asked = answers(
         ok(
             {
@@ -256,6 +257,7 @@ def test_series_are_arrays_and_what_is_not_finite_is_nan() -> None:
                     "lr": [1e-7, 1e-6, 1e-5],
                 },
                 "nonfinite": {"loss": [1]},
+                "damaged": [lost],
             }
         )
     )
@@ -265,6 +267,7 @@ def test_series_are_arrays_and_what_is_not_finite_is_nan() -> None:
     np.testing.assert_array_equal(series.loss, [2.5, np.nan, 0.1])
     np.testing.assert_array_equal(series["lr"], [1e-7, 1e-6, 1e-5])
     assert (len(series), series.next_start, series.complete) == (3, 3, True)
+    assert list(series.damaged) == [lost]
     assert list(series.to_pandas().columns) == ["iteration", "loss", "lr"]
     assert dict(asked[0].url.params) == {
         "names": "loss,lr",

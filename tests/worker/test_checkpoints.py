@@ -145,7 +145,7 @@ def everything(sessions: Sessions, job: Job) -> list[tuple[Any, ...]]:
     """All that the job has recorded, and its result without its time."""
     found: list[tuple[Any, ...]] = []
     with sessions.read() as tx:
-        for each in series.summary(tx, job.id):
+        for each in series.summary(tx, job.id)[0]:
             which = next(kind for kind, names in series.SERIES.items() if each.name in names)
             rows = series.read(
                 tx,

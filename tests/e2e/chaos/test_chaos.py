@@ -97,7 +97,7 @@ def recorded(sessions: Sessions, job_id: str) -> Columns:
     """All rows of the series whose names are in NAMES."""
     found: Columns = {}
     with sessions.read() as tx:
-        for each in series.summary(tx, job_id):
+        for each in series.summary(tx, job_id)[0]:
             which = next((kind for kind, names in NAMES.items() if each.name in names), None)
             if which is None:
                 continue
