@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from api.access import Gate
 from api.app import create_app
 from api.broker import Broker
+from api.positions import Position, Topic
 from api.session import COOKIE
 from spec.access import Scope
 from spec.settings import Settings
@@ -20,6 +21,7 @@ from store.database import Sessions, connect
 from store.instants import from_now
 from store.tables import keys as keys_table
 from tests.api.conftest import NotedBroker
+from tests.api.listening import served
 from tests.factories import claimed, queued, range_test_json, training_json
 
 ORIGIN = "http://stepsize.example"
@@ -232,6 +234,30 @@ def test_no_other_way_leads_to_what_is_anothers(
         assert refused.status_code == 422, path
         assert f"there is no job {job['id']}" in refused.text
     assert guarded.post("/v1/schedules/preview", json=preview, headers=mine).status_code == 200
+
+
+def test_no_stream_tells_of_what_is_anothers_wherever_it_says_it_was(
+    guarded: TestClient, issue: IssueKey
+) -> None:
+    mine, another = with_key(issue("ada")), with_key(issue("grace"))
+    secret = guarded.post("/v1/jobs", json=training_json(name="secret"), headers=mine).json()["id"]
+    own = guarded.post("/v1/jobs", json=training_json(), headers=another).json()["id"]
+    before = {secret: Position(), own: Position()}
+    # as if both had been on a stream: what was deleted meanwhile does not end the others
+    last = Topic((secret, own), (), "", 0, many=True).id_of(before)
+    with served(guarded.app) as server:  # type: ignore[arg-type] # it is the application
+        stream = server.listening(
+            "/v1/events", last, headers=another, jobs=f"{secret},{own}", names=""
+        )
+        with stream as (answer, arriving):
+            assert answer.status_code == 200
+            told = [next(arriving), next(arriving)]
+            guarded.post(f"/v1/jobs/{secret}/cancel", headers=mine)
+            guarded.post(f"/v1/jobs/{own}/cancel", headers=another)
+            told += [event for event in arriving if event.name]
+    of_secret = [event for event in told if secret in str(event.data)]
+    assert [event.data["reason"] for event in of_secret] == ["deleted"]
+    assert [event.name for event in told if own in str(event.data)] == ["state", "state", "end"]
 
 
 def test_keys_of_one_owner_see_the_same(guarded: TestClient, issue: IssueKey) -> None:
