@@ -156,6 +156,14 @@ def test_pages_and_documentation_are_for_all(guarded: TestClient) -> None:
         assert guarded.get(path).status_code == 200, path
 
 
+def test_no_spelling_of_a_path_goes_around_the_gate(guarded: TestClient) -> None:
+    for path in {path for _, path in GUARDED} - {path for _, path in OPEN}:
+        for spelled in (f"{path}%0a", f"{path}/", f"/%2e{path}", f"/docs/..{path}", f"{path};a"):
+            for method in ("GET", "HEAD", "POST", "DELETE", "TRACE", "GETS"):
+                answer = guarded.request(method, spelled, follow_redirects=True)
+                assert answer.status_code in {401, 404, 405}, (method, spelled)
+
+
 def test_the_contract_says_what_each_route_takes(guarded: TestClient) -> None:
     contract = guarded.get("/openapi.json").json()
     for method, path in ROUTES:
@@ -449,6 +457,16 @@ def test_a_browser_signs_in_and_out(guarded: TestClient, issue: IssueKey) -> Non
     assert guarded.get("/v1/jobs").status_code == 401
 
 
+@pytest.mark.parametrize(
+    "others", ['prefs={"a": 1}; ', "a b=1; ", "flag; ", 'x@y:="; ', "=; ", "a=\xff; "]
+)
+def test_the_cookie_is_found_beside_those_of_other_services(
+    guarded: TestClient, issue: IssueKey, others: str
+) -> None:
+    cookies = f"{others}{COOKIE}={issue('ada')}; b=2".encode("latin-1")
+    assert guarded.get("/v1/jobs", headers={b"Cookie": cookies}).status_code == 200
+
+
 def test_over_tls_the_cookie_is_for_tls_only(guarded: TestClient, issue: IssueKey) -> None:
     secure = TestClient(guarded.app, base_url="https://stepsize.example")
     signed = secure.post("/v1/session", json={"key": issue("ada")})
@@ -463,6 +481,7 @@ FOREIGN = [
     {"Origin": "http://evil.example"},
     {"Origin": f"{ORIGIN}.evil"},
     {"Origin": "null"},
+    {"Origin": "http://["},
 ]
 
 
@@ -493,6 +512,18 @@ def test_a_foreign_page_changes_nothing_where_no_key_is_wanted(client: TestClien
         assert client.post(f"/v1/jobs/{job}/cancel", headers=headers).status_code == 403
     own = {"Origin": "http://127.0.0.1"}
     assert client.post(f"/v1/jobs/{job}/cancel", headers=own).status_code == 200
+
+
+def test_a_page_of_the_service_may_be_named_as_another_origin_too(
+    sessions: Sessions, settings: Settings, issue: IssueKey
+) -> None:
+    changes = {"require_key": True, "cors_origins": (ORIGIN,)}
+    app = create_app(sessions, NotedBroker(), settings.model_copy(update=changes))
+    client = TestClient(app, base_url=ORIGIN)
+    headers = {"Cookie": f"{COOKIE}={issue('ada')}", "Origin": ORIGIN}
+    for more in (SAME, {}):
+        answer = client.post("/v1/jobs", json=training_json(), headers=headers | more)
+        assert answer.status_code == 201
 
 
 def test_a_key_is_looked_up_once_a_second(
