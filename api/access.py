@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -67,6 +68,8 @@ class Gate:
         self._secret = settings.api_key
         self._origins = frozenset(settings.cors_origins)
         self._found: dict[str, tuple[Key, float]] = {}
+        self._forgotten = 0
+        self._touching = threading.Lock()
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._pace = RateLimitItemPerMinute(settings.requests_per_minute)
         self.wanted = settings.wants_key
@@ -103,7 +106,10 @@ class Gate:
 
     def forget(self, key_id: str) -> None:
         """Looks a key up again: it has been revoked."""
-        self._found = {text: each for text, each in self._found.items() if each[0].id != key_id}
+        self._forgotten += 1
+        for text, (key, _) in list(self._found.items()):  # others come in meanwhile
+            if key.id == key_id:
+                self._found.pop(text, None)
 
     async def _caller(self, bearer: str | None, cookie: str | None) -> Caller:
         text = cookie if bearer is None else bearer
@@ -121,7 +127,8 @@ class Gate:
 
     async def _key(self, text: str) -> Key | None:
         found, until = self._found.get(text, (None, 0.0))
-        if found is not None and time.monotonic() < until:
+        began, forgotten = time.monotonic(), self._forgotten
+        if found is not None and began < until:
             return found
         try:
             key = await run_in_threadpool(self._looked_up, text)
@@ -129,19 +136,23 @@ class Gate:
             detail = f"the database cannot be asked about the key now: {describe(error)}"
             raise RefusedError(503, detail, {"Retry-After": "5"}) from error
         self._found.pop(text, None)
-        if key is not None:
-            self._found[text] = (key, time.monotonic() + FRESH)
+        if key is not None and forgotten == self._forgotten:  # else it may have been revoked since
+            self._found[text] = (key, began + FRESH)
         return key
 
     def _looked_up(self, text: str) -> Key | None:
         with self._sessions.read() as tx:
             key = keys.held(tx, text)
-        if key and (key.used_at is None or key.used_at < datetime.now(UTC) - keys.TOUCHED):
+        stale = key and (key.used_at is None or key.used_at < datetime.now(UTC) - keys.TOUCHED)
+        # one at a time: where the database takes no writes for a while, readers need not wait
+        if key and stale and self._touching.acquire(blocking=False):
             try:
                 with self._sessions.begin() as tx:
                     keys.touch(tx, key.id)
             except Unavailable as error:  # it is used all the same
                 log.warning("key.untouched key=%s %s", key.id, describe(error))
+            finally:
+                self._touching.release()
         return key
 
     def _count(self, caller: Caller) -> None:

@@ -1,7 +1,9 @@
 """Every route, asked with every kind of key: none, a wrong one, each scope, another owner's."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from spec.settings import Settings
 from store import keys, leases, workers
 from store.database import Sessions, connect
 from store.instants import from_now
+from store.keys import Key
 from store.tables import keys as keys_table
 from tests.api.conftest import NotedBroker
 from tests.api.listening import served
@@ -471,6 +474,19 @@ def test_over_tls_the_cookie_is_for_tls_only(guarded: TestClient, issue: IssueKe
     secure = TestClient(guarded.app, base_url="https://stepsize.example")
     signed = secure.post("/v1/session", json={"key": issue("ada")})
     assert "Secure" in signed.headers["Set-Cookie"]
+    # behind a proxy that says nothing of TLS, the browser does
+    origin = {"Origin": ORIGIN.replace("http", "https")}
+    signed = guarded.post("/v1/session", json={"key": issue("ada")}, headers=origin)
+    assert "Secure" in signed.headers["Set-Cookie"]
+
+
+def test_a_browser_signs_in_with_no_key_that_sees_nothing(
+    guarded: TestClient, issue: IssueKey
+) -> None:
+    refused = guarded.post("/v1/session", json={"key": issue("ci", Scope.WRITE, Scope.ADMIN)})
+    assert is_problem(refused, 403)
+    assert "the scope read; yours has admin, write" in refused.json()["detail"]
+    assert "Set-Cookie" not in refused.headers
 
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -538,6 +554,57 @@ def test_a_key_is_looked_up_once_a_second(
     for _ in range(5):
         assert guarded.get("/v1/models", headers=headers).status_code == 200
     assert len(looked) == 1
+
+
+def test_no_reader_waits_until_the_use_of_a_key_is_noted(
+    guarded: TestClient, issue: IssueKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, noted = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> None:
+        noting.set()
+        assert noted.wait(30)
+
+    monkeypatch.setattr(keys, "touch", slowly)
+    headers, others = with_key(issue("ada")), with_key(issue("grace"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(guarded.get, "/v1/models", headers=headers)
+        assert noting.wait(30)
+        try:
+            for each in (headers, others):
+                assert guarded.get("/v1/models", headers=each).status_code == 200
+            assert not first.done()
+        finally:
+            noted.set()
+        assert first.result().status_code == 200
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
+    guarded: TestClient, issue: IssueKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, headers = with_key(issue("root")), with_key(issue("ada"))
+    listed = guarded.get("/v1/keys", headers=admin).json()["data"]
+    (key_id,) = [each["id"] for each in listed if each["owner"] == "ada"]
+    found, revoked = threading.Event(), threading.Event()
+    look_up = Gate._looked_up
+
+    def slowly(gate: Gate, text: str) -> Key | None:
+        key = look_up(gate, text)
+        if key and key.id == key_id:
+            found.set()
+            assert revoked.wait(30)
+        return key
+
+    monkeypatch.setattr(Gate, "_looked_up", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(guarded.get, "/v1/session", headers=headers)
+        assert found.wait(30)
+        try:
+            assert guarded.delete(f"/v1/keys/{key_id}", headers=admin).status_code == 204
+        finally:
+            revoked.set()
+        assert late.result().status_code == 200  # it was good when it was looked up
+    assert guarded.get("/v1/session", headers=headers).status_code == 401
 
 
 def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: Sessions) -> None:
