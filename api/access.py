@@ -65,7 +65,9 @@ class Gate:
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
-        self._secret = settings.api_key
+        # clients have their keys in the same variable: what was made for one is no second key
+        made = settings.api_key is not None and keys.has_form(settings.api_key)
+        self._secret = None if made else settings.api_key
         self._origins = frozenset(settings.cors_origins)
         self._found: dict[str, tuple[Key, float]] = {}
         self._forgotten = 0

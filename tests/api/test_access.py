@@ -446,6 +446,21 @@ def test_the_key_of_the_environment_does_all(sessions: Sessions, settings: Setti
     assert me["owner"] == "default"
 
 
+def test_a_key_that_was_made_for_a_client_is_none_of_the_environment(
+    sessions: Sessions, settings: Settings, issue: IssueKey
+) -> None:
+    key = issue("ada", Scope.READ)
+    app = create_app(sessions, NotedBroker(), settings.model_copy(update={"api_key": key}))
+    client = TestClient(app, base_url=ORIGIN)
+    me = client.get("/v1/session", headers=with_key(key)).json()
+    assert (me["owner"], me["scopes"]) == ("ada", ["read"])
+    app.state.gate.forget(me["key"])
+    with sessions.begin() as tx:
+        keys.revoke(tx, me["key"])
+    assert client.get("/v1/session", headers=with_key(key)).status_code == 401
+    assert client.get("/v1/session").status_code == 401
+
+
 def test_a_browser_signs_in_and_out(guarded: TestClient, issue: IssueKey) -> None:
     key = issue("ada", Scope.READ, Scope.WRITE)
     refused = guarded.post("/v1/session", json={"key": NOBODY})
