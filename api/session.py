@@ -51,7 +51,14 @@ async def who(caller: CallerPart) -> SessionOut:
     return SessionOut.of(caller)
 
 
-@router.post("", operation_id="sign_in", responses={401: {"description": "no key that is good"}})
+@router.post(
+    "",
+    operation_id="sign_in",
+    responses={
+        401: {"description": "no key that is good"},
+        403: {"description": "a key without the scope `read`"},
+    },
+)
 async def sign_in(
     given: SignIn, request: Request, response: Response, gate: GatePart
 ) -> SessionOut:
@@ -59,13 +66,18 @@ async def sign_in(
     caller = await gate.known(given.key.strip())
     if caller is None:
         raise RefusedError(401, "this key is not known here, has expired or was revoked")
+    if Scope.READ not in caller.scopes:  # it would see nothing, not even who it is
+        held = ", ".join(sorted(caller.scopes))
+        raise RefusedError(403, f"a browser takes a key with the scope read; yours has {held}")
+    # behind a proxy that speaks TLS only the browser knows that it does
+    origin = request.headers.get("origin", "")
     response.set_cookie(
         COOKIE,
         given.key.strip(),
         max_age=int(KEPT.total_seconds()),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.url.scheme == "https" or origin.startswith("https://"),
     )
     return SessionOut.of(caller)
 
