@@ -46,7 +46,7 @@ Printed by `benchmarks/api_load.py --page`: {connections} connections, each of w
 soon as it is answered, against one process of `python -m api`, which is held on one processor. The
 load, PostgreSQL and the writers of live rows share the other one: clients on machines of their own
 would wait less. What an answer costs the server is in "ms of CPU": its inverse is what one
-processor can do.
+processor can do. Of listeners, rows that are missing or come twice are errors as well.
 """
 
 PAGE = Path(__file__).parents[1] / "docs" / "api-load.md"
