@@ -5,7 +5,7 @@ DATA ?= digits
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check format test test-fast chaos pictures bench clean
+.PHONY: help setup demo up check format test test-fast chaos fuzz openapi pictures bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ chaos: $(VENV)/.dev ## a thousand jobs on each database while everything breaks 
 	STEPSIZE_CHAOS_JOBS=$(or $(JOBS),1000) STEPSIZE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(VENV)/bin/pytest -v tests/e2e/chaos
 
+fuzz: $(VENV)/.dev ## thousands of requests made from the contract and at random (CASES= of each, SEED=)
+	STEPSIZE_FUZZ_CASES=$(or $(CASES),500) STEPSIZE_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(VENV)/bin/pytest -v tests/api/test_contract.py tests/api/test_fuzz.py
+
+openapi: $(VENV)/.dev ## openapi.json, from the routes
+	$(VENV)/bin/python docs/make_openapi.py
+
 pictures: $(VENV)/.dev ## docs/schedules.md and its pictures, from the policies
 	$(VENV)/bin/python docs/make_schedules.py
 
@@ -72,6 +79,7 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/recording_cost.py
 	$(VENV)/bin/python benchmarks/bookkeeping.py
 	$(VENV)/bin/python benchmarks/bookkeeping.py --service
+	$(VENV)/bin/python benchmarks/api_load.py --page
 	$(VENV)/bin/python benchmarks/series_store.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
 	$(VENV)/bin/python benchmarks/populations.py
 	$(VENV)/bin/python benchmarks/waiting_threads.py

@@ -2,11 +2,10 @@
 
 import hmac
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -14,6 +13,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -45,8 +45,11 @@ class RefusedError(HTTPException):
 
 
 def needed(method: str, path: str) -> Scope | None:
-    """The scope that a key must have for a request; None where no key is asked for."""
-    if not path.startswith("/v1") and path != "/metrics":
+    """The scope that a key must have for a request; None where no key is asked for.
+
+    By how a path begins: that of a route also matches with a line feed behind it.
+    """
+    if not path.startswith(("/v1", "/metrics")):
         return None
     if path == SESSION and method != "GET":
         return None
@@ -62,9 +65,13 @@ class Gate:
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
-        self._secret = settings.api_key
+        # clients have their keys in the same variable: what was made for one is no second key
+        made = settings.api_key is not None and keys.has_form(settings.api_key)
+        self._secret = None if made else settings.api_key
         self._origins = frozenset(settings.cors_origins)
         self._found: dict[str, tuple[Key, float]] = {}
+        self._forgotten = 0
+        self._touching = threading.Lock()
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._pace = RateLimitItemPerMinute(settings.requests_per_minute)
         self.wanted = settings.wants_key
@@ -101,7 +108,10 @@ class Gate:
 
     def forget(self, key_id: str) -> None:
         """Looks a key up again: it has been revoked."""
-        self._found = {text: each for text, each in self._found.items() if each[0].id != key_id}
+        self._forgotten += 1
+        for text, (key, _) in list(self._found.items()):  # others come in meanwhile
+            if key.id == key_id:
+                self._found.pop(text, None)
 
     async def _caller(self, bearer: str | None, cookie: str | None) -> Caller:
         text = cookie if bearer is None else bearer
@@ -119,7 +129,8 @@ class Gate:
 
     async def _key(self, text: str) -> Key | None:
         found, until = self._found.get(text, (None, 0.0))
-        if found is not None and time.monotonic() < until:
+        began, forgotten = time.monotonic(), self._forgotten
+        if found is not None and began < until:
             return found
         try:
             key = await run_in_threadpool(self._looked_up, text)
@@ -127,19 +138,23 @@ class Gate:
             detail = f"the database cannot be asked about the key now: {describe(error)}"
             raise RefusedError(503, detail, {"Retry-After": "5"}) from error
         self._found.pop(text, None)
-        if key is not None:
-            self._found[text] = (key, time.monotonic() + FRESH)
+        if key is not None and forgotten == self._forgotten:  # else it may have been revoked since
+            self._found[text] = (key, began + FRESH)
         return key
 
     def _looked_up(self, text: str) -> Key | None:
         with self._sessions.read() as tx:
             key = keys.held(tx, text)
-        if key and (key.used_at is None or key.used_at < datetime.now(UTC) - keys.TOUCHED):
+        stale = key and (key.used_at is None or key.used_at < datetime.now(UTC) - keys.TOUCHED)
+        # one at a time: where the database takes no writes for a while, readers need not wait
+        if key and stale and self._touching.acquire(blocking=False):
             try:
                 with self._sessions.begin() as tx:
                     keys.touch(tx, key.id)
             except Unavailable as error:  # it is used all the same
                 log.warning("key.untouched key=%s %s", key.id, describe(error))
+            finally:
+                self._touching.release()
         return key
 
     def _count(self, caller: Caller) -> None:
@@ -153,14 +168,14 @@ class Gate:
     def _check_origin(self, headers: Headers, *, proof: bool) -> None:
         """Refuses what a page of another origin sends; with `proof`, also what does not say."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if origin in self._origins:
-            own = not proof
-        elif site is not None:
+        if site is not None:
             own = site in {"same-origin", "none"}
         elif origin is not None:
-            own = urlsplit(origin).netloc == headers.get("host")
+            own = origin.partition("://")[2] == headers.get("host")
         else:
             own = not proof
+        if not proof and origin in self._origins:
+            own = True
         if not own:
             raise RefusedError(403, "a page of another origin must not ask for this")
 
@@ -194,11 +209,8 @@ def _bearer(headers: Headers) -> str | None:
 
 
 def _cookie(headers: Headers) -> str | None:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
+    # not by http.cookies, which finds none behind one that another service has set oddly
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
 def _same(text: str, secret: str) -> bool:

@@ -1,12 +1,14 @@
 """What clients are told of jobs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
 from spec.states import Reason, State
 from store.jobs import Job
+
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
 
 class Progress(BaseModel):
@@ -33,9 +35,9 @@ class ParentOut(BaseModel):
 class JobOut(BaseModel):
     """A job as clients see it."""
 
-    id: str
+    id: Annotated[str, Field(description="sorts by the time of submission")]
     owner: Annotated[str, Field(description="whose keys see it")]
-    kind: str
+    kind: Literal["range_test", "training"]
     state: State
     name: str | None
     spec: Annotated[
@@ -106,8 +108,8 @@ class AttemptOut(BaseModel):
     started_at: datetime
     ended_at: datetime | None
     outcome: Annotated[
-        str | None,
-        Field(description="succeeded, failed, cancelled, paused, handed_back or lost"),
+        Outcome | None,
+        Field(description="null while the attempt lasts"),
     ]
     reason: Annotated[Reason | None, Field(description="why it failed")]
     began: Annotated[int, Field(description="the iteration that it went on from")]

@@ -4,7 +4,6 @@ import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from api import (
     catalogue,
     checkpoints,
     comparisons,
+    contract,
     events,
     health,
     jobs,
@@ -31,7 +31,6 @@ from api import (
     moves,
     problems,
     schedules,
-    secured,
     series,
     session,
     workers,
@@ -41,7 +40,7 @@ from api.broker import Broker
 from api.changes import Changes
 from api.frames import Frames
 from api.metrics import Metered, Metrics
-from api.middleware import BodyLimit, OnlyHosts, RequestIds
+from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
 from api.streams import Streams
 from spec.settings import LOOPBACK, Settings
@@ -94,7 +93,14 @@ CORS: dict[str, Any] = {
 }
 """What pages of other origins may send and read, beyond what every page may."""
 
-PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+
+class _Api(FastAPI):
+    """An application whose contract is made once, and says more than its routes alone."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = contract.made(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -120,14 +126,15 @@ def create_app(
         broker.stop()
         sessions.close()
 
-    app = FastAPI(
+    app = _Api(
         title="stepsize",
         version=version("stepsize"),
+        summary="Finds and runs learning-rate schedules, every iteration recorded.",
         description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={422: {**PROBLEM, "description": "the payload is not valid"}},
     )
     app.state.sessions = sessions
     app.state.broker = broker
@@ -157,7 +164,6 @@ def create_app(
     ):
         app.include_router(resource.router)
     _serve_documentation(app)
-    app.openapi = partial(_contract, app)  # type: ignore[method-assign] # FastAPI's way to do it
     # last, because it answers whatever is left
     app.frontend("/", directory=str(resources.files("dashboard")), fallback=None)
 
@@ -169,18 +175,13 @@ def create_app(
         # the loopback address would still send that name.
         app.add_middleware(OnlyHosts, hosts=LOOPBACK)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Problems)
     if settings.cors_origins:
         # before the key is asked for: a browser asks first whether it may, and without one
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Metered, metrics=app.state.metrics)
     app.add_middleware(RequestIds)
     return app
-
-
-def _contract(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        secured.describe(FastAPI.openapi(app))  # which keeps what it made
-    return FastAPI.openapi(app)
 
 
 def _serve_documentation(app: FastAPI) -> None:

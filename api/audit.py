@@ -41,7 +41,7 @@ class AuditOut(BaseModel):
     next_cursor: str | None
 
 
-@router.get("")
+@router.get("", operation_id="list_audit_entries")
 def find(page: Annotated[Page, Query()], sessions: SessionsPart) -> AuditOut:
     """Lists the changes that clients made in the last year, the newest first."""
     with sessions.read() as tx:

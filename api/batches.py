@@ -39,7 +39,13 @@ class BatchOut(BaseModel):
     data: list[JobOut]
 
 
-@router.post("/v1/jobs:batch", status_code=201, response_model=BatchOut, responses=MANY_CREATED)
+@router.post(
+    "/v1/jobs:batch",
+    operation_id="submit_jobs",
+    status_code=201,
+    response_model=BatchOut,
+    responses=MANY_CREATED,
+)
 def submit(
     batch: BatchSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
 ) -> Response:

@@ -37,19 +37,19 @@ def _entries(field: str) -> ComponentsOut:
     )
 
 
-@router.get("/models")
+@router.get("/models", operation_id="list_models")
 async def models() -> ComponentsOut:
     """Every model with the JSON Schema of its parameters."""
     return _entries("model")
 
 
-@router.get("/datasets")
+@router.get("/datasets", operation_id="list_datasets")
 async def datasets() -> ComponentsOut:
     """Every dataset with the JSON Schema of its parameters."""
     return _entries("data")
 
 
-@router.get("/optimizers")
+@router.get("/optimizers", operation_id="list_optimizers")
 async def optimizers() -> ComponentsOut:
     """Every optimizer with the JSON Schema of its parameters."""
     return _entries("optimizer")

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Path, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from api.etags import matches
-from api.parts import CallerPart, FilesPart, JobIdPart, SessionsPart
-from api.problems import AwayError, NotFoundError, Problem
+from api.parts import CallerPart, FilesPart, IfNoneMatchPart, JobIdPart, SessionsPart
+from api.problems import AwayError, NotFoundError
 from store import checkpoints, jobs
 from store.checkpoints import Checkpoint
 from store.files import Files
@@ -20,6 +20,8 @@ from store.files import Files
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/checkpoints", tags=["checkpoints"])
+
+FILE_HEADERS = {"ETag": {"description": "the file's SHA-256", "schema": {"type": "string"}}}
 
 PIECE = 1 << 20
 """Bytes of a file that are in memory at once."""
@@ -45,7 +47,7 @@ class CheckpointsOut(BaseModel):
     data: list[CheckpointOut]
 
 
-@router.get("")
+@router.get("", operation_id="list_checkpoints")
 def find(job_id: JobIdPart, caller: CallerPart, sessions: SessionsPart) -> CheckpointsOut:
     """Lists the checkpoints of a job, oldest first."""
     with sessions.read() as tx:
@@ -63,15 +65,19 @@ def _closing() -> Iterator[ExitStack]:
 
 @router.get(
     "/{iteration}",
+    operation_id="download_checkpoint",
     response_class=StreamingResponse,
     responses={
         200: {
             "description": "a file that `torch.load(..., weights_only=True)` reads",
-            "content": {"application/octet-stream": {}},
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+            "headers": FILE_HEADERS,
         },
-        304: {"description": "the ETag, the file's SHA-256, is the given one"},
-        404: {"model": Problem, "description": "no such checkpoint, or its file is not in reach"},
-        503: {"model": Problem, "description": "the place of checkpoints does not answer"},
+        304: {"description": "the file is that of the given ETag", "headers": FILE_HEADERS},
+        404: {"description": "no such checkpoint, or its file is not in reach"},
+        503: {"description": "the place of checkpoints does not answer"},
     },
 )
 def download(
@@ -82,7 +88,7 @@ def download(
     sessions: SessionsPart,
     files: FilesPart,
     closing: Annotated[ExitStack, Depends(_closing)],
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """The file of a checkpoint."""
     with sessions.read() as tx:

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.etags import etag_of_series, matches
-from api.parts import CallerPart, SessionsPart, job_id_of
-from api.problems import InvalidError, Problem
+from api.parts import CallerPart, IfNoneMatchPart, SessionsPart, job_id_of
+from api.problems import InvalidError
 from api.series import HEADERS, Range, SeriesOut, columns, dumped, names_of, selected
 from store import jobs
 from store.views import MIN_POINTS
@@ -36,18 +36,19 @@ class ComparisonOut(BaseModel):
 
 @router.get(
     "",
+    operation_id="compare_series",
     response_model=ComparisonOut,
     responses={
         200: {"headers": HEADERS},
         304: {"description": "nothing was added since the given ETag", "headers": HEADERS},
-        404: {"model": Problem, "description": "one of the jobs does not exist"},
+        404: {"description": "one of the jobs does not exist"},
     },
 )
 def compare(
     wanted: Annotated[Compared, Query()],
     caller: CallerPart,
     sessions: SessionsPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """Views of at most `points` rows of each job, extremes kept."""
     ids = [job_id_of(each.strip()) for each in wanted.jobs.split(",")]

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.parts import CallerPart, JobIdPart, job_id_of
 from api.positions import ForeignIdError, Position, Topic
-from api.problems import AwayError, InvalidError, Problem
+from api.problems import AwayError, InvalidError
 from api.series import LAST, names_of
 from api.streams import MOST as MOST_STREAMS
 from api.streams import Stream, Streams
@@ -63,12 +63,17 @@ STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
     204: {"description": "all was told up to the end, and nothing happened since"},
-    404: {"model": Problem, "description": "there is no such job"},
-    503: {"model": Problem, "description": "too many streams are open here"},
+    404: {"description": "there is no such job"},
+    503: {"description": "too many streams are open here"},
 }
 
 
-@router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=STREAM)
+@router.get(
+    "/jobs/{job_id}/events",
+    operation_id="follow_job",
+    response_class=StreamingResponse,
+    responses=STREAM,
+)
 async def follow(
     job_id: JobIdPart,
     wanted: Annotated[Told, Query()],
@@ -80,7 +85,9 @@ async def follow(
     return await _stream(streams, caller, _topic([job_id], wanted), wanted.start, last_event_id)
 
 
-@router.get("/events", response_class=StreamingResponse, responses=STREAM)
+@router.get(
+    "/events", operation_id="follow_jobs", response_class=StreamingResponse, responses=STREAM
+)
 async def follow_many(
     wanted: Annotated[ToldOfMany, Query()],
     caller: CallerPart,

@@ -1,4 +1,6 @@
-"""Example requests for the interactive documentation; a test submits each of them."""
+"""Examples for the contract: requests, of which a test submits each, and answers."""
+
+from typing import Any
 
 from fastapi.openapi.models import Example
 
@@ -100,3 +102,14 @@ PREVIEWS: dict[str, Example] = {
         },
     },
 }
+
+_INVALID = [{"pointer": "/schedule/max_lr", "detail": "must be >= base_lr"}]
+
+PROBLEMS: dict[int, dict[str, Any]] = {
+    404: {"detail": "there is no job job_01920f4c2b5e7a3c8d41f6a09b7e5d12"},
+    409: {"detail": "a job that is succeeded cannot be cancelled"},
+    413: {"detail": "the body is larger than 1000000 bytes"},
+    422: {"detail": "the request is not valid", "errors": _INVALID},
+    503: {"detail": "the database does not take this now: database is locked"},
+}
+"""Status -> an answer with it, for the contract, but for what follows from the status."""

@@ -76,6 +76,17 @@ SHORT = {
 
 SERVED = (JSON, *WRITERS)
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+DESCRIBED = {
+    "text/csv": {
+        "schema": {"type": "string"},
+        "example": "iteration,loss,lr\n0,2.31,0.01\n1,2.27,0.0145\n",
+    },
+    "application/vnd.apache.arrow.stream": _BINARY,
+    "application/vnd.apache.parquet": _BINARY,
+}
+"""What is served besides JSON, for the contract."""
+
 
 def media(accept: str) -> str | None:
     """The first type the client names that is served; weights are ignored. None: there is none."""

@@ -20,13 +20,18 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/healthz")
+@router.get("/healthz", operation_id="get_health")
 async def alive() -> Health:
     """The process answers."""
     return Health()
 
 
-@router.get("/readyz", response_model=Health)
+@router.get(
+    "/readyz",
+    operation_id="get_readiness",
+    response_model=Health,
+    responses={503: {"description": "what is missing, and whether jobs are accepted all the same"}},
+)
 def ready(sessions: SessionsPart, broker: BrokerPart) -> Health | Response:
     """Database and broker answer too; 503 says which does not."""
     faults: list[str] = []

@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from api.parts import CallerPart
-from api.problems import InvalidError, Problem
+from api.problems import InvalidError
 from store import idempotency
 from store.database import WriteTx
 from store.idempotency import Answer
@@ -22,8 +22,8 @@ _REPLAYED = {
         "schema": {"type": "string"},
     }
 }
-_LOCATION = {"Location": {"schema": {"type": "string"}}}
-_IN_FLIGHT = {"model": Problem, "description": "a request with this key is just being answered"}
+_LOCATION = {"Location": {"description": "where the job is", "schema": {"type": "string"}}}
+_IN_FLIGHT = {"description": "a request with this key is just being answered"}
 
 Responses = dict[int | str, dict[str, Any]]
 

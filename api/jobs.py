@@ -4,8 +4,7 @@ import logging
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
@@ -18,6 +17,7 @@ from api.parts import (
     CallerPart,
     ChangesPart,
     FilesPart,
+    IfNoneMatchPart,
     JobIdPart,
     SessionsPart,
     SettingsPart,
@@ -60,10 +60,7 @@ LATEST = 500
 """So many attempts and changes of a job are told."""
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise PydanticCustomError("text", "must be printable")
-    return text
+TAG = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}:[^\x00-\x1f\x7f]{0,200}$"
 
 
 class Filters(BaseModel):
@@ -75,15 +72,20 @@ class Filters(BaseModel):
     kind: Literal["range_test", "training"] | None = None
     name: Text | None = None
     q: Annotated[Text | None, Field(description="in the name, in letters of either case")] = None
-    tag: list[Annotated[str, Field(pattern=":"), AfterValidator(_printable)]] = Field(
-        default=[],
-        description="key:value; all of these",
+    tag: list[Annotated[str, Field(pattern=TAG)]] = Field(
+        default=[], description="key:value; all of these"
     )
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[str | None, Field(pattern=r"^job_[0-9a-z]{1,60}$")] = None
 
 
-@router.post("", status_code=201, response_model=JobOut, responses=ONE_CREATED)
+@router.post(
+    "",
+    operation_id="submit_job",
+    status_code=201,
+    response_model=JobOut,
+    responses=ONE_CREATED,
+)
 def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
     caller: CallerPart,
@@ -105,10 +107,11 @@ def submit(
 
 @router.get(
     "",
+    operation_id="list_jobs",
     response_model=JobsOut,
     responses={
         200: {"headers": LIST_HEADERS},
-        304: {"description": "not changed since the given ETag"},
+        304: {"description": "not changed since the given ETag", "headers": LIST_HEADERS},
     },
 )
 def find(
@@ -116,7 +119,7 @@ def find(
     request: Request,
     caller: CallerPart,
     sessions: SessionsPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """Lists jobs, newest first; the weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
@@ -145,6 +148,7 @@ def find(
 
 @router.get(
     "/{job_id}",
+    operation_id="get_job",
     response_model=JobDetailOut,
     responses={
         200: {"headers": HEADERS},
@@ -157,10 +161,12 @@ async def get(
     caller: CallerPart,
     sessions: SessionsPart,
     changes: ChangesPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
     prefer: Annotated[
         list[str],
-        Header(description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
+        Header(
+            alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"
+        ),
     ] = [],  # noqa: B006 - FastAPI's way to say it, never changed
 ) -> Response:
     """One job with its history; its weak ETag changes whenever anything in the answer does.
@@ -208,7 +214,17 @@ def _told(
     return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    status_code=204,
+    responses={
+        204: {"description": "it is gone"},
+        409: {
+            "description": "it has not finished, or another job is to begin with a checkpoint of it"
+        },
+    },
+)
 def delete(
     job_id: JobIdPart,
     caller: CallerPart,

@@ -5,11 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from api.parts import CallerPart, GatePart, SessionsPart
-from api.problems import NotFoundError, Problem
+from api.problems import NotFoundError
 from spec.access import Caller, Scope
 from store import audit, keys
 from store.database import WriteTx
@@ -31,6 +39,14 @@ def _soon(expires_at: datetime | None) -> datetime | None:
     return expires_at
 
 
+def _each_once(scopes: object) -> object:
+    # one more than there are has a wrong one or one twice among them, however many follow
+    first = scopes[: len(Scope) + 1] if isinstance(scopes, list) else []
+    if any(each in first[:i] for i, each in enumerate(first)):
+        raise PydanticCustomError("repeated", "must name each once")
+    return scopes
+
+
 class KeySpec(BaseModel):
     """A key to be made."""
 
@@ -46,6 +62,7 @@ class KeySpec(BaseModel):
     ] = None
     scopes: Annotated[
         frozenset[Scope],
+        BeforeValidator(_each_once),
         Field(
             min_length=1,
             description="read: look; write: submit, move and delete; admin: keys, audit trail and"
@@ -99,7 +116,7 @@ class KeysOut(BaseModel):
     data: list[KeyOut]
 
 
-@router.post("", status_code=201)
+@router.post("", operation_id="create_key", status_code=201)
 def create(spec: KeySpec, caller: CallerPart, sessions: SessionsPart) -> NewKeyOut:
     """Makes a key; its secret is in this answer and nowhere else."""
     with sessions.begin() as tx:
@@ -120,7 +137,7 @@ def made(tx: WriteTx, spec: KeySpec, *, by: Caller) -> tuple[Key, str]:
     return key, secret
 
 
-@router.get("")
+@router.get("", operation_id="list_keys")
 def find(sessions: SessionsPart) -> KeysOut:
     """Lists all keys, the newest first, also those that have expired."""
     with sessions.read() as tx:
@@ -130,8 +147,9 @@ def find(sessions: SessionsPart) -> KeysOut:
 
 @router.delete(
     "/{key_id}",
+    operation_id="revoke_key",
     status_code=204,
-    responses={404: {"model": Problem, "description": "there is no such key"}},
+    responses={204: {"description": "it is revoked"}},
 )
 def revoke(key_id: str, caller: CallerPart, sessions: SessionsPart, gate: GatePart) -> None:
     """Revokes a key: it is refused from now on, by other servers within a second."""

@@ -89,7 +89,12 @@ class Metered:
         await self.app(scope, receive, noted)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def read(request: Request) -> Response:
     """Requests, jobs and workers in figures, in the text format of Prometheus."""
     metrics: Metrics = request.app.state.metrics

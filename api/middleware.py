@@ -1,9 +1,10 @@
-"""What happens around every request: an id, a limit on the body, hosts that are answered."""
+"""What happens around every request: an id, hosts that are answered, a limit, faults."""
 
 import logging
 import re
 import uuid
 from collections.abc import Collection
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -18,6 +19,9 @@ MAX_BODY = 1_000_000
 
 LARGER_BODIES = {"/v1/jobs:batch": 8_000_000}
 """Path -> bytes, where a body holds many specs."""
+
+_DIGITS = 18
+"""Of a length; Python refuses to read numbers of thousands."""
 
 _SANE_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
@@ -39,10 +43,7 @@ SECURITY = {
 
 
 class RequestIds:
-    """Gives every answer an X-Request-ID (the client's own where it is sane) and safe headers.
-
-    Also the last to see a fault of the server, so that its answer has the id as well.
-    """
+    """Gives every answer an X-Request-ID (the client's own where it is sane) and safe headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -55,26 +56,54 @@ class RequestIds:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SANE_ID.match(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
             await send(message)
 
+        await self.app(scope, receive, send_with_headers)
+
+
+class Problems:
+    """Makes problems of what else would be none: faults of the server, refusals by libraries."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = refused = False
+
+        async def send_problems(message: Message) -> None:
+            nonlocal started, refused
+            if refused:  # the text of another answer
+                return
+            if message["type"] == "http.response.start":
+                started = True
+                if message["status"] >= HTTPStatus.BAD_REQUEST:
+                    given = Headers(raw=message["headers"])
+                    refused = given.get("content-type", "").startswith("text/plain")
+                if refused:
+                    await answer(message["status"])(scope, receive, send)
+                    return
+            await send(message)
+
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive, send_problems)
         except Exception:
+            request_id = scope["state"]["request_id"]
             log.exception("request.failed id=%s %s %s", request_id, scope["method"], scope["path"])
             if started:
                 raise
             fault = answer(500, f"a fault of the server; its log has the request {request_id}")
-            await fault(scope, receive, send_with_headers)
+            await fault(scope, receive, send)
 
 
 class BodyLimit:
@@ -91,7 +120,10 @@ class BodyLimit:
         limit = LARGER_BODIES.get(scope["path"], MAX_BODY)
         detail = f"the body is larger than {limit} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > limit:
+        if not announced.isdecimal():
+            await answer(400, "Content-Length must be a number")(scope, receive, send)
+            return
+        if len(announced) > _DIGITS or int(announced) > limit:
             await answer(413, detail)(scope, receive, send)
             return
         received = 0

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Path, Request
 
 from api.access import Gate
 from api.broker import Broker
@@ -61,7 +61,12 @@ def job_id_of(job_id: str) -> str:
     return job_id
 
 
-async def _job_id(job_id: str) -> str:
+async def _job_id(
+    job_id: Annotated[
+        str,
+        Path(description="`id` of the job", examples=["job_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
+    ],
+) -> str:
     return job_id_of(job_id)
 
 
@@ -73,3 +78,10 @@ BrokerPart = Annotated[Broker, Depends(_broker)]
 ChangesPart = Annotated[Changes, Depends(_changes)]
 SettingsPart = Annotated[Settings, Depends(_settings)]
 FilesPart = Annotated[Files, Depends(_files)]
+IfNoneMatchPart = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="the ETag of what the client has; where that is still so, the answer is 304",
+    ),
+]

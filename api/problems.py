@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
@@ -20,6 +21,8 @@ from store.jobs import JobNotFoundError, NeededError, WrongStateError
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
 SHOWN = 100
 """So many wrong fields are named: a body may have a hundred thousand."""
 
@@ -190,8 +193,23 @@ async def _in_flight(_: Request, error: Any) -> JSONResponse:
     return answer(409, detail, headers={"Retry-After": "1"})
 
 
-async def _plain(_: Request, error: Any) -> JSONResponse:
-    return answer(error.status_code, error.detail, headers=error.headers)
+async def _plain(request: Request, error: Any) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return answer(error.status_code, error.detail, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes at the path of a request: the error knows those of the first."""
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] == Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _unavailable(_: Request, error: Any) -> JSONResponse:

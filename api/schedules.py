@@ -77,7 +77,7 @@ class PoliciesOut(BaseModel):
     data: list[PolicyOut]
 
 
-@router.get("")
+@router.get("", operation_id="list_schedules")
 async def catalogue() -> PoliciesOut:
     """Every policy with its formula, its source and the JSON Schema of its parameters."""
     return _catalogue()
@@ -103,7 +103,7 @@ def _catalogue() -> PoliciesOut:
     )
 
 
-@router.post("/preview", response_model=PreviewOut)
+@router.post("/preview", operation_id="preview_schedule", response_model=PreviewOut)
 def preview(
     wanted: Annotated[PreviewIn, Body(openapi_examples=PREVIEWS)],
     caller: CallerPart,

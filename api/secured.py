@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from api.access import COOKIE, SAFE, needed
-from api.problems import MEDIA_TYPE
+from api.access import COOKIE, SAFE, SESSION, needed
 
 SCHEMES: dict[str, Any] = {
     "key": {
@@ -20,32 +19,20 @@ SCHEMES: dict[str, Any] = {
     },
 }
 
-_PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-REFUSALS: dict[str, Any] = {
-    "401": {
-        **_PROBLEM,
-        "description": "no key, or one that is not known, has expired or was revoked",
-        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    },
-    "403": {**_PROBLEM, "description": "the key has not the scope, or a foreign page asks"},
-    "429": {
-        **_PROBLEM,
-        "description": "the key has asked too often in the last minute",
-        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
-    },
+REFUSALS = {
+    401: "no key, or one that is not known, has expired or was revoked",
+    403: "the key has not the scope, or a foreign page asks",
+    429: "the key has asked too often in the last minute",
 }
+"""Status -> when a route that wants a key answers so."""
 
 
-def describe(contract: dict[str, Any]) -> None:
-    """Adds the keys to an OpenAPI document."""
-    contract["components"]["securitySchemes"] = SCHEMES
-    for path, operations in contract["paths"].items():
-        for verb, operation in operations.items():
-            scope = needed(verb.upper(), path)
-            if scope is None:
-                continue
-            operation["security"] = [{"key": [scope.value]}, {"cookie": [scope.value]}]
-            for status, refusal in REFUSALS.items():
-                operation["responses"].setdefault(status, refusal)
-            if verb.upper() not in SAFE:
-                operation["description"] += f"\n\nTakes a key with the scope `{scope}`."
+def describe(verb: str, path: str, operation: dict[str, Any]) -> dict[int, str]:
+    """Says which key an operation wants; the REFUSALS that it may have, for it."""
+    scope = needed(verb, path)
+    if scope is None:
+        return {403: REFUSALS[403]} if path == SESSION else {}
+    operation["security"] = [{"key": [scope.value]}, {"cookie": [scope.value]}]
+    if verb not in SAFE:
+        operation["description"] += f"\n\nTakes a key with the scope `{scope}`."
+    return REFUSALS

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import damage, formats
 from api.damage import DamageOut
 from api.etags import etag_of_series, matches
-from api.parts import CallerPart, JobIdPart, SessionsPart
+from api.parts import CallerPart, IfNoneMatchPart, JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
 from store import jobs, series
 from store.database import ReadTx, Sessions
@@ -90,9 +90,10 @@ class Wanted(Range):
 
 @router.get(
     "",
+    operation_id="get_series",
     response_model=SeriesOut,
     responses={
-        200: {"content": {media: {} for media in formats.WRITERS}, "headers": HEADERS},
+        200: {"content": formats.DESCRIBED, "headers": HEADERS},
         304: {"description": "nothing was added since the given ETag", "headers": HEADERS},
         406: {"description": "none of JSON, CSV, Arrow and Parquet"},
     },
@@ -103,8 +104,9 @@ def read(
     caller: CallerPart,
     wanted: Annotated[Wanted, Query()],
     sessions: SessionsPart,
-    accept: Annotated[str, Header()] = "*/*",
-    if_none_match: Annotated[str | None, Header()] = None,
+    # the contract says by the types of the answer what can be accepted
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """Every row of `[start, stop)`, or a view of at most `points` rows that keeps the extremes."""
     media = formats.media(accept)
@@ -251,6 +253,7 @@ class SummaryOut(BaseModel):
 
 @router.get(
     "/summary",
+    operation_id="summarize_series",
     response_model=SummaryOut,
     responses={
         200: {"headers": HEADERS},
@@ -261,7 +264,7 @@ def summary(
     job_id: JobIdPart,
     caller: CallerPart,
     sessions: SessionsPart,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """Count, ends and extremes of every recorded quantity, and the iterations of the extremes."""
     with sessions.read() as tx:

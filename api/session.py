@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import COOKIE, SESSION, RefusedError
 from api.parts import CallerPart, GatePart
-from api.problems import Problem
 from spec.access import ANYONE, Caller, Scope
 
 router = APIRouter(prefix=SESSION, tags=["keys"])
@@ -46,13 +45,20 @@ class SessionOut(BaseModel):
         )
 
 
-@router.get("")
+@router.get("", operation_id="get_session")
 async def who(caller: CallerPart) -> SessionOut:
     """Says who asks, and what that one may do."""
     return SessionOut.of(caller)
 
 
-@router.post("", responses={401: {"model": Problem, "description": "no key that is good"}})
+@router.post(
+    "",
+    operation_id="sign_in",
+    responses={
+        401: {"description": "no key that is good"},
+        403: {"description": "a key without the scope `read`"},
+    },
+)
 async def sign_in(
     given: SignIn, request: Request, response: Response, gate: GatePart
 ) -> SessionOut:
@@ -60,18 +66,28 @@ async def sign_in(
     caller = await gate.known(given.key.strip())
     if caller is None:
         raise RefusedError(401, "this key is not known here, has expired or was revoked")
+    if Scope.READ not in caller.scopes:  # it would see nothing, not even who it is
+        held = ", ".join(sorted(caller.scopes))
+        raise RefusedError(403, f"a browser takes a key with the scope read; yours has {held}")
+    # behind a proxy that speaks TLS only the browser knows that it does
+    origin = request.headers.get("origin", "")
     response.set_cookie(
         COOKIE,
         given.key.strip(),
         max_age=int(KEPT.total_seconds()),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.url.scheme == "https" or origin.startswith("https://"),
     )
     return SessionOut.of(caller)
 
 
-@router.delete("", status_code=204)
+@router.delete(
+    "",
+    operation_id="sign_out",
+    status_code=204,
+    responses={204: {"description": "signed out"}},
+)
 async def sign_out(response: Response) -> None:
     """Takes the key out of this browser again."""
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")

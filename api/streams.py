@@ -99,9 +99,14 @@ async def _events(
                 if position != at[job_id]:
                     at[job_id] = position
                     yield f"id: {topic.id_of(at)}\n".encode() + event
-            if not more:
-                del news[job_id]
-                known[job_id] = version and max(version, at[job_id].version)
+            if more:
+                continue
+            del news[job_id]
+            if version is None:
+                # deleted, or another's, whose id the poll would find: it is not asked for again
+                known.pop(job_id, None)
+            else:
+                known[job_id] = max(version, at[job_id].version)
         if news and not away:
             continue
         if all(position.ended for position in at.values()):

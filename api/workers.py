@@ -54,14 +54,14 @@ class WorkersOut(BaseModel):
     data: list[WorkerOut]
 
 
-@router.get("")
+@router.get("", operation_id="list_workers")
 def find(caller: CallerPart, sessions: SessionsPart, settings: SettingsPart) -> WorkersOut:
     """Lists the workers with their device, state, current job and last heartbeat."""
     with sessions.read() as tx:
         return WorkersOut(data=_told(tx, caller, settings))
 
 
-@router.post("/{name}/drain")
+@router.post("/{name}/drain", operation_id="drain_worker")
 def drain(
     name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
 ) -> WorkerOut:
@@ -69,7 +69,7 @@ def drain(
     return _asked(name, caller, sessions, settings, drain=True)
 
 
-@router.post("/{name}/undrain")
+@router.post("/{name}/undrain", operation_id="undrain_worker")
 def undrain(
     name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
 ) -> WorkerOut:

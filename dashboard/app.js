@@ -14,6 +14,7 @@ const RARELY = 60_000; // and while nobody looks or the key is missing
 const part = (id) => document.getElementById(id);
 const main = part("main");
 const list = createList(part("jobs"), part("more"));
+const nav = document.querySelector("nav");
 const session = createSession(part("key"), part("who"), wake);
 const welcome = part("welcome");
 const [cli, curl] = [part("cli"), part("curl")]; // not of the page while a job is shown
@@ -78,14 +79,21 @@ async function refresh() {
     await page?.refresh();
     setText(part("notice"), "");
     await session.admitted();
+    reveal(true);
     teach();
     const took = performance.now() - began;
     return Math.max(active ? ACTIVE : IDLE, Math.min(SLOW, 3 * took));
   } catch (error) {
     setText(part("notice"), explained(error));
-    if (error.status === 401) session.refused();
-    return error.status === 401 ? RARELY : ACTIVE;
+    if (error.status !== 401) return ACTIVE;
+    session.refused();
+    reveal(false); // what is still there may be of somebody who has left
+    return RARELY;
   }
+}
+
+function reveal(shown) {
+  for (const each of [nav, main]) each.hidden = !shown;
 }
 
 function explained(error) {

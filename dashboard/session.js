@@ -25,7 +25,12 @@ export function createSession(form, corner, changed) {
     }
   });
   leave.addEventListener("click", async () => {
-    await send("v1/session", "DELETE");
+    try {
+      await send("v1/session", "DELETE");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return setText(who, `Still signed in: ${error.message}`);
+    }
     location.reload(); // what is shown is theirs who just left
   });
 

@@ -91,7 +91,11 @@ class Settings(DatabaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535, description="port of the API; 0 picks one")] = 8000
     api_key: Annotated[
         str | None,
-        Field(min_length=16, description="a key with every scope, beside those in the database"),
+        Field(
+            min_length=16,
+            pattern=r"^[\x21-\x7e]*$",  # what a header can carry
+            description="a key with every scope, beside those in the database",
+        ),
     ] = None
     require_key: Annotated[
         bool, Field(description="ask for a key on the loopback too, say behind a proxy")

@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from stepsize.errors import ApiError, FieldError, NotStepsizeError, UnreachableError
+from stepsize.errors import (
+    ApiError,
+    FieldError,
+    NotStepsizeError,
+    StepsizeError,
+    UnreachableError,
+)
 from stepsize.values import Answer as Value
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -37,7 +43,9 @@ def connect(
 ) -> httpx.Client:
     """A client for the server at `url`, by default STEPSIZE_URL, with its key."""
     base = (url or os.environ.get("STEPSIZE_URL") or DEFAULT_URL).rstrip("/")
-    key = api_key or os.environ.get("STEPSIZE_API_KEY")
+    key = (api_key or os.environ.get("STEPSIZE_API_KEY") or "").strip()
+    if not (key.isascii() and key.isprintable()):  # which no header could carry
+        raise StepsizeError("the API key is none: check STEPSIZE_API_KEY, or what api_key is given")
     if urlsplit(base).scheme not in {"http", "https"}:
         raise UnreachableError(f"{base} is no http:// or https:// address: set STEPSIZE_URL")
     return httpx.Client(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, NewType
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
@@ -30,6 +31,9 @@ class BadUrlError(Exception):
 
 _READ_ONLY = "stepsize_read_only"
 
+BUSY_SECONDS = 15
+"""That a writer waits for others, on SQLite."""
+
 # Nothing waits for ever: neither for a server that has gone, nor for the lock of a process that
 # was frozen in the middle of a transaction.
 _POSTGRESQL = {
@@ -45,6 +49,7 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._writing = Lock() if engine.dialect.name == "sqlite" else None
         options: dict[str, Any] = {_READ_ONLY: True}
         if engine.dialect.name == "postgresql":
             # two statements of one read see the same moment, as they do on SQLite
@@ -54,8 +59,24 @@ class Sessions:
     @contextmanager
     def begin(self) -> Iterator[WriteTx]:
         """A transaction that writes: committed when the block ends, undone when it raises."""
-        with self.engine.begin() as connection:
+        with self._turn(), self.engine.begin() as connection:
             yield WriteTx(ReadTx(connection))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Lets the writers of this process wait for each other in order.
+
+        SQLite has one writer, and those that find it busy sleep and look again: some starve.
+        """
+        if self._writing is None:
+            yield
+            return
+        if not self._writing.acquire(timeout=BUSY_SECONDS):
+            raise exc.TimeoutError(f"others have been writing for {BUSY_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[ReadTx]:
@@ -109,7 +130,7 @@ def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        "busy_timeout=15000",
+        f"busy_timeout={1000 * BUSY_SECONDS}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")

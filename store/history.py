@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, delete, func, insert, select, type_coerce
+from sqlalchemy import BigInteger, Row, bindparam, delete, func, insert, select, type_coerce
 
 from spec.states import State
 from store.database import ReadTx, WriteTx
@@ -55,16 +55,40 @@ KEPT = 1000
 """Changes of one job that are kept, so that a client cannot make more and more of them."""
 
 
+# made once: a statement that is built anew, or has its values within, is compiled anew as well
+_NOTE = insert(history).values(at=now())
+_MINE = history.c.job_id == bindparam("of")
+_OLDEST_KEPT = (
+    select(history.c.version)
+    .where(_MINE)
+    .order_by(history.c.version.desc())
+    .limit(1)
+    .offset(bindparam("kept") - 1)
+    .scalar_subquery()
+)
+_FORGET = delete(history).where(_MINE, history.c.version < _OLDEST_KEPT)
+_CHANGES = (
+    select(*(history.c[name] for name in Change.__annotations__))
+    .where(_MINE)
+    .order_by(history.c.version.desc())
+    .limit(bindparam("most"))
+)
+_ATTEMPTS = (
+    select(*(attempts.c[name] for name in Attempt.__annotations__))
+    .where(attempts.c.job_id == bindparam("of"))
+    .order_by(attempts.c.attempt.desc())
+    .limit(bindparam("most"))
+)
+
+
 def note(
     tx: WriteTx, rows: Iterable[Row[Any]], *, verb: str, actor: str, detail: str | None = None
 ) -> None:
     """Remembers that jobs have changed; the rows hold `NOTED` as they are now."""
-    instant = now()
     changes = [
         {
             "job_id": row.id,
             "version": row.version,
-            "at": instant,
             "actor": actor,
             "verb": verb,
             "state": row.state,
@@ -75,19 +99,13 @@ def note(
         for row in rows
     ]
     if changes:
-        tx.execute(insert(history).values(changes))
-    for change in changes:
-        mine = history.c.job_id == change["job_id"]
-        newest = select(history.c.version).where(mine).order_by(history.c.version.desc())
-        oldest_kept = newest.limit(1).offset(KEPT - 1).scalar_subquery()
-        tx.execute(delete(history).where(mine, history.c.version < oldest_kept))
+        tx.execute(_NOTE, changes)
+        tx.execute(_FORGET, [{"of": change["job_id"], "kept": KEPT} for change in changes])
 
 
 def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:
     """The latest changes of a job, oldest first."""
-    columns = [history.c[name] for name in Change.__annotations__]
-    query = select(*columns).where(history.c.job_id == job_id)
-    rows = tx.execute(query.order_by(history.c.version.desc()).limit(limit)).all()
+    rows = tx.execute(_CHANGES, {"of": job_id, "most": limit}).all()
     return [
         Change(**{**row._mapping, "state": State(row.state)})  # noqa: SLF001 - SQLAlchemy's public name for it
         for row in reversed(rows)
@@ -96,9 +114,7 @@ def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:
 
 def attempts_of(tx: ReadTx, job_id: str, *, limit: int) -> list[Attempt]:
     """The latest attempts at a job, oldest first."""
-    columns = [attempts.c[name] for name in Attempt.__annotations__]
-    query = select(*columns).where(attempts.c.job_id == job_id)
-    rows = tx.execute(query.order_by(attempts.c.attempt.desc()).limit(limit)).all()
+    rows = tx.execute(_ATTEMPTS, {"of": job_id, "most": limit}).all()
     return [Attempt(**row._mapping) for row in reversed(rows)]  # noqa: SLF001 - as above
 
 

@@ -86,6 +86,11 @@ def revoke(tx: WriteTx, key_id: str) -> bool:
     return tx.execute(delete(keys).where(keys.c.id == key_id)).rowcount == 1
 
 
+def has_form(text: str) -> bool:
+    """Whether a key that `issue` has made could be this."""
+    return _FORM.fullmatch(text) is not None
+
+
 def held(tx: ReadTx, text: str) -> Key | None:
     """The key of that text, where there is one and it has not expired."""
     if (form := _FORM.fullmatch(text)) is None:

@@ -146,7 +146,7 @@ def trials_of(
             number=row.number,
             parameters=row.parameters,
             memory=row.memory,
-            job=None if row.id is None else from_row(row),
+            job=None if row.id is None else from_row(row[3:]),
         )
         for row in tx.execute(query)
     ]

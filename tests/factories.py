@@ -8,7 +8,8 @@ import numpy as np
 from sqlalchemy import update
 
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
-from store import claims, jobs, leases, recovery
+from spec.states import Reason, State
+from store import claims, jobs, leases, moves, recovery
 from store.checkpoints import Saved
 from store.chunks import Chunk, Column
 from store.database import Sessions
@@ -66,6 +67,27 @@ def claimed(sessions: Sessions, *, worker: str = "w1", lease: timedelta = LEASE)
         found = claims.claim(tx, worker=worker, queues=["default"], lease=lease)
     assert found is not None
     return found[1]
+
+
+def prepared(sessions: Sessions, state: State) -> Lease:
+    """A job in a state, and the lease it has or had."""
+    job = queued(sessions)
+    lease = Lease(job.id, 1, "w1")
+    if state == State.QUEUED:
+        return lease
+    lease = claimed(sessions)
+    with sessions.begin() as tx:
+        match state:
+            case State.PAUSED:
+                moves.pause(tx, job.id)
+                leases.hand_back(tx, lease)
+            case State.SUCCEEDED:
+                leases.succeed(tx, lease, {})
+            case State.FAILED:
+                leases.fail(tx, lease, Reason.CODE, "")
+            case State.CANCELLED:
+                leases.confirm_cancel(tx, lease)
+    return lease
 
 
 def stored(sessions: Sessions, job_id: str) -> Job:

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,14 @@ class Server:
 
     @contextlib.contextmanager
     def listening(
-        self, path: str, last: str = "", **query: object
+        self,
+        path: str,
+        last: str = "",
+        headers: Mapping[str, str] | None = None,
+        **query: object,
     ) -> Iterator[tuple[httpx.Response, Iterator[Event]]]:
         """An open stream and its events, comments included."""
-        headers = {"Last-Event-ID": last} if last else {}
+        headers = {**(headers or {}), **({"Last-Event-ID": last} if last else {})}
         params = {name: str(value) for name, value in query.items()}
         with (
             httpx.Client(base_url=self.url, timeout=DEADLINE, verify=False) as http,

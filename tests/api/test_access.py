@@ -1,7 +1,9 @@
 """Every route, asked with every kind of key: none, a wrong one, each scope, another owner's."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,14 +14,17 @@ from fastapi.testclient import TestClient
 from api.access import Gate
 from api.app import create_app
 from api.broker import Broker
+from api.positions import Position, Topic
 from api.session import COOKIE
 from spec.access import Scope
 from spec.settings import Settings
 from store import keys, leases, workers
 from store.database import Sessions, connect
 from store.instants import from_now
+from store.keys import Key
 from store.tables import keys as keys_table
 from tests.api.conftest import NotedBroker
+from tests.api.listening import served
 from tests.factories import claimed, queued, range_test_json, training_json
 
 ORIGIN = "http://stepsize.example"
@@ -154,6 +159,14 @@ def test_pages_and_documentation_are_for_all(guarded: TestClient) -> None:
         assert guarded.get(path).status_code == 200, path
 
 
+def test_no_spelling_of_a_path_goes_around_the_gate(guarded: TestClient) -> None:
+    for path in {path for _, path in GUARDED} - {path for _, path in OPEN}:
+        for spelled in (f"{path}%0a", f"{path}/", f"/%2e{path}", f"/docs/..{path}", f"{path};a"):
+            for method in ("GET", "HEAD", "POST", "DELETE", "TRACE", "GETS"):
+                answer = guarded.request(method, spelled, follow_redirects=True)
+                assert answer.status_code in {401, 404, 405}, (method, spelled)
+
+
 def test_the_contract_says_what_each_route_takes(guarded: TestClient) -> None:
     contract = guarded.get("/openapi.json").json()
     for method, path in ROUTES:
@@ -232,6 +245,30 @@ def test_no_other_way_leads_to_what_is_anothers(
         assert refused.status_code == 422, path
         assert f"there is no job {job['id']}" in refused.text
     assert guarded.post("/v1/schedules/preview", json=preview, headers=mine).status_code == 200
+
+
+def test_no_stream_tells_of_what_is_anothers_wherever_it_says_it_was(
+    guarded: TestClient, issue: IssueKey
+) -> None:
+    mine, another = with_key(issue("ada")), with_key(issue("grace"))
+    secret = guarded.post("/v1/jobs", json=training_json(name="secret"), headers=mine).json()["id"]
+    own = guarded.post("/v1/jobs", json=training_json(), headers=another).json()["id"]
+    before = {secret: Position(), own: Position()}
+    # as if both had been on a stream: what was deleted meanwhile does not end the others
+    last = Topic((secret, own), (), "", 0, many=True).id_of(before)
+    with served(guarded.app) as server:  # type: ignore[arg-type] # it is the application
+        stream = server.listening(
+            "/v1/events", last, headers=another, jobs=f"{secret},{own}", names=""
+        )
+        with stream as (answer, arriving):
+            assert answer.status_code == 200
+            told = [next(arriving), next(arriving)]
+            guarded.post(f"/v1/jobs/{secret}/cancel", headers=mine)
+            guarded.post(f"/v1/jobs/{own}/cancel", headers=another)
+            told += [event for event in arriving if event.name]
+    of_secret = [event for event in told if secret in str(event.data)]
+    assert [event.data["reason"] for event in of_secret] == ["deleted"]
+    assert [event.name for event in told if own in str(event.data)] == ["state", "state", "end"]
 
 
 def test_keys_of_one_owner_see_the_same(guarded: TestClient, issue: IssueKey) -> None:
@@ -358,6 +395,7 @@ def test_a_key_is_made_listed_used_and_revoked(guarded: TestClient, issue: Issue
         ({"owner": ""}, "/owner"),
         ({"scopes": []}, "/scopes"),
         ({"scopes": ["root"]}, "/scopes/0"),
+        ({"scopes": ["read", "read"]}, "/scopes"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "2030-01-01T00:00:00"}, "/expires_at"),
         ({"expires_at": "9999-01-01T00:00:00Z"}, "/expires_at"),
@@ -409,6 +447,21 @@ def test_the_key_of_the_environment_does_all(sessions: Sessions, settings: Setti
     assert me["owner"] == "default"
 
 
+def test_a_key_that_was_made_for_a_client_is_none_of_the_environment(
+    sessions: Sessions, settings: Settings, issue: IssueKey
+) -> None:
+    key = issue("ada", Scope.READ)
+    app = create_app(sessions, NotedBroker(), settings.model_copy(update={"api_key": key}))
+    client = TestClient(app, base_url=ORIGIN)
+    me = client.get("/v1/session", headers=with_key(key)).json()
+    assert (me["owner"], me["scopes"]) == ("ada", ["read"])
+    app.state.gate.forget(me["key"])
+    with sessions.begin() as tx:
+        keys.revoke(tx, me["key"])
+    assert client.get("/v1/session", headers=with_key(key)).status_code == 401
+    assert client.get("/v1/session").status_code == 401
+
+
 def test_a_browser_signs_in_and_out(guarded: TestClient, issue: IssueKey) -> None:
     key = issue("ada", Scope.READ, Scope.WRITE)
     refused = guarded.post("/v1/session", json={"key": NOBODY})
@@ -423,10 +476,33 @@ def test_a_browser_signs_in_and_out(guarded: TestClient, issue: IssueKey) -> Non
     assert guarded.get("/v1/jobs").status_code == 401
 
 
+@pytest.mark.parametrize(
+    "others", ['prefs={"a": 1}; ', "a b=1; ", "flag; ", 'x@y:="; ', "=; ", "a=\xff; "]
+)
+def test_the_cookie_is_found_beside_those_of_other_services(
+    guarded: TestClient, issue: IssueKey, others: str
+) -> None:
+    cookies = f"{others}{COOKIE}={issue('ada')}; b=2".encode("latin-1")
+    assert guarded.get("/v1/jobs", headers={b"Cookie": cookies}).status_code == 200
+
+
 def test_over_tls_the_cookie_is_for_tls_only(guarded: TestClient, issue: IssueKey) -> None:
     secure = TestClient(guarded.app, base_url="https://stepsize.example")
     signed = secure.post("/v1/session", json={"key": issue("ada")})
     assert "Secure" in signed.headers["Set-Cookie"]
+    # behind a proxy that says nothing of TLS, the browser does
+    origin = {"Origin": ORIGIN.replace("http", "https")}
+    signed = guarded.post("/v1/session", json={"key": issue("ada")}, headers=origin)
+    assert "Secure" in signed.headers["Set-Cookie"]
+
+
+def test_a_browser_signs_in_with_no_key_that_sees_nothing(
+    guarded: TestClient, issue: IssueKey
+) -> None:
+    refused = guarded.post("/v1/session", json={"key": issue("ci", Scope.WRITE, Scope.ADMIN)})
+    assert is_problem(refused, 403)
+    assert "the scope read; yours has admin, write" in refused.json()["detail"]
+    assert "Set-Cookie" not in refused.headers
 
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -437,6 +513,7 @@ FOREIGN = [
     {"Origin": "http://evil.example"},
     {"Origin": f"{ORIGIN}.evil"},
     {"Origin": "null"},
+    {"Origin": "http://["},
 ]
 
 
@@ -469,6 +546,18 @@ def test_a_foreign_page_changes_nothing_where_no_key_is_wanted(client: TestClien
     assert client.post(f"/v1/jobs/{job}/cancel", headers=own).status_code == 200
 
 
+def test_a_page_of_the_service_may_be_named_as_another_origin_too(
+    sessions: Sessions, settings: Settings, issue: IssueKey
+) -> None:
+    changes = {"require_key": True, "cors_origins": (ORIGIN,)}
+    app = create_app(sessions, NotedBroker(), settings.model_copy(update=changes))
+    client = TestClient(app, base_url=ORIGIN)
+    headers = {"Cookie": f"{COOKIE}={issue('ada')}", "Origin": ORIGIN}
+    for more in (SAME, {}):
+        answer = client.post("/v1/jobs", json=training_json(), headers=headers | more)
+        assert answer.status_code == 201
+
+
 def test_a_key_is_looked_up_once_a_second(
     guarded: TestClient, issue: IssueKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,6 +570,57 @@ def test_a_key_is_looked_up_once_a_second(
     for _ in range(5):
         assert guarded.get("/v1/models", headers=headers).status_code == 200
     assert len(looked) == 1
+
+
+def test_no_reader_waits_until_the_use_of_a_key_is_noted(
+    guarded: TestClient, issue: IssueKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, noted = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> None:
+        noting.set()
+        assert noted.wait(30)
+
+    monkeypatch.setattr(keys, "touch", slowly)
+    headers, others = with_key(issue("ada")), with_key(issue("grace"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(guarded.get, "/v1/models", headers=headers)
+        assert noting.wait(30)
+        try:
+            for each in (headers, others):
+                assert guarded.get("/v1/models", headers=each).status_code == 200
+            assert not first.done()
+        finally:
+            noted.set()
+        assert first.result().status_code == 200
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
+    guarded: TestClient, issue: IssueKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, headers = with_key(issue("root")), with_key(issue("ada"))
+    listed = guarded.get("/v1/keys", headers=admin).json()["data"]
+    (key_id,) = [each["id"] for each in listed if each["owner"] == "ada"]
+    found, revoked = threading.Event(), threading.Event()
+    look_up = Gate._looked_up
+
+    def slowly(gate: Gate, text: str) -> Key | None:
+        key = look_up(gate, text)
+        if key and key.id == key_id:
+            found.set()
+            assert revoked.wait(30)
+        return key
+
+    monkeypatch.setattr(Gate, "_looked_up", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(guarded.get, "/v1/session", headers=headers)
+        assert found.wait(30)
+        try:
+            assert guarded.delete(f"/v1/keys/{key_id}", headers=admin).status_code == 204
+        finally:
+            revoked.set()
+        assert late.result().status_code == 200  # it was good when it was looked up
+    assert guarded.get("/v1/session", headers=headers).status_code == 401
 
 
 def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: Sessions) -> None:

@@ -79,6 +79,15 @@ def test_a_named_origin_may_ask(shared: TestClient) -> None:
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+def test_a_page_is_told_of_a_fault(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = TestClient(shared.app, base_url=shared.base_url, raise_server_exceptions=False)
+    monkeypatch.setattr("store.pages.find", lambda *_, **__: 1 / 0)
+    answer = shared.get("/v1/jobs", headers={"Origin": ORIGIN, "Authorization": f"Bearer {KEY}"})
+    assert answer.status_code == 500
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert answer.headers["X-Request-ID"] in answer.json()["detail"]
+
+
 def test_others_still_may_not(shared: TestClient) -> None:
     preflight = {"Origin": f"{ORIGIN}.evil", "Access-Control-Request-Method": "POST"}
     refused = shared.options("/v1/jobs", headers=preflight)

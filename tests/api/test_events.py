@@ -15,7 +15,7 @@ from api.positions import Position, Topic
 from spec.settings import Settings
 from spec.states import Reason
 from stepsize import Client, End, Job, Points
-from store import compaction, jobs, leases, recovery
+from store import compaction, jobs, leases, moves, recovery
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Lease, Progress
@@ -57,7 +57,7 @@ def fail(sessions: Sessions, lease: Lease) -> None:
 
 def retry(sessions: Sessions, job_id: str) -> None:
     with sessions.begin() as tx:
-        jobs.retry(tx, job_id)
+        moves.retry(tx, job_id)
 
 
 def make_compact(sessions: Sessions) -> None:
@@ -198,7 +198,7 @@ def test_no_row_is_missed_or_told_twice_wherever_it_is_cut(
     if many:
         other = queued(sessions, queue="other")
         with sessions.begin() as tx:
-            jobs.cancel(tx, other.id)
+            moves.cancel(tx, other.id)
         where, query = "/v1/events", {"jobs": f"{other.id},{script.job.id}"}
     seen: list[Event] = []
     going, last = True, ""
@@ -264,7 +264,7 @@ def test_a_stream_of_many_goes_on_after_the_end_of_one(server: Server, sessions:
         assert again.data["id"] == one.id
         for each in (one, two):
             with sessions.begin() as tx:
-                jobs.cancel(tx, each.id)
+                moves.cancel(tx, each.id)
         rest = list(arriving)
     assert sorted(each.data["job"] for each in rest if each.name == "end") == [one.id, two.id]
     assert server.status("/v1/events", rest[-1].id, jobs=ids, names="loss") == 204
@@ -275,7 +275,7 @@ def test_a_deleted_job_ends(server: Server, sessions: Sessions) -> None:
     one, two = queued(sessions), queued(sessions)
     ids = f"{one.id},{two.id}"
     with sessions.begin() as tx:
-        jobs.cancel(tx, one.id)
+        moves.cancel(tx, one.id)
     with server.listening("/v1/events", jobs=ids) as (_, arriving):
         before = until(arriving, "cancelled")[-1].id
         until(arriving, "queued")
@@ -284,7 +284,7 @@ def test_a_deleted_job_ends(server: Server, sessions: Sessions) -> None:
         with server.listening("/v1/events", before, jobs=ids) as (_, other):
             assert until(other, "end")[-1].data["reason"] == "deleted"
         with sessions.begin() as tx:
-            jobs.cancel(tx, two.id)
+            moves.cancel(tx, two.id)
             jobs.remove(tx, two.id)
         rest = list(arriving)
     assert [(each.data["job"], each.data["reason"]) for each in rest if each.name == "end"] == [
@@ -302,7 +302,7 @@ def test_a_deleted_job_that_runs_no_more_ends_its_stream(
     with server.listening(path(job.id)) as (_, arriving):
         until(arriving, "queued")
         with sessions.begin() as tx:
-            jobs.cancel(tx, job.id)
+            moves.cancel(tx, job.id)
             jobs.remove(tx, job.id)
         (end,) = list(arriving)
     assert end.data["reason"] == "deleted"
@@ -417,7 +417,7 @@ def test_a_name_that_turns_out_not_to_be_recorded_ends_the_stream(
         assert "it records loss, lr" in end.data["detail"]
         record(sessions, lease, 8, part(4, 8))
         with sessions.begin() as tx:
-            jobs.pause(tx, other.id)
+            moves.pause(tx, other.id)
         assert [each.data.get("id") for each in until(arriving, "paused")] == [other.id]
 
 

@@ -198,3 +198,19 @@ def test_without_a_key_only_this_machine_is_answered(client: TestClient) -> None
         assert answer.headers["Content-Type"] == "application/problem+json"
     for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000"):
         assert client.get("/v1/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["bytes=9999999-", "bytes=x", "lines=1-2,"])
+def test_what_a_library_refuses_is_a_problem_too(client: TestClient, asked: str) -> None:
+    answer = client.get("/app.js", headers={"Range": asked})
+    assert answer.status_code in {200, 400, 416}
+    if answer.status_code != 200:
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
+def test_a_wrong_method_is_told_all_that_the_path_takes(client: TestClient) -> None:
+    for path, allowed in (("/v1/jobs", "GET, POST"), ("/v1/jobs/job_x", "DELETE, GET")):
+        answer = client.patch(path)
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == allowed

@@ -14,7 +14,7 @@ from api import preferences
 from api.app import create_app
 from api.changes import Changes, Versions
 from spec.settings import Settings
-from store import jobs, leases
+from store import leases, moves
 from store.database import Sessions
 from tests.api.conftest import NotedBroker
 from tests.factories import claimed, queued
@@ -175,7 +175,7 @@ def test_several_jobs_can_be_waited_for(sessions: Sessions) -> None:
     async def waiting() -> tuple[Versions, Versions]:
         before = await changes.wait(known, within=0.1)
         with sessions.begin() as tx:
-            jobs.cancel(tx, two.id)
+            moves.cancel(tx, two.id)
         return before, await changes.wait(known, within=DEADLINE)
 
     assert asyncio.run(waiting()) == ({}, {two.id: two.version + 1})

@@ -10,7 +10,7 @@ from spec.access import Caller, Scope
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
 from spec.values import JobId
-from store import checkpoints, claims, jobs, keys, leases, pages
+from store import checkpoints, claims, jobs, keys, leases, moves, pages
 from store.chunks import Chunk
 from store.database import Sessions
 from store.leases import Progress
@@ -102,7 +102,7 @@ def test_jobs_are_listed_newest_first_and_kept_fresh(site: Site, watched: Watch)
     expect(page.locator("#jobs .figure")).to_have_text(["", "loss 0.5359", "lr 0.042 to 0.17"])
     assert page.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == 0.25
     with site.sessions.begin() as tx:
-        jobs.cancel(tx, pages.find(tx, limit=1)[0].id)
+        moves.cancel(tx, pages.find(tx, limit=1)[0].id)
     expect(page.locator("#jobs .state").first).to_have_text("cancelled")
 
 
@@ -327,7 +327,8 @@ def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
 ) -> None:
     with serving(tmp_path, require_key=True) as site:
         with site.sessions.begin() as tx:
-            _, key = keys.issue(tx, name="laptop", owner="ada", scopes={Scope.READ, Scope.WRITE})
+            scopes = {Scope.READ, Scope.WRITE}
+            issued, key = keys.issue(tx, name="laptop", owner="ada", scopes=scopes)
             jobs.add(tx, spec(name="hers"), by=Caller(owner="ada"))
         queued(site.sessions, name="guarded")
         page = watched(site)
@@ -347,9 +348,22 @@ def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("main .state")).to_have_text("cancelled")
+        page.route("**/v1/session", lambda route: route.abort())
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.locator("#who")).to_contain_text("Still signed in")
+        page.unroute("**/v1/session")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("This service wants a key")).to_be_visible()
-        expect(page.locator("#who")).to_be_hidden()
+        for part in ("#who", "nav", "main"):
+            expect(page.locator(part)).to_be_hidden()
+        page.get_by_label("This service wants a key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("main .state")).to_have_text("cancelled")
+        with site.sessions.begin() as tx:
+            keys.revoke(tx, issued.id)
+        expect(page.locator("main")).to_be_hidden()  # what it shows is not for who comes next
+        assert page.get_by_text("hers").locator("visible=true").count() == 0
+        site.faults.remove("Failed to load resource: net::ERR_FAILED")
         assert all("401" in fault for fault in site.faults)
         site.faults.clear()
         page.goto("about:blank")  # ends its requests before the site does

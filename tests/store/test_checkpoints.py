@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from spec.jobs import JOB_SPEC
 from spec.states import State
-from store import checkpoints, history, jobs, leases
+from store import checkpoints, history, jobs, leases, moves
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Sessions
 from store.leases import Lease, LeaseLostError
@@ -120,7 +120,7 @@ def test_one_that_another_training_is_to_begin_with_is_kept_until_it_has_ended(
         record(sessions, lease, iteration, checkpoints=[saved(iteration)])
     assert kept(sessions, lease.job_id) == [40, 30, 10]
     with sessions.begin() as tx:
-        jobs.cancel(tx, child.id)
+        moves.cancel(tx, child.id)
     assert record(sessions, lease, 50, checkpoints=[saved(50)]).superseded == [
         "1-10.ckpt",
         "1-30.ckpt",
@@ -153,7 +153,7 @@ def test_a_retry_goes_on_from_the_last(sessions: Sessions) -> None:
     run_out(sessions, lease.job_id)
     expired(sessions, max_crashes=1)
     with sessions.begin() as tx:
-        assert jobs.retry(tx, lease.job_id).iteration == 10
+        assert moves.retry(tx, lease.job_id).iteration == 10
     claimed(sessions)
     assert spans(sessions, lease.job_id) == [(0, 10, 0)]
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from migrations.run import upgrade
 from spec.states import Reason
-from store import compaction, jobs, leases, series, summaries
+from store import compaction, jobs, leases, moves, series, summaries
 from store.chunks import Chunk, Column
 from store.database import Sessions, connect
 from store.leases import Lease
@@ -225,7 +225,7 @@ def test_a_retry_finds_the_chunks_up_to_its_checkpoint(
     ]  # fmt: skip
     same(read(sessions, lease.job_id), np.arange(60), {"loss": losses})
     with sessions.begin() as tx:
-        jobs.retry(tx, lease.job_id)
+        moves.retry(tx, lease.job_id)
     again = claimed(sessions)
     if kept != 12:
         with sessions.begin() as tx:
@@ -255,7 +255,7 @@ def test_a_block_that_was_the_last_one_grows_after_a_retry(sessions: Sessions) -
     step(sessions)
     assert spans(sessions) == [(0, 0, 16, 16), (0, 16, 20, 4)]
     with sessions.begin() as tx:
-        jobs.retry(tx, lease.job_id)
+        moves.retry(tx, lease.job_id)
     again = claimed(sessions)
     assert spans(sessions) == [(0, 0, 16, 16)]
     record(sessions, again, 30, *parts(losses, 20, after=20))
@@ -422,7 +422,7 @@ def test_a_block_is_not_touched_once_the_job_has_moved_on(sessions: Sessions) ->
         (job,) = compaction.due(tx)
         blocks = compaction.pending(tx, job)
     with sessions.begin() as tx:
-        jobs.retry(tx, lease.job_id)
+        moves.retry(tx, lease.job_id)
     for block in blocks:
         with sessions.begin() as tx:
             assert not compaction.compact(tx, job, block)
@@ -444,7 +444,7 @@ def test_two_who_make_compact_and_a_claim_at_once(sessions: Sessions) -> None:
         failed(sessions, lease)
 
         def retried(job_id: str = lease.job_id) -> bool:
-            again = doing(sessions, lambda tx: jobs.retry(tx, job_id))()
+            again = doing(sessions, lambda tx: moves.retry(tx, job_id))()
             # a row that is being written to is passed over, as whoever claims knows
             until = time.monotonic() + 20
             while not claiming(sessions)():

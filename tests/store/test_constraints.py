@@ -7,7 +7,7 @@ from sqlalchemy import Table, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from spec.states import State
-from store import jobs, leases
+from store import leases, moves
 from store.database import Sessions
 from store.instants import now
 from store.tables import attempts, checkpoints, chunks, history
@@ -25,7 +25,7 @@ def in_state(sessions: Sessions, state: State) -> str:
     with sessions.begin() as tx:
         match state:
             case State.PAUSED:
-                jobs.pause(tx, job.id)
+                moves.pause(tx, job.id)
                 leases.hand_back(tx, lease)
             case State.SUCCEEDED:
                 leases.succeed(tx, lease, {})

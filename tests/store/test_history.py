@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from spec.states import Reason, State
-from store import history, jobs, leases
+from store import history, jobs, leases, moves
 from store.database import Sessions
 from store.history import Attempt, Change
 from store.instants import from_now
@@ -50,17 +50,17 @@ def lived(sessions: Sessions) -> str:
     """A job to which everything has happened."""
     job = queued(sessions)
     with sessions.begin() as tx:
-        jobs.pause(tx, job.id)
-        jobs.resume(tx, job.id)
+        moves.pause(tx, job.id)
+        moves.resume(tx, job.id)
     first = claimed(sessions, worker="w1")
     record(sessions, first, 9, checkpoints=[saved(4), saved(8)])
     with sessions.begin() as tx:
-        jobs.pause(tx, job.id)
-        jobs.resume(tx, job.id)
-        jobs.pause(tx, job.id)
+        moves.pause(tx, job.id)
+        moves.resume(tx, job.id)
+        moves.pause(tx, job.id)
     with sessions.begin() as tx:
         leases.hand_back(tx, first)
-        jobs.resume(tx, job.id)
+        moves.resume(tx, job.id)
     second = claimed(sessions, worker="w2")
     with sessions.begin() as tx:
         leases.fall_back(tx, second, to=4, detail="1-8.ckpt: wrong checksum")
@@ -69,12 +69,12 @@ def lived(sessions: Sessions) -> str:
     third = claimed(sessions, worker="w3")
     with sessions.begin() as tx:
         leases.fail(tx, third, Reason.CODE, "broken")
-        jobs.retry(tx, job.id)
+        moves.retry(tx, job.id)
     fourth = claimed(sessions, worker="w4")
     with sessions.begin() as tx:
-        jobs.cancel(tx, job.id)
+        moves.cancel(tx, job.id)
         leases.confirm_cancel(tx, fourth)
-        jobs.retry(tx, job.id)
+        moves.retry(tx, job.id)
     fifth = claimed(sessions, worker="w5")
     with sessions.begin() as tx:
         leases.succeed(tx, fifth, {})
@@ -139,7 +139,7 @@ def test_only_the_latest_are_told(sessions: Sessions) -> None:
 
 def test_what_changes_nothing_is_not_told(sessions: Sessions) -> None:
     job = queued(sessions)
-    for ask in (jobs.resume, jobs.retry, jobs.pause, jobs.pause, jobs.cancel, jobs.cancel):
+    for ask in (moves.resume, moves.retry, moves.pause, moves.pause, moves.cancel, moves.cancel):
         with sessions.begin() as tx:
             ask(tx, job.id)
     assert [each.verb for each in changes(sessions, job.id)] == ["submit", "pause", "cancel"]
@@ -152,8 +152,8 @@ def test_a_client_cannot_make_it_grow_for_ever(
     job, other = queued(sessions), queued(sessions)
     for _ in range(4):
         with sessions.begin() as tx:
-            jobs.pause(tx, job.id)
-            jobs.resume(tx, job.id)
+            moves.pause(tx, job.id)
+            moves.resume(tx, job.id)
     assert [each.verb for each in changes(sessions, job.id)] == [
         "resume", "pause", "resume", "pause", "resume",
     ]  # fmt: skip
@@ -187,13 +187,13 @@ def test_the_time_of_all_attempts_that_have_ended_is_spent(sessions: Sessions) -
 def test_a_retry_grants_the_time_anew(sessions: Sessions) -> None:
     job = queued(sessions)
     lasting(sessions, claimed(sessions), MINUTE)
-    for ask in (jobs.pause, jobs.resume):
+    for ask in (moves.pause, moves.resume):
         with sessions.begin() as tx:
             ask(tx, job.id)
     assert spent(sessions, job.id) == MINUTE
     with sessions.begin() as tx:
-        jobs.cancel(tx, job.id)
-        jobs.retry(tx, job.id)
+        moves.cancel(tx, job.id)
+        moves.retry(tx, job.id)
     assert spent(sessions, job.id) == timedelta()
     lasting(sessions, claimed(sessions), 2 * MINUTE)
     assert spent(sessions, job.id) == 2 * MINUTE

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from spec.states import MOVES, Reason, State
-from store import claims, jobs, leases, recovery
+from store import claims, jobs, leases, moves, recovery
 from store.database import Sessions
 from store.leases import LeaseLostError, Progress, Requests
 from store.tables import attempts, chunks
@@ -150,7 +150,7 @@ def test_retry_keeps_the_attempt(sessions: Sessions) -> None:
         leases.fail(tx, lease, Reason.CODE, "broken")
     for _ in range(2):
         with sessions.begin() as tx:
-            again = jobs.retry(tx, job.id)
+            again = moves.retry(tx, job.id)
         assert (again.state, again.attempt, again.reason) == (State.QUEUED, 1, None)
     assert claimed(sessions).attempt == 2
 
@@ -161,7 +161,7 @@ def test_retry_of_a_success_is_refused(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         leases.succeed(tx, lease, RESULT)
     with pytest.raises(jobs.WrongStateError), sessions.begin() as tx:
-        jobs.retry(tx, job.id)
+        moves.retry(tx, job.id)
 
 
 def test_only_finished_jobs_are_deleted(sessions: Sessions) -> None:

@@ -4,7 +4,7 @@ from itertools import product
 
 from spec.jobs import JOB_SPEC
 from spec.states import State
-from store import jobs, pages
+from store import jobs, moves, pages
 from store.database import Sessions
 from tests.factories import range_test_json, training_json
 
@@ -18,9 +18,9 @@ def ten(sessions: Sessions) -> list[jobs.Job]:
             job = jobs.add(tx, JOB_SPEC.validate_python(of(name="ab"[number // 5])))
             match number % 3:
                 case 1:
-                    job = jobs.pause(tx, job.id)
+                    job = moves.pause(tx, job.id)
                 case 2:
-                    job = jobs.cancel(tx, job.id)
+                    job = moves.cancel(tx, job.id)
         added.append(job)
     return added[::-1]
 

@@ -16,6 +16,7 @@ from store import (
     jobs,
     keys,
     leases,
+    moves,
     recovery,
     series,
     summaries,
@@ -109,7 +110,7 @@ def test_a_job_of_an_older_schema_starts_over_once_and_lives_on(sessions: Sessio
         assert series.summary(tx, lease.job_id) == ([], [])
     record(sessions, again, 4, rows(0, 4), checkpoints=[saved(4)])
     with sessions.begin() as tx:
-        jobs.pause(tx, again.job_id)
+        moves.pause(tx, again.job_id)
     with sessions.begin() as tx:
         leases.hand_back(tx, again)
     with sessions.read() as tx:
@@ -127,7 +128,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
     held = claimed(sessions)
     record(sessions, held, 3, checkpoints=[saved(3)])
     with sessions.begin() as tx:
-        jobs.pause(tx, held.job_id)
+        moves.pause(tx, held.job_id)
     with sessions.begin() as tx:
         leases.hand_back(tx, held)
         child = jobs.add(tx, spec(), origin=checkpoints.get(tx, held.job_id))

@@ -7,42 +7,21 @@ import pytest
 from sqlalchemy import update
 
 from spec.states import MOVES, Reason, State
-from store import claims, jobs, leases, recovery
+from store import claims, jobs, leases, moves, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.jobs import WrongStateError
 from store.leases import Lease, LeaseLostError
 from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, record, stored
+from tests.factories import LEASE, claimed, prepared, queued, record, stored
 
 Request = Callable[[WriteTx, str], object]
 REQUESTS: tuple[tuple[Request, ...], ...] = (
     (),
-    (jobs.cancel,),
-    (jobs.pause,),
-    (jobs.pause, jobs.cancel),
+    (moves.cancel,),
+    (moves.pause,),
+    (moves.pause, moves.cancel),
 )
-
-
-def prepared(sessions: Sessions, state: State) -> Lease:
-    """A job in a state, and the lease it has or had."""
-    job = queued(sessions)
-    lease = Lease(job.id, 1, "w1")
-    if state == State.QUEUED:
-        return lease
-    lease = claimed(sessions)
-    with sessions.begin() as tx:
-        match state:
-            case State.PAUSED:
-                jobs.pause(tx, job.id)
-                leases.hand_back(tx, lease)
-            case State.SUCCEEDED:
-                leases.succeed(tx, lease, {})
-            case State.FAILED:
-                leases.fail(tx, lease, Reason.CODE, "")
-            case State.CANCELLED:
-                leases.confirm_cancel(tx, lease)
-    return lease
 
 
 def claim(tx: WriteTx, lease: Lease) -> None:
@@ -73,10 +52,10 @@ VERBS: list[tuple[str, str, Callable[[WriteTx, Lease], object]]] = [
     ("confirm_cancel", "worker", leases.confirm_cancel),
     ("expire", "reconciler", expire),
     ("expire", "reconciler", lambda tx, lease: expire(tx, lease, max_crashes=1)),
-    ("cancel", "client", lambda tx, lease: jobs.cancel(tx, lease.job_id)),
-    ("pause", "client", lambda tx, lease: jobs.pause(tx, lease.job_id)),
-    ("resume", "client", lambda tx, lease: jobs.resume(tx, lease.job_id)),
-    ("retry", "client", lambda tx, lease: jobs.retry(tx, lease.job_id)),
+    ("cancel", "client", lambda tx, lease: moves.cancel(tx, lease.job_id)),
+    ("pause", "client", lambda tx, lease: moves.pause(tx, lease.job_id)),
+    ("resume", "client", lambda tx, lease: moves.resume(tx, lease.job_id)),
+    ("retry", "client", lambda tx, lease: moves.retry(tx, lease.job_id)),
 ]
 
 
@@ -113,7 +92,7 @@ def test_a_job_that_is_queued_again_looks_unstarted(sessions: Sessions) -> None:
             verb(tx, lease)
         assert stored(sessions, lease.job_id).started_at is None
         with sessions.begin() as tx:
-            jobs.cancel(tx, lease.job_id)
+            moves.cancel(tx, lease.job_id)
 
 
 def test_a_retry_forgets_crashes_and_progress(sessions: Sessions) -> None:
@@ -122,7 +101,7 @@ def test_a_retry_forgets_crashes_and_progress(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         expire(tx, lease, max_crashes=1)
     with sessions.begin() as tx:
-        again = jobs.retry(tx, lease.job_id)
+        again = moves.retry(tx, lease.job_id)
     assert (again.crashes, again.iteration, again.started_at) == (0, 0, None)
 
 
@@ -135,7 +114,7 @@ def test_an_unreadable_spec_can_still_be_found_and_cancelled(sessions: Sessions)
     with pytest.raises(ValueError, match="kind"):
         jobs.spec_of(stored(sessions, lease.job_id))
     with sessions.begin() as tx:
-        jobs.cancel(tx, job.id)
+        moves.cancel(tx, job.id)
     with sessions.begin() as tx:
         expire(tx, lease)
     assert stored(sessions, job.id).state == State.CANCELLED

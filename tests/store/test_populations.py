@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from spec.states import Reason, State
-from store import claims, jobs, leases, workers
+from store import claims, leases, moves, workers
 from store.claims import Claimed
 from store.database import Sessions
 from store.instants import from_now
@@ -187,7 +187,7 @@ def test_a_renewal_tells_the_held_the_lost_and_the_cancelled_apart(sessions: Ses
     first, second, third = population(sessions, 3)
     lost(sessions, second.job_id)
     with sessions.begin() as tx:
-        jobs.cancel(tx, third.job_id)
+        moves.cancel(tx, third.job_id)
     with sessions.begin() as tx:
         renewal = leases.renew(tx, [first, second, third], extend=LEASE)
     assert renewal.kept == {first: Requests(), third: Requests(cancel=True)}
@@ -253,7 +253,7 @@ def test_a_retry_does_not_bring_a_lost_job_back_into_a_population(sessions: Sess
         if stored(sessions, lease.job_id).state is State.QUEUED:
             claimed(sessions)
     with sessions.begin() as tx:
-        again = jobs.retry(tx, lease.job_id)
+        again = moves.retry(tx, lease.job_id)
     assert (again.state, again.crashes, again.population) == (State.QUEUED, 0, None)
 
 
@@ -262,7 +262,7 @@ def test_a_retry_of_a_failure_may_train_with_others_again(sessions: Sessions) ->
     with sessions.begin() as tx:
         leases.fail(tx, lease, Reason.CODE, "broken")
     with sessions.begin() as tx:
-        key = key_of(jobs.retry(tx, lease.job_id))
+        key = key_of(moves.retry(tx, lease.job_id))
     assert ready(sessions, key) == 1
 
 
@@ -270,7 +270,7 @@ def test_what_is_handed_back_may_train_with_others_unless_it_must_not(sessions: 
     first, second, third = population(sessions, 3)
     key = key_of(stored(sessions, first.job_id))
     with sessions.begin() as tx:
-        jobs.cancel(tx, third.job_id)
+        moves.cancel(tx, third.job_id)
     with sessions.begin() as tx:
         leases.hand_back(tx, first)
         leases.hand_back(tx, second, alone=True)

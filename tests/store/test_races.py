@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from spec.states import State
-from store import claims, history, jobs, leases, recovery
+from store import claims, history, jobs, leases, moves, recovery
 from store.database import Sessions, WriteTx
 from store.leases import Lease
 from store.tables import attempts
@@ -80,7 +80,7 @@ def test_a_cancel_and_a_claim_agree(sessions: Sessions) -> None:
 
         def cancel(job_id: str = job_id) -> bool:
             with sessions.begin() as tx:
-                return jobs.cancel(tx, job_id).state == State.CANCELLED
+                return moves.cancel(tx, job_id).state == State.CANCELLED
 
         taken, cancelled = at_once(claiming(sessions), cancel)
         job = stored(sessions, job_id)
@@ -96,7 +96,7 @@ def test_a_pause_and_a_claim_agree(sessions: Sessions) -> None:
 
         def pause(job_id: str = job_id) -> bool:
             with sessions.begin() as tx:
-                return jobs.pause(tx, job_id).state == State.PAUSED
+                return moves.pause(tx, job_id).state == State.PAUSED
 
         taken, paused = at_once(claiming(sessions), pause)
         job = stored(sessions, job_id)
@@ -115,7 +115,7 @@ def test_a_cancel_and_a_success_agree(sessions: Sessions) -> None:
             leases.succeed(tx, lease, {})
 
         def cancel(tx: WriteTx, job_id: str = lease.job_id) -> None:
-            jobs.cancel(tx, job_id)
+            moves.cancel(tx, job_id)
 
         ended, asked = at_once(doing(sessions, succeed), doing(sessions, cancel))
         job = stored(sessions, lease.job_id)
@@ -131,10 +131,10 @@ def test_a_cancel_outweighs_a_pause_at_the_same_moment(sessions: Sessions) -> No
             claimed(sessions)
 
         def cancel(tx: WriteTx, job_id: str = job_id) -> None:
-            jobs.cancel(tx, job_id)
+            moves.cancel(tx, job_id)
 
         def pause(tx: WriteTx, job_id: str = job_id) -> None:
-            jobs.pause(tx, job_id)
+            moves.pause(tx, job_id)
 
         asked, _ = at_once(doing(sessions, cancel), doing(sessions, pause))
         assert asked
@@ -150,11 +150,11 @@ def test_a_job_that_is_resumed_while_its_lease_is_taken_runs_again(sessions: Ses
         job_id = queued(sessions).id
         claimed(sessions)
         with sessions.begin() as tx:
-            jobs.pause(tx, job_id)
+            moves.pause(tx, job_id)
         run_out(sessions, job_id)
 
         def resume(tx: WriteTx, job_id: str = job_id) -> None:
-            jobs.resume(tx, job_id)
+            moves.resume(tx, job_id)
 
         asked, lost = at_once(doing(sessions, resume), expiring(sessions))
         # a row that is being written to is left for the reconciler's next turn
@@ -171,10 +171,10 @@ def test_a_job_is_retried_once(sessions: Sessions) -> None:
     for _ in range(ROUNDS):
         job_id = queued(sessions).id
         with sessions.begin() as tx:
-            jobs.cancel(tx, job_id)
+            moves.cancel(tx, job_id)
 
         def retry(tx: WriteTx, job_id: str = job_id) -> None:
-            jobs.retry(tx, job_id)
+            moves.retry(tx, job_id)
 
         again = doing(sessions, retry)
         assert at_once(again, again, again) == [True] * 3
@@ -220,8 +220,8 @@ def test_writers_that_read_first_do_not_fail_on_each_other(sessions: Sessions) -
         for _ in range(ROUNDS):
             with sessions.begin() as tx:
                 jobs.get(tx, job_id)
-                jobs.cancel(tx, job_id)
-                jobs.retry(tx, job_id)
+                moves.cancel(tx, job_id)
+                moves.retry(tx, job_id)
 
     at_once(*(lambda job_id=job_id: work(job_id) for job_id in ids))
     assert {stored(sessions, job_id).state for job_id in ids} == {State.QUEUED}

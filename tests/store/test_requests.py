@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from spec.states import Reason, State
-from store import checkpoints, claims, jobs, leases
+from store import checkpoints, claims, jobs, leases, moves
 from store.database import Sessions, WriteTx
 from store.jobs import Job
 from store.leases import Lease, Requests
@@ -51,19 +51,19 @@ def test_a_cancelled_job_ends_at_once_while_it_waits(sessions: Sessions) -> None
     for hold in (False, True):
         job = queued(sessions)
         if hold:
-            asked(sessions, jobs.pause, job.id)
-        first = asked(sessions, jobs.cancel, job.id)
+            asked(sessions, moves.pause, job.id)
+        first = asked(sessions, moves.cancel, job.id)
         assert (first.state, first.cancel_requested) == (State.CANCELLED, True)
         assert first.finished_at is not None
-        assert asked(sessions, jobs.cancel, job.id) == first
+        assert asked(sessions, moves.cancel, job.id) == first
     assert nothing_to_claim(sessions)
 
 
 def test_a_running_job_is_asked_to_stop(sessions: Sessions) -> None:
     lease = running(sessions)
-    first = asked(sessions, jobs.cancel, lease.job_id)
+    first = asked(sessions, moves.cancel, lease.job_id)
     assert (first.state, first.finished_at) == (State.RUNNING, None)
-    assert asked(sessions, jobs.cancel, lease.job_id) == first
+    assert asked(sessions, moves.cancel, lease.job_id) == first
     assert record(sessions, lease, 1).kept == {lease: Requests(cancel=True)}
     with sessions.begin() as tx:
         leases.confirm_cancel(tx, lease)
@@ -72,13 +72,13 @@ def test_a_running_job_is_asked_to_stop(sessions: Sessions) -> None:
 
 def test_a_paused_job_is_held_at_once_while_it_waits(sessions: Sessions) -> None:
     job = queued(sessions)
-    first = asked(sessions, jobs.pause, job.id)
+    first = asked(sessions, moves.pause, job.id)
     assert (first.state, first.pause_requested) == (State.PAUSED, False)
-    assert asked(sessions, jobs.pause, job.id) == first
+    assert asked(sessions, moves.pause, job.id) == first
     assert nothing_to_claim(sessions)
-    again = asked(sessions, jobs.resume, job.id)
+    again = asked(sessions, moves.resume, job.id)
     assert again.state == State.QUEUED
-    assert asked(sessions, jobs.resume, job.id) == again
+    assert asked(sessions, moves.resume, job.id) == again
     assert claimed(sessions).job_id == job.id
 
 
@@ -86,9 +86,9 @@ def test_a_running_job_is_asked_to_pause_and_goes_on_from_its_checkpoint(
     sessions: Sessions,
 ) -> None:
     lease = running(sessions)
-    first = asked(sessions, jobs.pause, lease.job_id)
+    first = asked(sessions, moves.pause, lease.job_id)
     assert (first.state, first.pause_requested) == (State.RUNNING, True)
-    assert asked(sessions, jobs.pause, lease.job_id) == first
+    assert asked(sessions, moves.pause, lease.job_id) == first
     with sessions.begin() as tx:
         assert leases.renew(tx, [lease], extend=LEASE).kept == {lease: Requests(pause=True)}
     record(sessions, lease, 7, rows(0, 7), checkpoints=[saved(7)])
@@ -98,24 +98,24 @@ def test_a_running_job_is_asked_to_pause_and_goes_on_from_its_checkpoint(
     assert (held.state, held.pause_requested, held.crashes) == (State.PAUSED, False, 0)
     assert held.started_at is held.finished_at is None
     assert nothing_to_claim(sessions)
-    asked(sessions, jobs.resume, lease.job_id)
+    asked(sessions, moves.resume, lease.job_id)
     claimed(sessions)
     assert stored(sessions, lease.job_id).iteration == 7
 
 
 def test_a_pause_can_be_taken_back_while_the_job_runs(sessions: Sessions) -> None:
     lease = running(sessions)
-    asked(sessions, jobs.pause, lease.job_id)
-    back = asked(sessions, jobs.resume, lease.job_id)
+    asked(sessions, moves.pause, lease.job_id)
+    back = asked(sessions, moves.resume, lease.job_id)
     assert (back.state, back.pause_requested) == (State.RUNNING, False)
-    assert asked(sessions, jobs.resume, lease.job_id) == back
+    assert asked(sessions, moves.resume, lease.job_id) == back
     with sessions.begin() as tx:
         leases.hand_back(tx, lease)
     assert stored(sessions, lease.job_id).state == State.QUEUED
 
 
 def test_a_cancel_outweighs_a_pause_whichever_comes_first(sessions: Sessions) -> None:
-    for order in ((jobs.pause, jobs.cancel), (jobs.cancel, jobs.pause)):
+    for order in ((moves.pause, moves.cancel), (moves.cancel, moves.pause)):
         for leave in (leases.hand_back, None):
             lease = running(sessions)
             for ask in order:
@@ -132,12 +132,12 @@ def test_a_cancel_outweighs_a_pause_whichever_comes_first(sessions: Sessions) ->
 
 def test_a_job_that_is_to_be_cancelled_takes_no_request_to_pause(sessions: Sessions) -> None:
     lease = running(sessions)
-    before = asked(sessions, jobs.cancel, lease.job_id)
-    assert asked(sessions, jobs.pause, lease.job_id) == before
+    before = asked(sessions, moves.cancel, lease.job_id)
+    assert asked(sessions, moves.pause, lease.job_id) == before
 
 
 def test_a_lost_job_is_cancelled_or_paused_where_that_was_asked(sessions: Sessions) -> None:
-    for ask, state in ((jobs.cancel, State.CANCELLED), (jobs.pause, State.PAUSED)):
+    for ask, state in ((moves.cancel, State.CANCELLED), (moves.pause, State.PAUSED)):
         lease = running(sessions)
         asked(sessions, ask, lease.job_id)
         run_out(sessions, lease.job_id)
@@ -148,14 +148,14 @@ def test_a_lost_job_that_was_to_pause_has_failed_once_it_was_lost_too_often(
     sessions: Sessions,
 ) -> None:
     lease = running(sessions)
-    asked(sessions, jobs.pause, lease.job_id)
+    asked(sessions, moves.pause, lease.job_id)
     run_out(sessions, lease.job_id)
     (dead,) = expired(sessions, max_crashes=1)
     assert (dead.state, dead.reason) == (State.FAILED, Reason.WORKER_LOST)
     assert not dead.pause_requested
 
 
-@pytest.mark.parametrize("ask", [jobs.cancel, jobs.pause, jobs.resume, jobs.retry])
+@pytest.mark.parametrize("ask", [moves.cancel, moves.pause, moves.resume, moves.retry])
 def test_a_success_is_final(sessions: Sessions, ask: Ask) -> None:
     lease = succeeded(sessions)
     with pytest.raises(jobs.WrongStateError, match="succeeded cannot be"):
@@ -166,11 +166,11 @@ def test_a_success_is_final(sessions: Sessions, ask: Ask) -> None:
 
 def test_a_finished_job_cannot_be_paused_nor_a_paused_one_retried(sessions: Sessions) -> None:
     job = queued(sessions)
-    asked(sessions, jobs.pause, job.id)
+    asked(sessions, moves.pause, job.id)
     with pytest.raises(jobs.WrongStateError, match="paused cannot be retried"):
-        asked(sessions, jobs.retry, job.id)
-    asked(sessions, jobs.cancel, job.id)
-    for ask in (jobs.pause, jobs.resume):
+        asked(sessions, moves.retry, job.id)
+    asked(sessions, moves.cancel, job.id)
+    for ask in (moves.pause, moves.resume):
         with pytest.raises(jobs.WrongStateError, match="cancelled cannot be"):
             asked(sessions, ask, job.id)
 
@@ -178,13 +178,13 @@ def test_a_finished_job_cannot_be_paused_nor_a_paused_one_retried(sessions: Sess
 def test_a_retry_of_a_cancelled_job_wants_it_again(sessions: Sessions) -> None:
     lease = running(sessions)
     record(sessions, lease, 9, rows(0, 5), rows(5, 9, after=5), checkpoints=[saved(5)])
-    asked(sessions, jobs.cancel, lease.job_id)
+    asked(sessions, moves.cancel, lease.job_id)
     with sessions.begin() as tx:
         leases.confirm_cancel(tx, lease)
-    again = asked(sessions, jobs.retry, lease.job_id)
+    again = asked(sessions, moves.retry, lease.job_id)
     assert (again.state, again.cancel_requested) == (State.QUEUED, False)
     assert (again.checkpoint, again.iteration) == (5, 5)
-    assert asked(sessions, jobs.retry, lease.job_id) == again
+    assert asked(sessions, moves.retry, lease.job_id) == again
 
 
 def parent(sessions: Sessions) -> Lease:
@@ -206,7 +206,7 @@ def test_a_training_is_not_deleted_while_another_is_to_begin_with_it(sessions: S
     lease = parent(sessions)
     begun = child(sessions, lease, 4)
     assert (begun.parent, begun.parent_iteration) == (lease.job_id, 4)
-    for change in (None, jobs.pause, jobs.resume):
+    for change in (None, moves.pause, moves.resume):
         if change:
             asked(sessions, change, begun.id)
         with pytest.raises(jobs.NeededError, match=begun.id), sessions.begin() as tx:
@@ -224,7 +224,7 @@ def test_a_training_is_not_deleted_while_another_is_to_begin_with_it(sessions: S
 
 def test_a_training_whose_children_have_ended_is_deleted(sessions: Sessions) -> None:
     lease = parent(sessions)
-    asked(sessions, jobs.cancel, child(sessions, lease, 8).id)
+    asked(sessions, moves.cancel, child(sessions, lease, 8).id)
     with sessions.begin() as tx:
         jobs.remove(tx, lease.job_id)
     with pytest.raises(jobs.JobNotFoundError):
@@ -235,7 +235,7 @@ def test_a_training_whose_children_have_ended_is_deleted(sessions: Sessions) -> 
 
 def test_what_does_not_exist_or_is_not_finished_is_not_deleted(sessions: Sessions) -> None:
     job = queued(sessions)
-    for change in (None, jobs.pause):
+    for change in (None, moves.pause):
         if change:
             asked(sessions, change, job.id)
         with pytest.raises(jobs.WrongStateError, match="cannot be deleted"), sessions.begin() as tx:

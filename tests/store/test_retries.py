@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from spec.states import RETRIES, Reason, State
-from store import claims, history, jobs, leases, pages, recovery
+from store import claims, history, jobs, leases, moves, pages, recovery
 from store.database import Sessions
 from store.instants import now
 from store.leases import Lease
@@ -94,8 +94,8 @@ def test_a_retry_by_the_client_resets_the_count_and_the_delay(sessions: Sessions
     job = queued(sessions)
     failed(sessions, claimed(sessions), Reason.OOM)
     with sessions.begin() as tx:
-        jobs.cancel(tx, job.id)
-        again = jobs.retry(tx, job.id)
+        moves.cancel(tx, job.id)
+        again = moves.retry(tx, job.id)
     assert (again.state, again.failures) == (State.QUEUED, 0)
     assert ready(sessions) == 1
     assert failed(sessions, claimed(sessions), Reason.OOM).failures == 1
@@ -105,7 +105,7 @@ def test_a_job_that_was_to_stop_is_not_tried_again(sessions: Sessions) -> None:
     job = queued(sessions)
     lease = claimed(sessions)
     with sessions.begin() as tx:
-        jobs.cancel(tx, job.id)
+        moves.cancel(tx, job.id)
     end = failed(sessions, lease, Reason.OOM)
     assert (end.state, end.reason, end.failures) == (State.FAILED, Reason.OOM, 0)
 
@@ -114,11 +114,11 @@ def test_a_job_that_was_to_pause_is_paused_and_tried_again_later(sessions: Sessi
     job = queued(sessions)
     lease = claimed(sessions)
     with sessions.begin() as tx:
-        jobs.pause(tx, job.id)
+        moves.pause(tx, job.id)
     held = failed(sessions, lease, Reason.OOM)
     assert (held.state, held.reason, held.failures) == (State.PAUSED, None, 1)
     with sessions.begin() as tx:
-        jobs.resume(tx, job.id)
+        moves.resume(tx, job.id)
     waited(sessions)
     assert failed(sessions, claimed(sessions), Reason.OOM).state == State.FAILED
 

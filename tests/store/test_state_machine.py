@@ -23,7 +23,7 @@ from hypothesis.strategies import SearchStrategy
 from sqlalchemy import select, update
 
 from spec.states import Reason, State
-from store import checkpoints, claims, compaction, jobs, leases, recovery, summaries
+from store import checkpoints, claims, compaction, jobs, leases, moves, recovery, summaries
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.leases import LeaseLostError
@@ -319,7 +319,7 @@ class Life(RuleBasedStateMachine):
 
     @move(job_id=JOB, verb=st.sampled_from(ASKED))
     def ask(self, job_id: str, verb: str) -> None:
-        expected, action = getattr(self.world, verb), getattr(jobs, verb)
+        expected, action = getattr(self.world, verb), getattr(moves, verb)
         self.both(lambda: expected(self.world.jobs[job_id]), lambda tx: action(tx, job_id))
 
     # -- the reconciler, and time

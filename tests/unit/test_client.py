@@ -151,6 +151,20 @@ def test_a_missing_key_says_where_it_goes() -> None:
         client.jobs()
 
 
+def test_a_key_is_taken_without_the_line_feed_of_its_file() -> None:
+    asked: list[httpx.Request] = []
+    transport = httpx.MockTransport(lambda request: asked.append(request) or ok(JOB))
+    Client(URL, api_key=" ss_1\n", http_transport=transport).job("job_1")
+    assert asked[0].headers["Authorization"] == "Bearer ss_1"
+
+
+@pytest.mark.parametrize("key", ["ss_1\nss_2", "ключ", "ss_\x00"])
+def test_what_no_header_can_carry_is_refused_without_telling_it(key: str) -> None:
+    with pytest.raises(StepsizeError, match="STEPSIZE_API_KEY") as caught:
+        Client(URL, api_key=key)
+    assert key not in str(caught.value)
+
+
 def test_an_answer_of_something_else_is_recognised() -> None:
     client, _ = answers(httpx.Response(200, text="hello"))
     with pytest.raises(NotStepsizeError, match="STEPSIZE_URL"):

@@ -32,6 +32,8 @@ def test_queues_by_commas() -> None:
         ("STEPSIZE_BROKER_URL", "amqp://x"),
         ("STEPSIZE_PORT", "99999"),
         ("STEPSIZE_API_KEY", "short"),
+        ("STEPSIZE_API_KEY", "0123456789abcdef\n"),
+        ("STEPSIZE_API_KEY", "ключ-0123456789abcdef"),
         ("STEPSIZE_QUEUES", " , "),
         ("STEPSIZE_QUEUES", "GPU!"),
         ("STEPSIZE_LEASE_SECONDS", "0"),

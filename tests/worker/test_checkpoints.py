@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from spec.settings import Settings
 from spec.states import State
-from store import checkpoints, claims, history, jobs, recovery, series
+from store import checkpoints, claims, history, jobs, moves, recovery, series
 from store.database import Sessions
 from store.files import Directory, Files, opened
 from store.instants import from_now
@@ -262,7 +262,7 @@ def test_a_pause_holds_the_job_and_a_resume_goes_on(worker: Worker) -> None:
     def pause(number: int, _: Event) -> None:
         if number == 5:
             with worker.sessions.begin() as tx:
-                jobs.pause(tx, job_id)
+                moves.pause(tx, job_id)
 
     worker.at = pause
     job = worker.work()
@@ -274,7 +274,7 @@ def test_a_pause_holds_the_job_and_a_resume_goes_on(worker: Worker) -> None:
     assert 0 < job.iteration < 100
     with worker.sessions.begin() as tx:
         assert claims.claim(tx, worker="w", queues=["default"], lease=LEASE) is None
-        jobs.resume(tx, job_id)
+        moves.resume(tx, job_id)
     worker.at = lambda _, __: None
     job = worker.work()
     assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)
@@ -377,7 +377,7 @@ def test_a_checkpoint_of_another_version_is_left_to_it(
     assert (job.state, job.reason, saved(worker, job)) == (State.FAILED, "invalid", before)
     assert "another version of stepsize" in str(job.detail)
     with worker.sessions.begin() as tx:
-        jobs.retry(tx, job_id)
+        moves.retry(tx, job_id)
     assert worker.work().state is State.SUCCEEDED
 
 
@@ -389,7 +389,7 @@ def test_a_pause_waits_until_there_is_a_checkpoint(worker: Worker, settings: Set
     def at(number: int, _: Event) -> None:
         if number == 5:
             with worker.sessions.begin() as tx:
-                jobs.pause(tx, job_id)
+                moves.pause(tx, job_id)
 
     worker.at = at
     job = worker.work()  # to its end: it could not stop without loss
@@ -415,7 +415,7 @@ def test_a_time_limit_is_a_planned_stop(worker: Worker, monkeypatch: pytest.Monk
     assert (job.state, job.reason) == (State.FAILED, "timeout")
     assert job.checkpoint == job.iteration > 0
     with worker.sessions.begin() as tx:
-        jobs.retry(tx, job_id)
+        moves.retry(tx, job_id)
     worker.at = lambda _, __: None
     job = worker.work()
     assert everything(worker.sessions, job) == everything(worker.sessions, undisturbed)

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from spec.jobs import TrainingSpec
 from spec.settings import Settings
 from spec.states import Reason, State
-from store import claims, jobs, leases, recovery, series, workers
+from store import claims, leases, moves, recovery, series, workers
 from store.database import Sessions
 from store.files import opened
 from store.instants import from_now
@@ -288,7 +288,7 @@ def test_a_job_that_is_cancelled_leaves_and_the_others_go_on(
 
     def cancel() -> None:
         with sessions.begin() as tx:
-            jobs.cancel(tx, ids[1])
+            moves.cancel(tx, ids[1])
 
     program.before = once(2, cancel)
     assert work()
@@ -399,7 +399,7 @@ def test_where_the_program_cannot_be_run_what_is_left_runs_one_by_one(
     def fail(now: int) -> dict[int, Any]:
         if now == 3:
             with sessions.begin() as tx:
-                jobs.cancel(tx, ids[3])
+                moves.cancel(tx, ids[3])
             raise error
         return {1: Finished({"seed": 1})} if now == 2 else {}
 

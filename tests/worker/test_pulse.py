@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from spec.settings import Settings
 from spec.states import State
-from store import history, jobs, recovery
+from store import history, moves, recovery
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.leases import Lease
@@ -81,7 +81,7 @@ def test_a_beat_renews_all_leases(
     pulses = [heartbeat.keep(each) for each in held]
     before = expiries(sessions, held)
     with sessions.begin() as tx:
-        jobs.cancel(tx, held[1].job_id)
+        moves.cancel(tx, held[1].job_id)
     heartbeat.beat()
     after = expiries(sessions, held)
     assert all(new - old > timedelta(seconds=30) for old, new in zip(before, after, strict=True))

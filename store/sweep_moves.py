@@ -1,0 +1,182 @@
+"""What becomes of sweeps: jobs let go as there is room, moves of all of them, the end."""
+
+from sqlalchemy import func, select, update
+
+from spec.access import Caller
+from spec.states import State
+from store import moves, sweeps
+from store.database import ReadTx, WriteTx
+from store.instants import now
+from store.jobs import COLUMNS, Job, from_row
+from store.moves import CANCEL, PAUSE, RESUME, RETRY, Move
+from store.sweeps import Sweep
+from store.tables import jobs
+from store.tables import sweeps as table
+
+DONE = "every configuration has been chosen"
+
+
+class WrongSweepStateError(Exception):
+    """The sweep's state does not allow this."""
+
+    def __init__(self, sweep: Sweep, participle: str) -> None:
+        super().__init__(f"a sweep that is {sweep.state} cannot be {participle}")
+
+
+def cancel(tx: WriteTx, sweep_id: str, *, by: Caller) -> Sweep:
+    """Ends every job that waits, asks running ones to stop; no more are chosen.
+
+    Raises:
+        SweepNotFoundError: there is none.
+        WrongSweepStateError: it has succeeded or failed.
+    """
+    sweep = _mine(tx, sweep_id, by)
+    if sweep.state == State.CANCELLED or sweep.cancel_requested:
+        return sweep
+    _refuse(sweep, CANCEL, State.SUCCEEDED, State.FAILED)
+    sweep = sweeps.change(tx, sweep, cancel_requested=True, ending="it was cancelled")
+    moves.every(tx, CANCEL, jobs.c.sweep == sweep_id, by=by)
+    return settle(tx, sweep)
+
+
+def pause(tx: WriteTx, sweep_id: str, *, by: Caller) -> Sweep:
+    """Holds every job that waits, asks running ones to stop for now, and chooses no more.
+
+    Raises:
+        SweepNotFoundError: there is none.
+        WrongSweepStateError: it is finished.
+    """
+    sweep = _mine(tx, sweep_id, by)
+    _refuse(sweep, PAUSE, *_finished())
+    if sweep.state == State.PAUSED or sweep.cancel_requested:
+        return sweep
+    moves.every(tx, PAUSE, (jobs.c.sweep == sweep_id) & ~jobs.c.held, by=by)
+    return sweeps.change(tx, sweep, state=State.PAUSED)
+
+
+def resume(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
+    """Lets a paused sweep go on; the jobs that wait for a worker again.
+
+    Raises:
+        SweepNotFoundError: there is none.
+        WrongSweepStateError: it is finished.
+    """
+    sweep = _mine(tx, sweep_id, by)
+    _refuse(sweep, RESUME, *_finished())
+    if sweep.state != State.PAUSED:
+        return sweep, []
+    freed = moves.every(tx, RESUME, jobs.c.sweep == sweep_id, by=by)
+    state = State.RUNNING if sweep.started_at else State.QUEUED
+    return sweeps.change(tx, sweep, state=state), freed
+
+
+def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
+    """Queues the failed jobs of a sweep again, and those only.
+
+    Raises:
+        SweepNotFoundError: there is none.
+        WrongSweepStateError: it is paused.
+    """
+    sweep = _mine(tx, sweep_id, by)
+    _refuse(sweep, RETRY, State.PAUSED)
+    failed = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.FAILED)
+    again = moves.every(tx, RETRY, failed, by=by)
+    if again and sweep.finished_at is not None:
+        values = {"state": State.RUNNING, "finished_at": None, "cancel_requested": False}
+        sweep = sweeps.change(tx, sweep, **values)
+    return sweep, again
+
+
+def end(tx: WriteTx, sweep: Sweep, why: str, *, by: Caller) -> Sweep:
+    """Chooses no more, and stops what is under way; what has ended stays."""
+    moves.every(tx, CANCEL, jobs.c.sweep == sweep.id, by=by)
+    return sweeps.change(tx, sweep, ending=why)
+
+
+def under_way(tx: ReadTx, sweep_id: str) -> int:
+    """Jobs of a sweep that wait for a worker, run, or are paused."""
+    going = jobs.c.state.in_([State.QUEUED, State.RUNNING, State.PAUSED]) & ~jobs.c.held
+    query = select(func.count()).select_from(jobs).where(jobs.c.sweep == sweep_id, going)
+    return tx.execute(query).scalar_one()
+
+
+def release(tx: WriteTx, sweep: Sweep, *, limit: int | None = None) -> list[Job]:
+    """Lets held jobs of a locked sweep go, the first chosen first, as far as there is room."""
+    if sweep.state == State.PAUSED:
+        return []
+    room = None if sweep.parallel is None else sweep.parallel - under_way(tx, sweep.id)
+    some = [each for each in (room, limit) if each is not None]
+    return _let_go(tx, sweep.id, min(some) if some else None)
+
+
+def release_next(tx: WriteTx, sweep_id: str) -> None:
+    """Lets one held job go in the place of one that has just ended, in the same transaction.
+
+    Without the sweep's lock: each that ends lets one go at most, so that counts do not overshoot.
+    """
+    parallel = select(table.c.parallel).where(
+        table.c.id == sweep_id,
+        table.c.state != State.PAUSED,
+        table.c.ending.is_(None) | (table.c.ending == DONE),
+    )
+    room = tx.execute(parallel).scalar_one_or_none()
+    if room is not None and under_way(tx, sweep_id) < room:
+        _let_go(tx, sweep_id, 1)
+
+
+def settle(tx: WriteTx, sweep: Sweep) -> Sweep:
+    """Gives a locked sweep the state that follows from its jobs."""
+    counts = sweeps.counts(tx, [sweep.id])[sweep.id]
+    values: dict[str, object] = {}
+    waiting = counts.get(State.QUEUED, 0) + counts.get(State.PAUSED, 0)
+    running = counts.get(State.RUNNING, 0)
+    if sweep.started_at is None and (running or waiting < sum(counts.values())):
+        values["started_at"] = now()
+        if sweep.state == State.QUEUED:
+            values["state"] = State.RUNNING
+    if sweep.ending and not waiting and not running:
+        values["finished_at"] = now()
+        values["state"] = State.SUCCEEDED
+        if sweep.cancel_requested:
+            values["state"] = State.CANCELLED
+        elif not counts.get(State.SUCCEEDED) and counts.get(State.FAILED):
+            values["state"] = State.FAILED
+    return sweeps.change(tx, sweep, **values) if values else sweep
+
+
+def _let_go(tx: WriteTx, sweep_id: str, limit: int | None) -> list[Job]:
+    if limit is not None and limit <= 0:
+        return []
+    held = (jobs.c.sweep == sweep_id) & jobs.c.held & (jobs.c.state == State.QUEUED)
+    some = (
+        select(jobs.c.id)
+        .where(held)
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("some")
+    )
+    rows = tx.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(some.c.id)), held)
+        .values(held=False)
+        .returning(*COLUMNS)
+    )
+    return [from_row(row) for row in rows]
+
+
+def _mine(tx: WriteTx, sweep_id: str, by: Caller) -> Sweep:
+    sweeps.get(tx, sweep_id, owner=by.owner)
+    locked = sweeps.lock(tx, sweep_id)
+    if locked is None:
+        raise sweeps.SweepNotFoundError(sweep_id)
+    return locked
+
+
+def _refuse(sweep: Sweep, move: Move, *states: State) -> None:
+    if sweep.state in states:
+        raise WrongSweepStateError(sweep, move.participle)
+
+
+def _finished() -> tuple[State, ...]:
+    return tuple(state for state in State if state.finished)
