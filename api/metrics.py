@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
@@ -80,9 +81,12 @@ class Metered:
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # the pattern of the route: with every id of its own there would be no end of them
+                # the pattern of the route: with every id of its own there would be no end of them,
+                # nor with methods that clients make up
                 route = getattr(scope.get("route"), "path", "")
-                labels = (scope["method"] if route else "", route, str(message["status"]))
+                status = message["status"]
+                known = route and status != HTTPStatus.METHOD_NOT_ALLOWED
+                labels = (scope["method"] if known else "", route, str(status))
                 self._requests.labels(*labels).observe(time.perf_counter() - began)
             await send(message)
 

@@ -94,6 +94,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, *, markdown: bool) -> None:
     """Every kind of request on every database."""
     for database in arguments.database or DATABASES:
+        busy = os.getloadavg()[0]  # of other work: a busy machine measures itself
         rows: list[list[str]] = []
         with progress() as bar, opened(database) as sessions, served(sessions) as server:
             for asked in kinds(sessions):
@@ -106,7 +107,13 @@ def measure(arguments: argparse.Namespace, *, markdown: bool) -> None:
         notes = [
             f"{JOBS:,} jobs; a view is of {ITERATIONS:,} iterations, {arguments.seconds:g} s each."
         ]
-        show(database, HEADERS, rows, notes=[*notes, machine()], markdown=markdown)
+        show(
+            database,
+            HEADERS,
+            rows,
+            notes=[*notes, machine(f"load average {busy:.1f} before")],
+            markdown=markdown,
+        )
         if heard:
             show(
                 f"{heard.listeners} listeners on {database}",

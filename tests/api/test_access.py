@@ -628,6 +628,7 @@ def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: 
     headers = with_key(issue("monitoring", Scope.READ))
     assert guarded.get("/v1/jobs/job_0", headers=headers).status_code == 404
     assert guarded.get("/nowhere").status_code == 404
+    assert guarded.request("MADEUP", "/healthz").status_code == 405
     answer = guarded.get("/metrics", headers=headers)
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert 'stepsize_jobs{state="queued"} 1.0' in answer.text
@@ -636,3 +637,4 @@ def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: 
     assert f"{counted} 1.0" in answer.text
     assert "job_0" not in answer.text
     assert "nowhere" not in answer.text
+    assert "MADEUP" not in answer.text
