@@ -2,14 +2,12 @@
 
 import hmac
 import logging
+import math
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -17,6 +15,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
+from api.pace import Pace
 from api.problems import answer
 from spec.access import ANYONE, Caller, Scope
 from spec.settings import Settings
@@ -72,8 +71,7 @@ class Gate:
         self._found: dict[str, tuple[Key, float]] = {}
         self._forgotten = 0
         self._touching = threading.Lock()
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._pace = RateLimitItemPerMinute(settings.requests_per_minute)
+        self._pace = Pace(settings.requests_per_minute)
         self.wanted = settings.wants_key
 
     async def admit(self, method: str, path: str, headers: Headers) -> Caller | None:
@@ -158,12 +156,9 @@ class Gate:
         return key
 
     def _count(self, caller: Caller) -> None:
-        who = caller.key or caller.name
-        if self._limiter.hit(self._pace, who):
-            return
-        wait = self._limiter.get_window_stats(self._pace, who).reset_time - time.time()
-        detail = f"more than {self._pace.amount} requests in a minute with this key"
-        raise RefusedError(429, detail, {"Retry-After": str(max(1, round(wait)))})
+        if wait := self._pace.delay(caller.key or caller.name):
+            detail = f"more than {self._pace.per_minute} requests in a minute with this key"
+            raise RefusedError(429, detail, {"Retry-After": str(math.ceil(wait))})
 
     def _check_origin(self, headers: Headers, *, proof: bool) -> None:
         """Refuses what a page of another origin sends; with `proof`, also what does not say."""

@@ -67,7 +67,7 @@ class JobOut(BaseModel):
     cancel_requested: bool
     pause_requested: bool
     worker: str | None
-    sweep: str | None = None
+    sweep: Annotated[str | None, Field(description="the sweep that it is a trial of")]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -93,6 +93,7 @@ class JobOut(BaseModel):
             cancel_requested=job.cancel_requested,
             pause_requested=job.pause_requested,
             worker=job.lease_owner,
+            sweep=job.sweep,
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,

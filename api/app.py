@@ -33,6 +33,7 @@ from api import (
     schedules,
     series,
     session,
+    sweeps,
     workers,
 )
 from api.access import Admission, Gate
@@ -43,6 +44,7 @@ from api.metrics import Metered, Metrics
 from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
 from api.streams import Streams
+from api.sweeper import Sweeper
 from spec.settings import LOOPBACK, Settings
 from store.database import Sessions
 from store.files import Files, opened
@@ -111,6 +113,7 @@ def create_app(
     `files` are where checkpoints lie, by default the place that the settings name.
     """
     reconciler = Reconciler(sessions, broker, settings)
+    sweeper = Sweeper(sessions, broker)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
     streams = Streams(Frames(sessions), changes)
@@ -119,9 +122,11 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         broker.start()
         reconciler.start()
+        sweeper.start()
         yield
         changes.close()
         streams.frames.close()
+        sweeper.stop()
         reconciler.stop()
         broker.stop()
         sessions.close()
@@ -149,6 +154,7 @@ def create_app(
         jobs,
         batches,
         moves,
+        sweeps,
         checkpoints,
         series,
         comparisons,

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import JsonValue
 
 from api import components, submission
 from api.problems import FieldError, InvalidError, field_errors
+from schedules.values import Epochs
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
 from spec.sweeps import CmaEs, CoarseToFine, Objective, SweepSpec, Tpe
-from store import sweeps
+from store import sweep_moves, sweeps
 from store.database import WriteTx
 from store.jobs import Job
-from store.sweeps import Sweep
+from store.sweeps import NewTrial, Sweep
 from sweeps import proposing
 from sweeps.configurations import InvalidConfigurationError, digest, job_spec, placed
 from sweeps.space import SweepError
@@ -23,7 +25,7 @@ from sweeps.trials import Proposal, Trial
 AHEAD = 8
 """Jobs under way at one time of a sampler that learns, where the budget says nothing."""
 
-STATES = {
+STATES: dict[State, Literal["done", "failed", "stopped", "running"]] = {
     State.SUCCEEDED: "done",
     State.FAILED: "failed",
     State.CANCELLED: "stopped",
@@ -38,6 +40,11 @@ class Choice:
     proposal: Proposal
     spec: RangeTestSpec | TrainingSpec
     digest: str
+
+
+def ahead(spec: SweepSpec) -> int:
+    """Jobs that a sampler which learns has under way at one time."""
+    return spec.budget.parallel or AHEAD
 
 
 def learns(spec: SweepSpec) -> bool:
@@ -94,12 +101,31 @@ def add(
         tx,
         sweep.id,
         [
-            (job, choice.proposal.parameters, choice.proposal.memory, choice.digest)
+            NewTrial(
+                job.id,
+                choice.proposal.parameters,
+                choice.proposal.memory,
+                iterations_of(choice.spec),
+                choice.digest,
+            )
             for job, choice in zip(jobs, choices, strict=True)
         ],
         first=first,
     )
     return jobs
+
+
+def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec, *, by: Caller) -> list[Job]:
+    """Lets jobs of a locked sweep go, as far as its budget allows."""
+    most = spec.budget.iterations
+    if most is None:
+        return sweep_moves.release(tx, sweep)
+    room = sweep_moves.affordable(tx, sweep, most)
+    freed = sweep_moves.release(tx, sweep, limit=room)
+    going = sweep_moves.under_way(tx, sweep.id)
+    if not (room or going or sweep_moves.stopped(sweep)) and sweep.state != State.PAUSED:
+        sweep_moves.end(tx, sweep, f"its budget of {most} iterations is spent", by=by)
+    return freed
 
 
 def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
@@ -124,6 +150,17 @@ def value_of(job: Job, objective: Objective) -> float | None:
             return None
         at = at.get(name)
     return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+
+
+def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:
+    """Updates of a job; None where they depend on the size of its data, or on its rates."""
+    if isinstance(spec, RangeTestSpec):
+        ramp = spec.range.iterations
+        most = spec.repeats * (1 + spec.extensions)
+        return None if isinstance(ramp, Epochs) else ramp * most
+    if spec.schedule.in_epochs() or isinstance(spec.length, Epochs):
+        return None
+    return spec.iterations(iterations_per_epoch=1)
 
 
 def _checked(spec: SweepSpec, proposals: Iterable[Proposal]) -> list[Choice]:

@@ -20,6 +20,7 @@ VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 TAGS = {
     "jobs": "Range tests and trainings: submit them, follow them, move them on.",
+    "sweeps": "Many jobs from one template, chosen by a sampler, judged by one objective.",
     "series": "What jobs have recorded, whole or reduced to what a screen can show.",
     "checkpoints": "The states of trainings that can be gone on from, as files.",
     "events": "Jobs as they change, on streams of server-sent events.",

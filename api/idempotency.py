@@ -16,19 +16,27 @@ from store.idempotency import Answer
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
-_REPLAYED = {
+Headers = dict[str, dict[str, Any]]
+
+_REPLAYED: Headers = {
     REPLAYED: {
         "description": "`true`: this is the first answer again, nothing was done",
         "schema": {"type": "string"},
     }
 }
-_LOCATION = {"Location": {"description": "where the job is", "schema": {"type": "string"}}}
+
+
+def _location(what: str) -> Headers:
+    return {"Location": {"description": f"where the {what} is", "schema": {"type": "string"}}}
+
+
 _IN_FLIGHT = {"description": "a request with this key is just being answered"}
 
 Responses = dict[int | str, dict[str, Any]]
 
 MANY_CREATED: Responses = {201: {"headers": _REPLAYED}, 409: _IN_FLIGHT}
-ONE_CREATED: Responses = {201: {"headers": _LOCATION | _REPLAYED}, 409: _IN_FLIGHT}
+ONE_CREATED: Responses = {201: {"headers": _location("job") | _REPLAYED}, 409: _IN_FLIGHT}
+SWEEP_CREATED: Responses = {201: {"headers": _location("sweep") | _REPLAYED}, 409: _IN_FLIGHT}
 """What a route that takes a key answers, for the contract."""
 
 

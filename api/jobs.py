@@ -70,6 +70,7 @@ class Filters(BaseModel):
 
     state: list[State] = Field(default=[], description="any of these")
     kind: Literal["range_test", "training"] | None = None
+    sweep: Annotated[str | None, Field(pattern=r"^swp_[0-9a-z]{1,60}$")] = None
     name: Text | None = None
     q: Annotated[Text | None, Field(description="in the name, in letters of either case")] = None
     tag: list[Annotated[str, Field(pattern=TAG)]] = Field(
@@ -126,6 +127,7 @@ def find(
         found = pages.find(
             tx,
             owner=caller.owner,
+            sweep=filters.sweep,
             states=filters.state,
             kind=filters.kind,
             name=filters.name,

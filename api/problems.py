@@ -17,6 +17,8 @@ from store.checkpoints import CheckpointNotFoundError
 from store.database import Unavailable, describe
 from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
+from store.sweep_moves import WrongSweepStateError
+from store.sweeps import SweepNotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +176,10 @@ async def _missing(_: Request, error: Any) -> JSONResponse:
     return answer(404, f"there is no job {error}")
 
 
+async def _no_sweep(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no sweep {error}")
+
+
 async def _no_checkpoint(_: Request, error: Any) -> JSONResponse:
     return answer(404, str(error))
 
@@ -225,6 +231,8 @@ HANDLERS = {
     CheckpointNotFoundError: _no_checkpoint,
     WrongStateError: _conflict,
     NeededError: _needed,
+    SweepNotFoundError: _no_sweep,
+    WrongSweepStateError: _needed,
     InFlightError: _in_flight,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

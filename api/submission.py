@@ -1,11 +1,13 @@
-"""A job on its way into the queue: what the payload alone cannot tell is checked here."""
+"""Jobs on their way into the queue: what the payload alone cannot tell is checked here."""
+
+from collections.abc import Sequence
 
 from api import bounds, origin
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
 from store import jobs
-from store.database import WriteTx
-from store.jobs import Job
+from store.database import ReadTx, WriteTx
+from store.jobs import Job, Submission
 
 
 def queue(tx: WriteTx, spec: RangeTestSpec | TrainingSpec, *, by: Caller) -> Job:
@@ -14,8 +16,30 @@ def queue(tx: WriteTx, spec: RangeTestSpec | TrainingSpec, *, by: Caller) -> Job
     Raises:
         InvalidError: another job that it builds on is not there, or not of use.
     """
+    return jobs.add(tx, found(tx, spec, by=by), by=by)
+
+
+def queue_many(
+    tx: WriteTx,
+    specs: Sequence[RangeTestSpec | TrainingSpec],
+    *,
+    by: Caller,
+    sweep: str,
+    held: bool,
+) -> list[Job]:
+    """Queues the jobs of a sweep, in this order.
+
+    Raises:
+        InvalidError: as `queue`.
+    """
+    new = [found(tx, spec, by=by) for spec in specs]
+    return jobs.add_many(tx, new, by=by, sweep=sweep, held=held)
+
+
+def found(tx: ReadTx, spec: RangeTestSpec | TrainingSpec, *, by: Caller) -> Submission:
+    """The job with what it takes from others of its owner."""
     if not isinstance(spec, TrainingSpec):
-        return jobs.add(tx, spec, by=by)
+        return Submission(spec)
     numbers = bounds.taken(tx, spec.schedule, owner=by.owner)
     begun = origin.found(tx, spec, spec.origin, owner=by.owner) if spec.origin else None
-    return jobs.add(tx, spec, by=by, bounds=numbers, warnings=spec.warnings(), origin=begun)
+    return Submission(spec, numbers, spec.warnings(), begun)

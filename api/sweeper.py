@@ -1,20 +1,78 @@
-"""Leads sweeps on: chooses what comes next, lets held jobs go, and ends what is spent or done."""
+"""The thread that leads sweeps on: what comes next, which held jobs go, what is spent or done."""
 
 import logging
+import threading
+from collections.abc import Mapping
 from datetime import timedelta
 
 from api import choosing
+from api.broker import Broker
 from api.problems import InvalidError
 from spec.access import Caller
+from spec.states import State
 from spec.sweeps import SweepSpec
 from store import sweep_moves, sweeps
-from store.database import WriteTx
+from store.database import Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
 from store.sweeps import Sweep
 
 log = logging.getLogger(__name__)
 
 SWEEPER = "sweeper"
+
+EVERY = 0.5
+"""Seconds between two looks at sweeps that have not ended."""
+
+ANYWAY = 10
+"""Looks after which a sweep is led on although none of its jobs has moved: its time may be over."""
+
+
+class Sweeper:
+    """One per API process; they may lead the same sweep on, and take turns then."""
+
+    def __init__(self, sessions: Sessions, broker: Broker, *, every: float = EVERY) -> None:
+        self._sessions = sessions
+        self._broker = broker
+        self._every = every
+        self._seen: dict[str, Mapping[State, int]] = {}
+        self._looks = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the pass under way."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                self.step()
+            except Unavailable as error:
+                log.warning("sweeps.failed %s", describe(error))
+            except Exception:
+                log.exception("sweeps.failed")
+
+    def step(self) -> None:
+        """Leads on every sweep whose jobs have moved since the last pass."""
+        with self._sessions.read() as tx:
+            ids = sweeps.open_ids(tx)
+            now = sweeps.counts(tx, ids) if ids else {}
+        self._looks += 1
+        if self._looks % ANYWAY == 0:
+            self._seen = {}
+        for sweep_id in ids:
+            if self._seen.get(sweep_id) == now[sweep_id]:
+                continue
+            with self._sessions.begin() as tx:
+                freed = advance(tx, sweep_id)
+            for job in freed:
+                self._broker.wake(job.queue, job.id)
+        self._seen = now
 
 
 def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
@@ -31,16 +89,16 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     if seconds and not sweep.ending and sweeps.age(tx, sweep.id) > timedelta(seconds=seconds):
         detail = f"its budget of {seconds:g} s is spent"
         sweep = sweep_moves.end(tx, sweep, detail, by=by)
-    if choosing.learns(spec) and not sweep.ending:
+    if choosing.learns(spec) and not sweep.ending and sweep.state != State.PAUSED:
         sweep = _choose(tx, sweep, spec, by)
-    freed = sweep_moves.release(tx, sweep, iterations=spec.budget.iterations, by=by)
-    sweep_moves.settle(tx, sweep_id)
+    freed = choosing.let_go(tx, sweep, spec, by=by)
+    sweep_moves.settle(tx, sweeps.lock(tx, sweep_id) or sweep)
     return freed
 
 
 def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec, by: Caller) -> Sweep:
-    open_now = sweep_moves.open_jobs(tx, sweep.id)
-    room = (sweep.parallel or choosing.AHEAD) - open_now
+    open_now = sweep_moves.under_way(tx, sweep.id)
+    room = choosing.ahead(spec) - open_now
     if room <= 0:
         return sweep
     trials = choosing.told(sweeps.trials_of(tx, sweep.id), spec.objective)
@@ -53,5 +111,5 @@ def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec, by: Caller) -> Sweep:
     if choices:
         choosing.add(tx, sweep, choices, by=by, first=len(trials), held=True)
     elif not open_now:
-        return sweep_moves.end(tx, sweep, None, by=by)
+        return sweeps.change(tx, sweep, ending=sweep_moves.DONE)
     return sweep

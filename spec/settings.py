@@ -51,6 +51,7 @@ class DatabaseSettings(BaseModel):
         str,
         Field(
             pattern=r"^(sqlite:///[^:]|postgres(ql)?(\+psycopg)?://.)",
+            repr=False,  # it may have a password in it
             description="where SQL lives: sqlite:////path or postgresql://user:password@host/name",
         ),
     ]
@@ -93,6 +94,7 @@ class Settings(DatabaseSettings):
         str | None,
         Field(
             min_length=16,
+            repr=False,
             pattern=r"^[\x21-\x7e]*$",  # what a header can carry
             description="a key with every scope, beside those in the database",
         ),

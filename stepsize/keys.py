@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import httpx
+from pydantic import Field
 
 from stepsize import transport
 from stepsize.values import Answer
@@ -24,7 +25,7 @@ class Key(Answer):
     created_at: datetime
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
-    secret: str | None = None
+    secret: Annotated[str | None, Field(repr=False)] = None
 
 
 class Caller(Answer):

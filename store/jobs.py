@@ -1,12 +1,12 @@
 """Jobs as rows: submitting, and the moves a client makes (cancel, retry, delete)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from uuid6 import uuid7
 
 from spec.access import ANYONE, Caller
@@ -75,14 +75,14 @@ class Job:
     finished_at: datetime | None
 
 
-NAMES = tuple(field.name for field in fields(Job))
+NAMES = tuple(each.name for each in fields(Job))
 COLUMNS = tuple(jobs.c[name] for name in NAMES)
 
 # made once: building a statement of so many columns takes longer than running it
 _BY_ID = select(*COLUMNS).where(jobs.c.id == bindparam("job_id"))
 
 
-def from_row(row: Row[Any]) -> Job:
+def from_row(row: Sequence[Any]) -> Job:
     """A job from a row of `COLUMNS`."""
     values = dict(zip(NAMES, row, strict=True))  # by far the fastest way, and lists have many
     values["state"] = State(values["state"])
@@ -101,49 +101,82 @@ def spec_of(job: Job) -> RangeTestSpec | TrainingSpec:
     return JOB_SPEC.validate_python(job.spec)
 
 
-def add(
-    tx: WriteTx,
-    spec: RangeTestSpec | TrainingSpec,
-    *,
-    by: Caller = ANYONE,
-    bounds: Mapping[str, float] | None = None,
-    warnings: Sequence[str] = (),
-    origin: checkpoints.Checkpoint | None = None,
-) -> Job:
-    """Queues a job: `bounds` are numbers from range tests, `origin` is where it begins.
+@dataclass(frozen=True)
+class Submission:
+    """A job to be queued.
+
+    Attributes:
+        bounds: numbers from range tests, by JSON pointer into the schedule.
+        origin: the checkpoint that it begins with.
+    """
+
+    spec: RangeTestSpec | TrainingSpec
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    origin: checkpoints.Checkpoint | None = None
+
+
+def add(tx: WriteTx, new: RangeTestSpec | TrainingSpec | Submission, *, by: Caller = ANYONE) -> Job:
+    """Queues a job.
 
     Raises:
-        CheckpointNotFoundError: the origin has just been deleted.
+        CheckpointNotFoundError: its origin has just been deleted.
     """
-    if origin is not None:
-        checkpoints.hold(tx, origin)
-    told: dict[str, JsonValue] = {"bounds": dict(bounds or {}), "warnings": list(warnings)}
-    row = tx.execute(
-        insert(jobs)
-        .values(
-            id=f"job_{uuid7().hex}",
-            owner=by.owner,
-            kind=spec.kind,
-            name=spec.name,
-            state=State.QUEUED,
-            spec=spec.model_dump(mode="json"),
-            spec_version=SPEC_VERSION,
-            resolved={name: each for name, each in told.items() if each} or None,
-            queue=spec.queue,
-            priority=spec.priority,
-            population=population_key(spec),
-            parent=origin and origin.job_id,
-            parent_iteration=origin and origin.iteration,
-            run_after=now(),
-            created_at=now(),
-        )
-        .returning(*COLUMNS),
-    ).one()
-    note(tx, [row], verb="submit", actor=by.name)
-    if spec.tags:
-        tags = [{"job_id": row.id, "key": k, "value": v} for k, v in spec.tags.items()]
+    submission = new if isinstance(new, Submission) else Submission(new)
+    return add_many(tx, [submission], by=by)[0]
+
+
+def add_many(
+    tx: WriteTx,
+    new: Sequence[Submission],
+    *,
+    by: Caller,
+    sweep: str | None = None,
+    held: bool = False,
+) -> list[Job]:
+    """Queues jobs, in this order; those of a sweep may be held until it lets them go.
+
+    Raises:
+        CheckpointNotFoundError: an origin has just been deleted.
+    """
+    for each in new:
+        if each.origin is not None:
+            checkpoints.hold(tx, each.origin)
+    common = {"owner": by.owner, "sweep": sweep, "held": held}
+    rows = [_row(each) | common for each in new]
+    added = tx.execute(_ADD, rows).all()
+    note(tx, added, verb="submit", actor=by.name)
+    tags = [
+        {"job_id": row["id"], "key": key, "value": value}
+        for row, each in zip(rows, new, strict=True)
+        for key, value in each.spec.tags.items()
+    ]
+    if tags:
         tx.execute(insert(job_tags), tags)
-    return from_row(row)
+    found = {job.id: job for job in map(from_row, added)}
+    return [found[row["id"]] for row in rows]
+
+
+_ADD = insert(jobs).values(run_after=now(), created_at=now()).returning(*COLUMNS)
+
+
+def _row(new: Submission) -> dict[str, Any]:
+    spec = new.spec
+    told: dict[str, JsonValue] = {"bounds": dict(new.bounds), "warnings": list(new.warnings)}
+    return {
+        "id": f"job_{uuid7().hex}",
+        "kind": spec.kind,
+        "name": spec.name,
+        "state": State.QUEUED,
+        "spec": spec.model_dump(mode="json"),
+        "spec_version": SPEC_VERSION,
+        "resolved": {name: each for name, each in told.items() if each} or None,
+        "queue": spec.queue,
+        "priority": spec.priority,
+        "population": population_key(spec),
+        "parent": new.origin and new.origin.job_id,
+        "parent_iteration": new.origin and new.origin.iteration,
+    }
 
 
 def get(tx: ReadTx, job_id: str, *, owner: str | None = None) -> Job:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from spec.states import NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
-from store import checkpoints, recorded
+from store import checkpoints, recorded, sweep_moves
 from store.checkpoints import Saved
 from store.chunks import Chunk
 from store.database import WriteTx
@@ -259,7 +259,7 @@ def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any
             jobs.c.attempt == lease.attempt,
         )
         .values(**values)
-        .returning(*NOTED, jobs.c.checkpoint),
+        .returning(*NOTED, jobs.c.checkpoint, jobs.c.sweep),
     ).one_or_none()
     if row is None:
         raise LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
@@ -292,4 +292,6 @@ def _leave(
             iterations=row.iteration,
         ),
     )
+    if row.sweep is not None and State(row.state).finished:
+        sweep_moves.release_next(tx, row.sweep)
     return row

@@ -15,6 +15,7 @@ def find(
     tx: ReadTx,
     *,
     owner: str | None = None,
+    sweep: str | None = None,
     states: Sequence[State] = (),
     kind: str | None = None,
     name: str | None = None,
@@ -31,6 +32,8 @@ def find(
     query: Select[Any] = select(*COLUMNS)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
+    if sweep is not None:
+        query = query.where(jobs.c.sweep == sweep)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     if name is not None:

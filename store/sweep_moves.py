@@ -1,5 +1,7 @@
 """What becomes of sweeps: jobs let go as there is room, moves of all of them, the end."""
 
+from itertools import accumulate, islice
+
 from sqlalchemy import func, select, update
 
 from spec.access import Caller
@@ -10,7 +12,7 @@ from store.instants import now
 from store.jobs import COLUMNS, Job, from_row
 from store.moves import CANCEL, PAUSE, RESUME, RETRY, Move
 from store.sweeps import Sweep
-from store.tables import jobs
+from store.tables import jobs, trials
 from store.tables import sweeps as table
 
 DONE = "every configuration has been chosen"
@@ -100,6 +102,37 @@ def under_way(tx: ReadTx, sweep_id: str) -> int:
     return tx.execute(query).scalar_one()
 
 
+def affordable(tx: ReadTx, sweep: Sweep, iterations: int) -> int:
+    """How many held jobs can be let go so that all that were take no more than these iterations.
+
+    A job that has not said how many it takes counts as the longest of the sweep that has; while
+    none has, one is let go at a time.
+    """
+    known = func.coalesce(jobs.c.iterations, trials.c.iterations)
+    mine = trials.join(jobs, jobs.c.id == trials.c.job_id)
+    rows = tx.execute(
+        select(jobs.c.state, jobs.c.held, jobs.c.iteration, known.label("known"))
+        .select_from(mine)
+        .where(trials.c.sweep_id == sweep.id)
+        .order_by(jobs.c.id)
+    ).all()
+    longest = max((row.known for row in rows if row.known), default=None)
+    spent = under_way = 0
+    waiting = []
+    for row in rows:
+        if State(row.state).finished:
+            spent += row.iteration
+        elif row.held:
+            waiting.append(row.known or longest)
+        else:
+            under_way += 1
+            spent += row.known or longest or 0
+    if longest is None:
+        return 0 if under_way or spent >= iterations else 1
+    total = accumulate((each or longest for each in waiting), initial=spent)
+    return sum(each <= iterations for each in islice(total, 1, None))
+
+
 def release(tx: WriteTx, sweep: Sweep, *, limit: int | None = None) -> list[Job]:
     """Lets held jobs of a locked sweep go, the first chosen first, as far as there is room."""
     if sweep.state == State.PAUSED:
@@ -107,6 +140,11 @@ def release(tx: WriteTx, sweep: Sweep, *, limit: int | None = None) -> list[Job]
     room = None if sweep.parallel is None else sweep.parallel - under_way(tx, sweep.id)
     some = [each for each in (room, limit) if each is not None]
     return _let_go(tx, sweep.id, min(some) if some else None)
+
+
+def stopped(sweep: Sweep) -> bool:
+    """Whether a sweep was ended before all that it promised had been chosen and run."""
+    return sweep.ending not in {None, DONE}
 
 
 def release_next(tx: WriteTx, sweep_id: str) -> None:
@@ -117,7 +155,7 @@ def release_next(tx: WriteTx, sweep_id: str) -> None:
     parallel = select(table.c.parallel).where(
         table.c.id == sweep_id,
         table.c.state != State.PAUSED,
-        table.c.ending.is_(None) | (table.c.ending == DONE),
+        table.c.one_for_one,
     )
     room = tx.execute(parallel).scalar_one_or_none()
     if room is not None and under_way(tx, sweep_id) < room:

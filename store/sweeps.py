@@ -1,8 +1,9 @@
 """Sweeps as rows: what each promised, its trials, and how far they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
 from pydantic import JsonValue
@@ -10,6 +11,7 @@ from sqlalchemy import BigInteger, Row, func, insert, select, type_coerce, updat
 from uuid6 import uuid7
 
 from spec.access import Caller
+from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
 from store.database import ReadTx, WriteTx
 from store.instants import now
@@ -57,6 +59,17 @@ class Trial:
     job: Job | None
 
 
+@dataclass(frozen=True)
+class NewTrial:
+    """A configuration that has just been chosen; `iterations` where its spec says how many."""
+
+    job_id: str
+    parameters: dict[str, JsonValue]
+    memory: dict[str, JsonValue]
+    iterations: int | None
+    digest: str
+
+
 def add(
     tx: WriteTx,
     spec: Mapping[str, JsonValue],
@@ -65,6 +78,8 @@ def add(
     name: str | None,
     promised: int,
     parallel: int | None,
+    one_for_one: bool,
+    ending: str | None,
 ) -> Sweep:
     """A new sweep, without trials yet."""
     row = tx.execute(
@@ -78,6 +93,8 @@ def add(
             spec_version=SPEC_VERSION,
             promised=promised,
             parallel=parallel,
+            one_for_one=one_for_one,
+            ending=ending,
             created_at=now(),
         )
         .returning(*COLUMNS)
@@ -155,21 +172,14 @@ def trials_of(
 def add_trials(
     tx: WriteTx,
     sweep_id: str,
-    chosen: Iterable[tuple[Job, Mapping[str, JsonValue], Mapping[str, JsonValue], str]],
+    chosen: Iterable[NewTrial],
     *,
     first: int,
 ) -> None:
-    """Remembers which job runs which configuration: (job, parameters, memory, digest) of each."""
+    """Remembers which job runs which configuration; the first gets the number `first`."""
     rows = [
-        {
-            "sweep_id": sweep_id,
-            "number": number,
-            "job_id": job.id,
-            "parameters": dict(parameters),
-            "memory": dict(memory),
-            "digest": digest,
-        }
-        for number, (job, parameters, memory, digest) in enumerate(chosen, first)
+        {"sweep_id": sweep_id, "number": number, **asdict(each)}
+        for number, each in enumerate(chosen, first)
     ]
     if rows:
         tx.execute(insert(trials), rows)
@@ -184,6 +194,69 @@ def change(tx: WriteTx, sweep: Sweep, **values: object) -> Sweep:
         .returning(*COLUMNS)
     ).one()
     return _from_row(row)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The job of a sweep that is ahead."""
+
+    job_id: str
+    parameters: dict[str, JsonValue]
+    value: float
+
+
+def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> Best | None:
+    """The job whose result has the best number at a path; the first chosen of several.
+
+    Short runs, which look for where to look, do not count.
+    """
+    value = jobs.c.result[tuple(metric)].as_float()
+    stage = trials.c.memory["stage"].as_string()
+    row = tx.execute(
+        select(trials.c.job_id, trials.c.parameters, value.label("value"))
+        .select_from(jobs.join(trials, trials.c.job_id == jobs.c.id))
+        .where(
+            jobs.c.sweep == sweep_id,
+            jobs.c.state == State.SUCCEEDED,
+            value.is_not(None),
+            stage.is_distinct_from("coarse"),
+        )
+        .order_by(value.desc() if largest else value, trials.c.number)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Best(row.job_id, row.parameters, row.value)
+
+
+LIKE = 20
+"""Finished jobs that a speed is taken from."""
+
+
+def pace(tx: ReadTx, owner: str, spec: RangeTestSpec | TrainingSpec) -> float | None:
+    """Seconds of an iteration, the median of the owner's latest jobs that compute the same.
+
+    The same model, data, batch size and kind of optimizer; None where there is no such job.
+    """
+    same = [
+        jobs.c.spec["model"]["name"].as_string() == spec.model.name,
+        jobs.c.spec["data"]["name"].as_string() == spec.data.name,
+        jobs.c.spec["batch_size"].as_integer() == spec.batch_size,
+        jobs.c.spec["optimizer"]["name"].as_string() == spec.optimizer.name,
+    ]
+    recent = (
+        select(jobs.c.id)
+        .where(jobs.c.owner == owner, jobs.c.state == State.SUCCEEDED)
+        .order_by(jobs.c.id.desc())
+        .limit(LIKE * LIKE)
+    )
+    seconds, count = (jobs.c.result[name].as_float() for name in ("seconds", "iterations"))
+    rows = tx.execute(
+        select(seconds / count)
+        .where(jobs.c.id.in_(recent), *same, seconds > 0, count > 0)
+        .order_by(jobs.c.id.desc())
+        .limit(LIKE)
+    )
+    found = list(rows.scalars())
+    return median(found) if found else None
 
 
 def age(tx: ReadTx, sweep_id: str) -> timedelta:

@@ -17,6 +17,7 @@ def upgrade() -> None:
             "owner", sa.String(length=64), nullable=False, server_default=sa.text("'default'")
         ),
     )
+    op.execute("UPDATE idempotency SET caller = 'default'")
     op.drop_index("ix_jobs_kind", "jobs")
     op.drop_index("ix_jobs_name", "jobs")
     op.create_index("ix_jobs_owner", "jobs", ["owner", "id"])

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("spec_version", sa.Integer(), nullable=False),
         sa.Column("promised", sa.Integer(), nullable=False),
         sa.Column("parallel", sa.Integer()),
+        sa.Column("one_for_one", sa.Boolean(), nullable=False),
         sa.Column("ending", sa.Text()),
         sa.Column(
             "cancel_requested", sa.Boolean(), nullable=False, server_default=sa.text("false")
@@ -59,6 +60,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=64)),
         sa.Column("parameters", sa.JSON(), nullable=False),
         sa.Column("memory", sa.JSON(), nullable=False),
+        sa.Column("iterations", sa.BigInteger()),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
             ["sweep_id"], ["sweeps.id"], name=op.f("fk_trials_sweep_id"), ondelete="CASCADE"

@@ -34,6 +34,8 @@ sweeps = Table(
     Column("promised", Integer, nullable=False),
     # jobs that wait for a worker or run at one time; none: all of them
     Column("parallel", Integer),
+    # whether a job that ends lets the next one go by itself: not where a budget must be asked first
+    Column("one_for_one", Boolean, nullable=False),
     # no more are chosen: why, in words for people
     Column("ending", Text),
     Column(
@@ -66,6 +68,8 @@ trials = Table(
     Column("parameters", JSON, nullable=False),
     # what the sampler wants to know again
     Column("memory", JSON, nullable=False),
+    # updates of the job, where its spec says how many
+    Column("iterations", BigInteger),
     # equal for configurations that would run the same
     Column("digest", String(64), nullable=False),
     Index("ix_trials_digest", "sweep_id", "digest", unique=True),

@@ -420,7 +420,7 @@ def test_a_key_that_asks_too_often_waits(sessions: Sessions, settings: Settings)
     answers = [client.get("/v1/models", headers=with_key(one)) for _ in range(4)]
     assert [each.status_code for each in answers] == [200, 200, 200, 429]
     assert is_problem(answers[-1], 429)
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 120
     assert client.get("/v1/models", headers=with_key(other)).status_code == 200
 
 

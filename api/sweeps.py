@@ -1,0 +1,309 @@
+"""Sweeps: many jobs from one template, chosen by a sampler, judged by one objective."""
+
+import csv
+import io
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from api import choosing
+from api.idempotency import SWEEP_CREATED, OncePart
+from api.parts import BrokerPart, CallerPart, SessionsPart, SweepIdPart
+from spec.states import State
+from spec.sweeps import Objective, SweepSpec
+from store import audit, sweep_moves, sweeps
+from store.database import ReadTx
+from store.jobs import Job
+from store.sweeps import Sweep
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+SHOWN = 10
+"""Configurations of a preview."""
+
+WAKE_UPS = 100
+"""Workers that one request wakes; the reconciler wakes more while jobs wait."""
+
+
+class BestOut(BaseModel):
+    """The job that is ahead."""
+
+    job: str
+    parameters: dict[str, JsonValue]
+    value: Annotated[float, Field(description="of the objective")]
+
+
+class SweepOut(BaseModel):
+    """A sweep as clients see it."""
+
+    id: str
+    owner: str
+    name: str | None
+    state: State
+    spec: Annotated[
+        dict[str, JsonValue],
+        Field(description="as it was submitted, with every default filled in"),
+    ]
+    promised: Annotated[int, Field(description="configurations that it runs at most, each once")]
+    counts: Annotated[dict[State, int], Field(description="its jobs by state")]
+    best: BestOut | None
+    ending: Annotated[str | None, Field(description="why no more jobs are begun")]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, tx: ReadTx, sweep: Sweep) -> Self:
+        """From the rows."""
+        counts = sweeps.counts(tx, [sweep.id])[sweep.id]
+        objective = SweepSpec.model_validate(sweep.spec).objective
+        best = sweeps.best(
+            tx,
+            sweep.id,
+            objective.metric.split("."),
+            largest=objective.direction == "maximize",
+        )
+        return cls(
+            id=sweep.id,
+            owner=sweep.owner,
+            name=sweep.name,
+            state=sweep.state,
+            spec=sweep.spec,
+            promised=sweep.promised,
+            counts={state: counts.get(state, 0) for state in State},
+            best=best and BestOut(job=best.job_id, parameters=best.parameters, value=best.value),
+            ending=sweep.ending,
+            created_at=sweep.created_at,
+            started_at=sweep.started_at,
+            finished_at=sweep.finished_at,
+        )
+
+
+class SweepsOut(BaseModel):
+    """A page of sweeps."""
+
+    data: list[SweepOut]
+    next_cursor: str | None
+
+
+class PreviewOut(BaseModel):
+    """What a sweep would run."""
+
+    jobs: Annotated[int, Field(description="at most, where the sampler learns from results")]
+    iterations: Annotated[
+        int | None, Field(description="of all jobs; null where it depends on the size of the data")
+    ]
+    seconds: Annotated[
+        float | None, Field(description="of computing, by the speed of like jobs; null: none yet")
+    ]
+    sample: Annotated[list[dict[str, JsonValue]], Field(description="the first configurations")]
+
+
+class ResultOut(BaseModel):
+    """One configuration, and what came of it."""
+
+    job: Annotated[str | None, Field(description="null where it has been deleted")]
+    number: int
+    state: State | None
+    parameters: dict[str, JsonValue]
+    value: Annotated[float | None, Field(description="of the objective")]
+    metrics: Annotated[dict[str, JsonValue], Field(description="the numbers of the job's result")]
+
+
+class ResultsOut(BaseModel):
+    """One row a job, in the order in which they were chosen."""
+
+    data: list[ResultOut]
+
+
+class Page(BaseModel):
+    """Which sweeps to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: Annotated[str | None, Field(pattern=r"^swp_[0-9a-z]{1,60}$")] = None
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="submit_sweep",
+    response_model=SweepOut,
+    responses=SWEEP_CREATED,
+    status_code=201,
+    operation_id="submit_sweep",
+    response_model=SweepOut,
+    responses=SWEEP_CREATED,
+)
+def submit(
+    spec: SweepSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+) -> Response:
+    """Submits a sweep; what it runs is settled now, or comes from its sampler as jobs end."""
+    learns = choosing.learns(spec)
+    choices = choosing.next_of(spec, [], choosing.ahead(spec)) if learns else choosing.all_of(spec)
+    promised = choosing.promised(spec) if learns else len(choices)
+    held = spec.budget.parallel is not None or spec.budget.iterations is not None
+    with sessions.begin() as tx:
+        if earlier := once.earlier(tx):
+            return earlier
+        sweep = sweeps.add(
+            tx,
+            spec.model_dump(mode="json"),
+            by=caller,
+            name=spec.name,
+            promised=promised,
+            parallel=spec.budget.parallel,
+            one_for_one=spec.budget.parallel is not None and spec.budget.iterations is None,
+            ending=None if learns else sweep_moves.DONE,
+        )
+        added = choosing.add(tx, sweep, choices, by=caller, first=0, held=held)
+        freed = choosing.let_go(tx, sweep, spec, by=caller) if held else added
+        audit.note(tx, caller, "submit_sweep", sweep.id)
+        answer = once.created(tx, SweepOut.of(tx, sweep), location=f"/v1/sweeps/{sweep.id}")
+    _wake(broker, freed)
+    return answer
+
+
+@router.post("/preview", operation_id="preview_sweep")
+def preview(spec: SweepSpec, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
+    """What a sweep would run, before it costs anything."""
+    learns = choosing.learns(spec)
+    choices = choosing.next_of(spec, [], choosing.ahead(spec)) if learns else choosing.all_of(spec)
+    jobs = choosing.promised(spec) if learns else len(choices)
+    lengths = [choosing.iterations_of(each.spec) for each in choices]
+    total = None
+    if None not in lengths and lengths:
+        known = [each for each in lengths if each is not None]
+        total = sum(known) if len(choices) == jobs else max(known) * jobs
+    if total is not None and spec.budget.iterations is not None:
+        total = min(total, spec.budget.iterations)
+    with sessions.read() as tx:
+        pace = sweeps.pace(tx, caller.owner, choices[0].spec) if choices else None
+    return PreviewOut(
+        jobs=jobs,
+        iterations=total,
+        seconds=None if pace is None or total is None else total * pace,
+        sample=[each.proposal.parameters for each in choices[:SHOWN]],
+    )
+
+
+@router.get("", operation_id="list_sweeps")
+def find(page: Annotated[Page, Query()], caller: CallerPart, sessions: SessionsPart) -> SweepsOut:
+    """Lists sweeps, newest first."""
+    with sessions.read() as tx:
+        found = sweeps.find(tx, owner=caller.owner, before=page.cursor, limit=page.limit + 1)
+        data = [SweepOut.of(tx, each) for each in found[: page.limit]]
+    more = len(found) > page.limit
+    return SweepsOut(data=data, next_cursor=data[-1].id if more else None)
+
+
+@router.get("/{sweep_id}", operation_id="get_sweep")
+def get(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
+    """One sweep: its jobs by state, and the best so far."""
+    with sessions.read() as tx:
+        return SweepOut.of(tx, sweeps.get(tx, sweep_id, owner=caller.owner))
+
+
+@router.get(
+    "/{sweep_id}/results",
+    operation_id="get_sweep_results",
+    response_model=ResultsOut,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def results(
+    sweep_id: SweepIdPart,
+    caller: CallerPart,
+    sessions: SessionsPart,
+    accept: Annotated[str, Header(description="`text/csv` for a table")] = "*/*",
+) -> Response:
+    """One row a job: parameters, state, the objective and every number of the result."""
+    with sessions.read() as tx:
+        sweep = sweeps.get(tx, sweep_id, owner=caller.owner)
+        found = sweeps.trials_of(tx, sweep_id)
+    objective = SweepSpec.model_validate(sweep.spec).objective
+    rows = [_result(each, objective) for each in found]
+    if "text/csv" in accept:
+        return Response(_table(rows), media_type="text/csv")
+    return Response(ResultsOut(data=rows).model_dump_json(), media_type="application/json")
+
+
+@router.post("/{sweep_id}/cancel", operation_id="cancel_sweep")
+def cancel(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
+    """Cancels every job that has not ended, and begins no more."""
+    with sessions.begin() as tx:
+        sweep = sweep_moves.cancel(tx, sweep_id, by=caller)
+        audit.note(tx, caller, "cancel", sweep_id)
+        return SweepOut.of(tx, sweep)
+
+
+@router.post("/{sweep_id}/pause", operation_id="pause_sweep")
+def pause(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
+    """Pauses every job that has not ended, and begins no more for now."""
+    with sessions.begin() as tx:
+        sweep = sweep_moves.pause(tx, sweep_id, by=caller)
+        audit.note(tx, caller, "pause", sweep_id)
+        return SweepOut.of(tx, sweep)
+
+
+@router.post("/{sweep_id}/resume", operation_id="resume_sweep")
+def resume(
+    sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart, broker: BrokerPart
+) -> SweepOut:
+    """Lets a paused sweep go on, each job from its checkpoint."""
+    with sessions.begin() as tx:
+        sweep, freed = sweep_moves.resume(tx, sweep_id, by=caller)
+        audit.note(tx, caller, "resume", sweep_id)
+        told = SweepOut.of(tx, sweep)
+    _wake(broker, freed)
+    return told
+
+
+@router.post("/{sweep_id}/retry", operation_id="retry_sweep")
+def retry(
+    sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart, broker: BrokerPart
+) -> SweepOut:
+    """Queues the failed jobs again, and those only."""
+    with sessions.begin() as tx:
+        sweep, again = sweep_moves.retry(tx, sweep_id, by=caller)
+        audit.note(tx, caller, "retry", sweep_id)
+        told = SweepOut.of(tx, sweep)
+    _wake(broker, again)
+    return told
+
+
+def _wake(broker: BrokerPart, jobs: list[Job]) -> None:
+    for job in jobs[:WAKE_UPS]:
+        broker.wake(job.queue, job.id)
+
+
+def _result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
+    job = trial.job
+    numbers = {
+        name: value
+        for name, value in (job.result or {} if job else {}).items()
+        if value is None or isinstance(value, int | float | str)
+    }
+    return ResultOut(
+        job=job and job.id,
+        number=trial.number,
+        state=job and job.state,
+        parameters=trial.parameters,
+        value=job and choosing.value_of(job, objective),
+        metrics=numbers,
+    )
+
+
+def _table(rows: list[ResultOut]) -> str:
+    parameters = list(dict.fromkeys(name for row in rows for name in row.parameters))
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["job", "number", "state", *parameters, "value", *metrics])
+    for row in rows:
+        told: list[Any] = [row.parameters.get(name) for name in parameters]
+        found = [row.metrics.get(name) for name in metrics]
+        writer.writerow([row.job, row.number, row.state, *told, row.value, *found])
+    return out.getvalue()
