@@ -34,7 +34,7 @@ class Sweeper:
         self._sessions = sessions
         self._broker = broker
         self._every = every
-        self._seen: dict[str, Mapping[State, int]] = {}
+        self._seen: Mapping[str, Mapping[State, int]] = {}
         self._looks = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)

@@ -133,10 +133,6 @@ class Page(BaseModel):
     operation_id="submit_sweep",
     response_model=SweepOut,
     responses=SWEEP_CREATED,
-    status_code=201,
-    operation_id="submit_sweep",
-    response_model=SweepOut,
-    responses=SWEEP_CREATED,
 )
 def submit(
     spec: SweepSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
