@@ -86,7 +86,8 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     spec = SweepSpec.model_validate(sweep.spec)
     by = Caller(owner=sweep.owner, name=SWEEPER)
     seconds = spec.budget.seconds
-    if seconds and not sweep.ending and sweeps.age(tx, sweep.id) > timedelta(seconds=seconds):
+    stopped = sweep_moves.stopped(sweep)
+    if seconds and not stopped and sweeps.age(tx, sweep.id) > timedelta(seconds=seconds):
         detail = f"its budget of {seconds:g} s is spent"
         sweep = sweep_moves.end(tx, sweep, detail, by=by)
     if choosing.learns(spec) and not sweep.ending and sweep.state != State.PAUSED:

@@ -315,7 +315,6 @@ class SweepSpec(Value):
     sampler: Annotated[Sampler, Field(validate_default=True)] = Grid(name="grid")
     objective: Objective = Objective()
     budget: Budget = Budget()
-    stopping: Stopping | None = None
 
     @field_validator("sampler")
     @classmethod

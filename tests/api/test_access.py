@@ -44,11 +44,17 @@ ADMIN = {
     ("POST", "/v1/workers/{name}/drain"),
     ("POST", "/v1/workers/{name}/undrain"),
 }
+MOVES = ("cancel", "pause", "resume", "retry")
 WRITE = {
     ("POST", "/v1/jobs"),
     ("POST", "/v1/jobs:batch"),
     ("DELETE", "/v1/jobs/{job_id}"),
-    *(("POST", f"/v1/jobs/{{job_id}}/{verb}") for verb in ("cancel", "pause", "resume", "retry")),
+    *(("POST", f"/v1/jobs/{{job_id}}/{verb}") for verb in MOVES),
+    ("POST", "/v1/sweeps"),
+    *(
+        ("POST", f"/v1/sweeps/{{sweep_id}}/{verb}")
+        for verb in ("cancel", "pause", "resume", "retry")
+    ),
 }
 
 
@@ -61,7 +67,10 @@ def _routes() -> list[tuple[str, str]]:
 
 ROUTES = _routes()
 GUARDED = [route for route in ROUTES if route not in OPEN]
+OF_A_SWEEP = [route for route in ROUTES if "{sweep_id}" in route[1]]
 OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
+
+NAMES = {"job": "job", "key": "key", "swp": "sweep"}
 
 IssueKey = Callable[..., str]
 
@@ -93,10 +102,13 @@ def ask(
     headers: Mapping[str, str],
     *,
     job_id: str = "job_0",
+    sweep_id: str = "swp_0",
     query: str = "",
 ) -> httpx2.Response:
     method, path = route
-    filled = path.format_map({"job_id": job_id, "iteration": 1, "name": "w", "key_id": "key_0"})
+    filled = path.format_map(
+        {"job_id": job_id, "sweep_id": sweep_id, "iteration": 1, "name": "w", "key_id": "key_0"}
+    )
     return client.request(method, filled + query, headers=dict(headers))
 
 
@@ -198,6 +210,24 @@ def test_what_is_anothers_is_not_there(
     after = guarded.get(f"/v1/jobs/{job['id']}", headers=mine).json()
     assert [each["verb"] for each in after["history"]] == ["submit"]
     assert after["state"] == "queued"
+
+
+@pytest.mark.parametrize("route", OF_A_SWEEP, ids=" ".join)
+def test_anothers_sweep_is_not_there(
+    guarded: TestClient, issue: IssueKey, route: tuple[str, str]
+) -> None:
+    mine, another = with_key(issue("ada")), with_key(issue("grace"))
+    spec = {"template": training_json(), "space": {"/seed": [0, 1]}}
+    sweep = guarded.post("/v1/sweeps", json=spec, headers=mine).json()
+    answer = ask(guarded, route, another, sweep_id=sweep["id"])
+    assert is_problem(answer, 404)
+    unknown = "swp_" + "0" * 32
+    missing = ask(guarded, route, another, sweep_id=unknown)
+    assert answer.json()["detail"].replace(sweep["id"], unknown) == missing.json()["detail"]
+    assert guarded.get(f"/v1/sweeps/{sweep['id']}", headers=mine).json() == sweep
+    assert guarded.get("/v1/sweeps", headers=another).json()["data"] == []
+    listed = guarded.get(f"/v1/jobs?sweep={sweep['id']}", headers=another).json()
+    assert listed["data"] == []
 
 
 def test_no_other_way_leads_to_what_is_anothers(
@@ -311,7 +341,7 @@ def test_every_change_is_in_the_audit_trail(
     def change(method: str, path: str, body: object = None) -> Any:
         answer = guarded.request(method, path, json=body, headers=headers)
         assert answer.status_code < 300, answer.text
-        pattern = re.sub(r"(job|key)_\w+", lambda m: f"{{{m.group(1)}_id}}", path)
+        pattern = re.sub(r"(job|key|swp)_\w+", lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
         requests[answer.headers["X-Request-ID"]] = f"{method} {pattern.replace('/w/', '/{name}/')}"
         return answer.json() if answer.content else None
 
@@ -320,6 +350,10 @@ def test_every_change_is_in_the_audit_trail(
         change("POST", f"/v1/jobs/{job}/{verb}")
     change("DELETE", f"/v1/jobs/{job}")
     change("POST", "/v1/jobs:batch", {"jobs": [training_json()] * 2})
+    spec = {"template": training_json(), "space": {"/seed": [0, 1]}}
+    sweep = change("POST", "/v1/sweeps", spec)["id"]
+    for verb in ("pause", "resume", "cancel", "retry"):
+        change("POST", f"/v1/sweeps/{sweep}/{verb}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]

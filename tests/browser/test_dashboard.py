@@ -13,6 +13,7 @@ from spec.values import JobId
 from store import checkpoints, claims, jobs, keys, leases, moves, pages
 from store.chunks import Chunk
 from store.database import Sessions
+from store.jobs import Submission
 from store.leases import Progress
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
 from tests.factories import (
@@ -280,7 +281,7 @@ def test_a_job_is_paused_resumed_and_gone_on_from(site: Site, watched: Watch) ->
 
     longer = JOB_SPEC.validate_python(training_json(length={"iterations": 3000}))
     with site.sessions.begin() as tx:
-        child = jobs.add(tx, longer, origin=checkpoints.get(tx, job_id))
+        child = jobs.add(tx, Submission(longer, origin=checkpoints.get(tx, job_id)))
     page.goto(f"{site.url}/#{child.id}")
     expect(page.get_by_text(f"Goes on from {job_id} at iteration 500.")).to_be_visible()
     page.get_by_role("link", name=job_id, exact=True).click()

@@ -10,6 +10,7 @@ from spec.states import State
 from store import checkpoints, history, jobs, leases, moves
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Sessions
+from store.jobs import Submission
 from store.leases import Lease, LeaseLostError
 from store.tables import chunks
 from tests.factories import (
@@ -112,10 +113,12 @@ def test_one_that_another_training_is_to_begin_with_is_kept_until_it_has_ended(
 ) -> None:
     lease = at_iterations(sessions, [10, 20])
     with sessions.begin() as tx:
-        child = jobs.add(tx, spec(priority=-1), origin=checkpoints.get(tx, lease.job_id, 10))
+        child = jobs.add(
+            tx, Submission(spec(priority=-1), origin=checkpoints.get(tx, lease.job_id, 10))
+        )
     other = at_iterations(sessions, [20])
     with sessions.begin() as tx:  # which says nothing about the first one's
-        jobs.add(tx, spec(), origin=checkpoints.get(tx, other.job_id))
+        jobs.add(tx, Submission(spec(), origin=checkpoints.get(tx, other.job_id)))
     for iteration in (30, 40):
         record(sessions, lease, iteration, checkpoints=[saved(iteration)])
     assert kept(sessions, lease.job_id) == [40, 30, 10]
@@ -218,7 +221,7 @@ def test_where_a_training_that_goes_on_from_another_begins(sessions: Sessions) -
     lease = at_iterations(sessions, [10])
     with sessions.begin() as tx:
         leases.succeed(tx, lease, {})
-        child = jobs.add(tx, spec(), origin=checkpoints.get(tx, lease.job_id))
+        child = jobs.add(tx, Submission(spec(), origin=checkpoints.get(tx, lease.job_id)))
     held = claimed(sessions)
     for already, expected in ((0, 10), (15, 15)):
         record(sessions, held, already)
@@ -261,4 +264,4 @@ def test_no_training_begins_with_a_checkpoint_that_has_just_gone(sessions: Sessi
         origin = checkpoints.get(tx, lease.job_id, 10)
     record(sessions, lease, 30, checkpoints=[saved(30)])
     with pytest.raises(CheckpointNotFoundError, match="no longer"), sessions.begin() as tx:
-        jobs.add(tx, spec(), origin=origin)
+        jobs.add(tx, Submission(spec(), origin=origin))

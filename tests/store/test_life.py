@@ -22,7 +22,7 @@ def outcomes(sessions: Sessions, job_id: str) -> list[tuple[int, str | None]]:
 
 
 def test_every_move_is_a_function_of_the_store() -> None:
-    homes = {"worker": (claims, leases), "client": (jobs,), "reconciler": (recovery,)}
+    homes = {"worker": (claims, leases), "client": (jobs, moves), "reconciler": (recovery,)}
     for move in MOVES:
         assert any(callable(getattr(home, move.verb, None)) for home in homes[move.actor]), move
 

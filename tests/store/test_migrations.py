@@ -20,14 +20,16 @@ from store import (
     recovery,
     series,
     summaries,
+    sweeps,
     workers,
 )
 from store.chunks import Chunk
 from store.database import Sessions
 from store.idempotency import Answer
-from store.jobs import Job
+from store.jobs import Job, Submission
 from store.leases import Lease, Progress
 from store.summaries import Line
+from store.sweeps import NewTrial
 from store.tables import metadata
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
@@ -131,7 +133,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         moves.pause(tx, held.job_id)
     with sessions.begin() as tx:
         leases.hand_back(tx, held)
-        child = jobs.add(tx, spec(), origin=checkpoints.get(tx, held.job_id))
+        child = jobs.add(tx, Submission(spec(), origin=checkpoints.get(tx, held.job_id)))
         workers.report(
             tx,
             name="w",
@@ -147,6 +149,17 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
         audit.note(tx, ANYONE, "cancel", held.job_id)
+        sweep = sweeps.add(
+            tx,
+            {},
+            by=ANYONE,
+            name=None,
+            promised=1,
+            parallel=None,
+            one_for_one=False,
+            ending=None,
+        )
+        sweeps.add_trials(tx, sweep.id, [NewTrial(held.job_id, {}, {}, None, "0" * 64)], first=0)
         line = Line(lease.job_id, "train", 0)
         summaries.write(tx, line, 0, [rows(0, 5)], stop=summaries.BLOCK, merged=False)
     with sessions.read() as tx:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from store import checkpoints, jobs, leases
 from store.checkpoints import Saved
 from store.database import Sessions
+from store.jobs import Submission
 from store.leases import Lease
 from store.tables import chunks
 from tests.factories import claimed, expired, queued, record, rows, run_out, saved, spec, stored
@@ -76,7 +77,7 @@ def beginning(sessions: Sessions, parent: str, iteration: int) -> Callable[[], b
         try:
             with sessions.begin() as tx:
                 origin = checkpoints.get(tx, parent, iteration)
-                jobs.add(tx, spec(), origin=origin)
+                jobs.add(tx, Submission(spec(), origin=origin))
         except checkpoints.CheckpointNotFoundError:
             return False
         return True

@@ -7,7 +7,7 @@ import pytest
 from spec.states import Reason, State
 from store import checkpoints, claims, jobs, leases, moves
 from store.database import Sessions, WriteTx
-from store.jobs import Job
+from store.jobs import Job, Submission
 from store.leases import Lease, Requests
 from tests.factories import (
     LEASE,
@@ -199,7 +199,7 @@ def parent(sessions: Sessions) -> Lease:
 def child(sessions: Sessions, lease: Lease, iteration: int) -> Job:
     with sessions.begin() as tx:
         origin = checkpoints.get(tx, lease.job_id, iteration)
-        return jobs.add(tx, spec(), origin=origin)
+        return jobs.add(tx, Submission(spec(), origin=origin))
 
 
 def test_a_training_is_not_deleted_while_another_is_to_begin_with_it(sessions: Sessions) -> None:

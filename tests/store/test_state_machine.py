@@ -26,6 +26,7 @@ from spec.states import Reason, State
 from store import checkpoints, claims, compaction, jobs, leases, moves, recovery, summaries
 from store.database import Sessions, WriteTx
 from store.instants import from_now
+from store.jobs import Submission
 from store.leases import LeaseLostError
 from store.tables import attempts, chunks, history
 from store.tables import checkpoints as checkpoint_table
@@ -314,7 +315,7 @@ class Life(RuleBasedStateMachine):
         with self.sessions.begin() as tx:
             if found := checkpoints.find(tx, job_id):
                 origin = found[which % len(found)]
-                job = jobs.add(tx, spec(), origin=origin)
+                job = jobs.add(tx, Submission(spec(), origin=origin))
                 self.world.submit(job.id, 0, None, (job_id, origin.iteration))
 
     @move(job_id=JOB, verb=st.sampled_from(ASKED))
