@@ -1,0 +1,104 @@
+"""Sweeps run by real workers, who die on the way, and led on by APIs that do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.service import Service, eventually
+from tests.factories import training_json
+
+PEAK = "/schedule/max_lr"
+QUICK = training_json(length={"iterations": 300})
+LONGER = training_json(
+    model={"name": "mlp", "params": {"hidden": [256, 256]}},
+    data={"name": "synthetic", "params": {"examples": 4096}},
+    length={"iterations": 600},
+)
+OPEN = ("queued", "running", "paused")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left(service: Service) -> Iterator[None]:
+    yield
+    for process in service.processes:
+        if process.poll() is None and "worker" in map(str, process.args):
+            process.kill()
+            process.wait()
+
+
+def submitted(service: Service, **spec: Any) -> dict[str, Any]:
+    answer = service.http.post("/v1/sweeps", json=spec)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def look(service: Service, sweep: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = service.http.get(f"/v1/sweeps/{sweep['id']}").json()
+    return found
+
+
+def results(service: Service, sweep: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = service.http.get(f"/v1/sweeps/{sweep['id']}/results").json()[
+        "data"
+    ]
+    return found
+
+
+def test_tpe_finds_a_rate_that_learns(service: Service) -> None:
+    service.start_worker()
+    sweep = submitted(
+        service,
+        template=QUICK,
+        space={PEAK: {"low": 0.01, "high": 10, "log": True}},
+        sampler={"name": "tpe", "startup": 5},
+        objective={"metric": "val_accuracy", "direction": "maximize"},
+        budget={"jobs": 12, "parallel": 2},
+    )
+    done = eventually(
+        lambda: (now := look(service, sweep))["finished_at"] and now, within=90, what="the end"
+    )
+    assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", 12)
+    rows = results(service, sweep)
+    assert len({row["parameters"][PEAK] for row in rows}) == 12
+    values = [row["value"] for row in rows if row["value"] is not None]
+    assert done["best"]["value"] == max(values) > 0.85
+
+
+def test_whatever_dies_each_configuration_runs_once(service: Service) -> None:
+    node = service.start_worker()
+    sweep = submitted(
+        service,
+        template=LONGER,
+        space={PEAK: [0.01, 0.02, 0.03, 0.04], "/seed": [0, 1, 2]},
+        budget={"parallel": 3},
+    )
+    most = 0
+
+    def ended() -> int:
+        nonlocal most
+        counts = look(service, sweep)["counts"]
+        most = max(most, counts["running"])
+        return sum(count for state, count in counts.items() if state not in OPEN)
+
+    eventually(lambda: ended() >= 2, within=60, what="two to end")
+    node.kill()
+    node.wait()
+    api = next(p for p in service.processes if "api" in map(str, p.args) and p.poll() is None)
+    api.kill()
+    api.wait()
+    service.start_api()
+    service.start_worker()
+    eventually(lambda: ended() >= 7, within=90, what="seven to end")
+    service.child_of(next(p for p in service.processes[::-1] if p.poll() is None)).kill()
+    eventually(lambda: look(service, sweep)["finished_at"], within=120, what="the end")
+    done = look(service, sweep)
+    assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", 12)
+    assert most <= 3
+    rows = results(service, sweep)
+    assert len({(row["parameters"][PEAK], row["parameters"]["/seed"]) for row in rows}) == 12
+    for row in rows:
+        job = service.job(row["job"])
+        assert sum(each["outcome"] == "succeeded" for each in job["attempts"]) == 1
+        assert service.series(row["job"])["total_points"] == job["result"]["iterations"]
