@@ -4,6 +4,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from api.access import Gate
 from api.broker import Broker
@@ -13,7 +14,6 @@ from spec.settings import Settings
 from store.database import Sessions
 from store.files import Files
 from store.jobs import JobNotFoundError
-from store.sweeps import SweepNotFoundError
 
 
 async def _sessions(request: Request) -> Sessions:
@@ -71,18 +71,18 @@ async def _job_id(
     return job_id_of(job_id)
 
 
-async def _sweep_id(
-    sweep_id: Annotated[
-        str,
-        Path(description="`id` of the sweep", examples=["swp_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
-    ],
-) -> str:
-    if re.fullmatch(r"swp_[0-9a-z]{1,60}", sweep_id) is None:
-        raise SweepNotFoundError(ascii(sweep_id)[1:-1])
-    return sweep_id
+class _SweepId(StringConvertor):
+    """What stands for a sweep in a path; what does not look like one is no such path at all."""
+
+    regex = "swp_[0-9a-z]{1,60}"
 
 
-SweepIdPart = Annotated[str, Depends(_sweep_id)]
+register_url_convertor("sweep", _SweepId())
+
+SweepIdPart = Annotated[
+    str,
+    Path(description="`id` of the sweep", examples=["swp_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
+]
 CallerPart = Annotated[Caller, Depends(_caller)]
 GatePart = Annotated[Gate, Depends(_gate)]
 JobIdPart = Annotated[str, Depends(_job_id)]

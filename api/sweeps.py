@@ -196,7 +196,7 @@ def find(page: Annotated[Page, Query()], caller: CallerPart, sessions: SessionsP
     return SweepsOut(data=data, next_cursor=data[-1].id if more else None)
 
 
-@router.get("/{sweep_id}", operation_id="get_sweep")
+@router.get("/{sweep_id:sweep}", operation_id="get_sweep")
 def get(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
     """One sweep: its jobs by state, and the best so far."""
     with sessions.read() as tx:
@@ -204,7 +204,7 @@ def get(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> Sw
 
 
 @router.get(
-    "/{sweep_id}/results",
+    "/{sweep_id:sweep}/results",
     operation_id="get_sweep_results",
     response_model=ResultsOut,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
@@ -213,7 +213,7 @@ def results(
     sweep_id: SweepIdPart,
     caller: CallerPart,
     sessions: SessionsPart,
-    accept: Annotated[str, Header(description="`text/csv` for a table")] = "*/*",
+    accept: Annotated[str, Header(alias="Accept", description="`text/csv` for a table")] = "*/*",
 ) -> Response:
     """One row a job: parameters, state, the objective and every number of the result."""
     with sessions.read() as tx:
@@ -226,7 +226,7 @@ def results(
     return Response(ResultsOut(data=rows).model_dump_json(), media_type="application/json")
 
 
-@router.post("/{sweep_id}/cancel", operation_id="cancel_sweep")
+@router.post("/{sweep_id:sweep}/cancel", operation_id="cancel_sweep")
 def cancel(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
     """Cancels every job that has not ended, and begins no more."""
     with sessions.begin() as tx:
@@ -235,7 +235,7 @@ def cancel(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) ->
         return SweepOut.of(tx, sweep)
 
 
-@router.post("/{sweep_id}/pause", operation_id="pause_sweep")
+@router.post("/{sweep_id:sweep}/pause", operation_id="pause_sweep")
 def pause(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
     """Pauses every job that has not ended, and begins no more for now."""
     with sessions.begin() as tx:
@@ -244,7 +244,7 @@ def pause(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> 
         return SweepOut.of(tx, sweep)
 
 
-@router.post("/{sweep_id}/resume", operation_id="resume_sweep")
+@router.post("/{sweep_id:sweep}/resume", operation_id="resume_sweep")
 def resume(
     sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart, broker: BrokerPart
 ) -> SweepOut:
@@ -257,7 +257,7 @@ def resume(
     return told
 
 
-@router.post("/{sweep_id}/retry", operation_id="retry_sweep")
+@router.post("/{sweep_id:sweep}/retry", operation_id="retry_sweep")
 def retry(
     sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart, broker: BrokerPart
 ) -> SweepOut:

@@ -21,14 +21,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_app
 from migrations.run import upgrade
+from spec.access import ANYONE
 from spec.settings import Settings
 from spec.states import State
-from store import workers
+from spec.sweeps import SweepSpec
+from store import sweeps, workers
 from store.database import Sessions, connect
 from store.files import opened
 from store.tables import metadata
 from tests.api.conftest import NotedBroker
-from tests.factories import COMMON, prepared, record, rows, saved
+from tests.factories import COMMON, prepared, record, rows, saved, training_json
 
 GIVEN = os.environ.get("STEPSIZE_FUZZ_CASES")
 CASES = int(GIVEN or 20)
@@ -47,6 +49,8 @@ WITH_CONDITIONS = [
     "GET /v1/jobs/{job_id}/series",
     "GET /v1/series",
     "POST /v1/keys",
+    "POST /v1/sweeps",
+    "POST /v1/sweeps/preview",
 ]
 """Ask for what no JSON Schema can promise: bounds that do not cross, names that are known,
 an end that is to come."""
@@ -129,8 +133,8 @@ def without_lifespan(app: ASGIApp) -> ASGIApp:
 
 
 @pytest.fixture
-def there(sessions: Sessions) -> Iterator[str]:
-    """Ids of jobs in every state, over and over; there are no others."""
+def there(sessions: Sessions) -> Iterator[dict[str, str]]:
+    """Ids of jobs in every state, over and over, and of a sweep; there are no others."""
     with sessions.begin() as tx:
         for table in reversed(metadata.sorted_tables):
             tx.execute(table.delete())
@@ -144,20 +148,32 @@ def there(sessions: Sessions) -> Iterator[str]:
             versions={"torch": "2.13.0"},
             started_at=datetime.now(UTC),
         )
+        sweep_id = sweeps.add(
+            tx,
+            SweepSpec.model_validate(
+                {"template": training_json(), "space": {"/seed": [0]}}
+            ).model_dump(mode="json"),
+            by=ANYONE,
+            name=None,
+            promised=1,
+            parallel=None,
+            one_for_one=False,
+            ending=None,
+        ).id
     ids = []
     for state in sorted(State, key=State.QUEUED.__eq__):  # last: others claim what is queued
         lease = prepared(sessions, state)
         ids.append(lease.job_id)
         if state == State.RUNNING:
             record(sessions, lease, ROWS, rows(0, ROWS), checkpoints=[saved(ROWS)])
-    return cycle(ids)
+    return ({"job_id": job_id, "sweep_id": sweep_id} for job_id in cycle(ids))
 
 
 @SCHEMA.parametrize()
 @pytest.mark.timeout(0 if GIVEN else 300)
 @HYPOTHESIS
 @seed(SEED)
-def test_every_route(case: Case, server: Server, there: Iterator[str]) -> None:
+def test_every_route(case: Case, server: Server, there: Iterator[dict[str, str]]) -> None:
     name_what_is_there(case, next(there))
     case.operation.schema.app = server.app  # for what checks ask themselves
     case.call_and_validate(
@@ -169,16 +185,18 @@ def test_every_route(case: Case, server: Server, there: Iterator[str]) -> None:
     )
 
 
-def name_what_is_there(case: Case, job_id: str) -> None:
+def name_what_is_there(case: Case, ids: dict[str, str]) -> None:
     """Puts what exists in the place of valid names: made-up ones are found nowhere."""
-    known = {"job_id": job_id, "iteration": ROWS, "name": WORKER}
+    known = {**ids, "iteration": ROWS, "name": WORKER}
     if valid(case, ParameterLocation.PATH):
         case.path_parameters |= {
             name: known[name] for name in known.keys() & case.path_parameters.keys()
         }
     if valid(case, ParameterLocation.QUERY) and "jobs" in (case.query or {}):
-        case.query["jobs"] = job_id
+        case.query["jobs"] = ids["job_id"]
     if valid(case, ParameterLocation.BODY) and isinstance(case.body, dict):
+        if "template" in case.body:
+            case.body["template"] = training_json()
         for spec in [case.body, *case.body.get("jobs", [])]:
             spec |= {part: value for part, value in COMMON.items() if part in spec}
 

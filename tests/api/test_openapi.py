@@ -118,7 +118,11 @@ def examples(node: Any) -> Any:
 
 def test_unions_are_told_apart_by_a_field_that_is_required() -> None:
     unions = list(discriminated(CONTRACT))
-    assert {union["discriminator"]["propertyName"] for union in unions} == {"kind", "policy"}
+    assert {union["discriminator"]["propertyName"] for union in unions} == {
+        "kind",
+        "name",
+        "policy",
+    }
     for union in unions:
         field, mapping = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
         assert sorted(mapping.values()) == sorted(each["$ref"] for each in union["oneOf"])
