@@ -110,6 +110,9 @@ class ResultOut(BaseModel):
     parameters: dict[str, JsonValue]
     value: Annotated[float | None, Field(description="of the objective")]
     metrics: Annotated[dict[str, JsonValue], Field(description="the numbers of the job's result")]
+    short: Annotated[
+        bool, Field(description="a brief run of coarse_to_fine: compare it with the others only")
+    ]
 
 
 class ResultsOut(BaseModel):
@@ -289,6 +292,7 @@ def _result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
         parameters=trial.parameters,
         value=job and choosing.value_of(job, objective),
         metrics=numbers,
+        short=trial.memory.get("stage") == "coarse",
     )
 
 

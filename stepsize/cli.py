@@ -12,6 +12,7 @@ from stepsize import (
     commands_keys,
     commands_moves,
     commands_service,
+    commands_sweeps,
     commands_workers,
 )
 from stepsize.errors import StepsizeError
@@ -65,5 +66,12 @@ def main(
     """
 
 
-for commands in (commands_jobs, commands_moves, commands_workers, commands_keys, commands_service):
+for commands in (
+    commands_jobs,
+    commands_moves,
+    commands_sweeps,
+    commands_workers,
+    commands_keys,
+    commands_service,
+):
     app.add_typer(commands.app)

@@ -1,6 +1,5 @@
 """The client for scripts and notebooks: submit jobs, wait for them, read and plot their series."""
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -14,6 +13,7 @@ from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.keys import Caller, Keys
 from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
 from stepsize.specs import read_spec
+from stepsize.sweeps import Sweeps
 from stepsize.values import (
     Checkpoint,
     CheckpointList,
@@ -48,6 +48,7 @@ class Client:
         self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
         self.keys = Keys(self._send)
+        self.sweeps = Sweeps(self._send, answers_within=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,7 @@ class Client:
         for two calls within a day that have the same `key`.
         """
         body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
-        answer = self._send("POST", "/v1/jobs", body=body, headers=_once(key))
+        answer = self._send("POST", "/v1/jobs", body=body, headers=transport.once(key))
         return transport.parse(Job, answer)
 
     def submit_many(
@@ -74,7 +75,7 @@ class Client:
     ) -> list[Job]:
         """Queues up to 1,000 jobs with one request: all of them, or none; else as `submit`."""
         body = {"jobs": [dict(spec) for spec in specs]}
-        answer = self._send("POST", "/v1/jobs:batch", body=body, headers=_once(key))
+        answer = self._send("POST", "/v1/jobs:batch", body=body, headers=transport.once(key))
         return transport.parse(JobList, answer).data
 
     def job(self, job: Job | str) -> Job:
@@ -119,7 +120,7 @@ class Client:
         def look(headers: Mapping[str, str]) -> httpx.Response:
             return self._send("GET", _path(job), headers=headers)
 
-        yield from watching.watch(look, timeout=timeout, answers_within=self._timeout)
+        yield from watching.watch(Job, look, timeout=timeout, answers_within=self._timeout)
 
     def wait(self, job: Job | str, *, progress: bool = False, timeout: float | None = None) -> Job:
         """The job once it has finished, whatever its end; with `progress`, draws a bar."""
@@ -282,10 +283,6 @@ class Client:
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         return transport.send(self._http, method, path, **request)
-
-
-def _once(key: str | None) -> dict[str, str]:
-    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _path(job: Job | str) -> str:

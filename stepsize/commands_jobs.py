@@ -11,9 +11,10 @@ import typer
 from stepsize.client import Client
 from stepsize.downloads import whole
 from stepsize.errors import ApiError, StepsizeError
-from stepsize.following import PANEL, AsJson, Id, PlotTo, pairs, submitted, watched
+from stepsize.following import PANEL, AnyId, AsJson, Id, PlotTo, pairs, submitted, watched
 from stepsize.report import listing, notes, put
 from stepsize.specs import range_test as range_test_spec
+from stepsize.sweep_report import is_sweep, sweep_watched
 
 app = typer.Typer()
 
@@ -126,20 +127,26 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
 
 @app.command(rich_help_panel=PANEL)
 def watch(
-    job: Id,
+    job: AnyId,
     *,
     timeout: Annotated[
-        float | None, typer.Option(help="Give up after so many seconds; the job goes on.")
+        float | None, typer.Option(help="Give up after so many seconds; it goes on regardless.")
     ] = None,
     plot: PlotTo = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a job to its end and print the result.
+    """Follow a job, or a sweep, to its end and print the result.
 
-    A job that is paused is waited for, until it has been resumed and ends.
+    What is paused is waited for, until it has been resumed and ends.
     Exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """
     with Client() as client:
+        if is_sweep(job):
+            if plot is not None:
+                raise StepsizeError(
+                    "a sweep cannot be drawn: leave out --plot, or name a job of it"
+                )
+            sweep_watched(client, job, timeout=timeout, as_json=as_json)
         watched(client, job, timeout=timeout, plot=plot, as_json=as_json)
 
 
@@ -157,12 +164,13 @@ def jobs(
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY:VALUE", help="All of several.")
     ] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="ID", help="Those of a sweep.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     with Client() as client:
-        found = client.jobs(state=state, kind=kind, name=name, tag=tag, limit=limit)
+        found = client.jobs(state=state, kind=kind, name=name, tag=tag, sweep=sweep, limit=limit)
     if as_json:
         typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
     elif found:

@@ -8,18 +8,23 @@ import typer
 from rich.markup import escape
 
 from stepsize.client import Client
-from stepsize.following import PANEL, AsJson, Id, PlotTo, pairs, submitted
+from stepsize.following import PANEL, AnyId, AsJson, Id, PlotTo, pairs, submitted
 from stepsize.report import notes, output, put
 from stepsize.story import checkpoint_table, story
+from stepsize.sweep_report import is_sweep, sweep_story, tally
+from stepsize.sweeps import Sweep, Sweeps
 from stepsize.values import Job
 
 app = typer.Typer()
 
 
 @app.command(rich_help_panel=PANEL)
-def show(job: Id, *, as_json: AsJson = False) -> None:
-    """Show a job with every attempt at it and all that happened to it."""
+def show(job: AnyId, *, as_json: AsJson = False) -> None:
+    """Show a job with every attempt at it and all that happened to it, or how a sweep stands."""
     with Client() as client:
+        if is_sweep(job):
+            sweep_story(client, client.sweeps.get(job), as_json=as_json)
+            return
         now = client.job(job)
     if as_json:
         typer.echo(now.model_dump_json(indent=2))
@@ -29,38 +34,46 @@ def show(job: Id, *, as_json: AsJson = False) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-def cancel(job: Id, *, as_json: AsJson = False) -> None:
-    """Cancel a job: a waiting or paused one at once, a running one within seconds."""
+def cancel(job: AnyId, *, as_json: AsJson = False) -> None:
+    """Cancel a job: a waiting or paused one at once, a running one within seconds.
+
+    Of a sweep, every job that has not ended; no more are begun.
+    """
     with Client() as client:
-        now = client.cancel(job)
+        now = _of(client, job).cancel(job)
     _say(now, "cancelled" if now.finished else "was asked to stop", as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
-def pause(job: Id, *, as_json: AsJson = False) -> None:
+def pause(job: AnyId, *, as_json: AsJson = False) -> None:
     """Pause a job: a waiting one at once, a running one within seconds, at a checkpoint.
 
-    Nothing of it is lost: [bold]stepsize resume ID[/] lets it go on from there.
+    Nothing of it is lost: [bold]stepsize resume ID[/] lets it go on from there. Of a sweep, every
+    job that has not ended; no more are begun for now.
     """
     with Client() as client:
-        now = client.pause(job)
-    asked = "was asked to pause" if now.pause_requested else "is about to be cancelled"
+        now = _of(client, job).pause(job)
+    pausing = isinstance(now, Job) and now.pause_requested
+    asked = "was asked to pause" if pausing else "is about to be cancelled"
     _say(now, "paused" if now.paused else asked, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
-def resume(job: Id, *, as_json: AsJson = False) -> None:
-    """Let a paused job go on from its checkpoint."""
+def resume(job: AnyId, *, as_json: AsJson = False) -> None:
+    """Let a paused job go on from its checkpoint, or all jobs of a paused sweep."""
     with Client() as client:
-        now = client.resume(job)
+        now = _of(client, job).resume(job)
     _say(now, now.state, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
-def retry(job: Id, *, as_json: AsJson = False) -> None:
-    """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
+def retry(job: AnyId, *, as_json: AsJson = False) -> None:
+    """Queue a failed or cancelled job again; it goes on from its last checkpoint.
+
+    Of a sweep, those jobs that failed.
+    """
     with Client() as client:
-        now = client.retry(job)
+        now = _of(client, job).retry(job)
     _say(now, now.state, as_json=as_json)
 
 
@@ -135,8 +148,13 @@ def checkpoints(
         notes.print("no checkpoints")
 
 
-def _say(now: Job, words: str, *, as_json: bool) -> None:
+def _of(client: Client, id_: str) -> Client | Sweeps:
+    return client.sweeps if is_sweep(id_) else client
+
+
+def _say(now: Job | Sweep, words: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(now.model_dump_json(indent=2))
-    else:
-        output.print(f"{now.id} {escape(words)}")
+        return
+    jobs = f": {tally(now)}" if isinstance(now, Sweep) else ""
+    output.print(f"{now.id} {escape(words)}{jobs}", soft_wrap=True)

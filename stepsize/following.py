@@ -15,6 +15,10 @@ from stepsize.values import Job
 PANEL = "Jobs"
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job: job_...", show_default=False)]
+AnyId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="The job or sweep: job_..., swp_...", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 PlotTo = Annotated[
     Path | None, typer.Option("--plot", metavar="PNG", help="Draw the finished job into a file.")

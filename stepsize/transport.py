@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -110,6 +111,11 @@ def parse(answer: type[Answer], response: httpx.Response) -> Answer:
         raise NotStepsizeError(
             f"{response.url} answered what no stepsize server does: is STEPSIZE_URL right?"
         ) from error
+
+
+def once(key: str | None) -> dict[str, str]:
+    """The header by which a submission that is sent again is known."""
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _in_flight(response: httpx.Response) -> bool:

@@ -26,6 +26,28 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
+class Lasting(Answer):
+    """What goes on for a while, and has a state."""
+
+    id: str
+    state: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether only a retry can move it on."""
+        return self.state in FINISHED
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits to be resumed."""
+        return self.state == "paused"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended with a result."""
+        return self.state == "succeeded"
+
+
 class Progress(Answer):
     """Optimizer updates done, and how many there will be once that is known."""
 
@@ -81,15 +103,13 @@ class Change(Answer):
     detail: str | None = None
 
 
-class Job(Answer):
+class Job(Lasting):
     """A range test or a training, as it was at the time of asking.
 
     `attempts` and `history` are there where the job was asked for by its id.
     """
 
-    id: str
     kind: str
-    state: str
     name: str | None = None
     spec: dict[str, Any] = Field(default_factory=dict)
     resolved: dict[str, Any] | None = None
@@ -108,21 +128,6 @@ class Job(Answer):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether only a retry can move the job on."""
-        return self.state in FINISHED
-
-    @property
-    def paused(self) -> bool:
-        """Whether the job waits to be resumed."""
-        return self.state == "paused"
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the job ended with a result."""
-        return self.state == "succeeded"
 
     @property
     def pace(self) -> float | None:

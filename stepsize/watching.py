@@ -1,16 +1,19 @@
-"""Looks at a job until it has finished, and bears with a server that is away meanwhile."""
+"""Looks at a job or sweep until it has finished, and bears with a server that is away meanwhile."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import httpx
 
 from stepsize import transport
 from stepsize.errors import ApiError, UnreachableError
-from stepsize.values import Job
+from stepsize.values import Lasting
 
 Look = Callable[[Mapping[str, str]], httpx.Response]
-"""Asks for the job, with these headers."""
+"""Asks for it, with these headers."""
+
+Watched = TypeVar("Watched", bound=Lasting)
 
 PATIENCE = 60.0
 """Seconds that a server may be away, say restarting."""
@@ -19,26 +22,29 @@ WAIT = 20.0
 """Seconds that the server is asked to wait for a change, at most."""
 
 
-def watch(look: Look, *, timeout: float | None, answers_within: float) -> Iterator[Job]:
-    """The job at every look until it has finished.
+def watch(
+    kind: type[Watched], look: Look, *, timeout: float | None, answers_within: float
+) -> Iterator[Watched]:
+    """What is watched at every look until it has finished.
 
-    The server holds its answer back until the job changes. One that does not is asked again and
+    The server holds its answer back until a job changes. One that does not is asked again and
     again, less often the longer it takes.
 
     Args:
-        look: asks for the job.
+        kind: what the answers are.
+        look: asks for it.
         timeout: seconds until TimeoutError.
         answers_within: seconds that an answer may take; the server is asked to wait for half.
     """
     began = contact = time.monotonic()
-    seen: Job | None = None
+    seen: Watched | None = None
     etag, waited = "", False
     while True:
         left = WAIT if timeout is None else timeout - (time.monotonic() - began)
         try:
             answer = look(_headers(etag, min(WAIT, answers_within / 2, left)))
             if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
-                seen = transport.parse(Job, answer)
+                seen = transport.parse(kind, answer)
                 etag = answer.headers.get("ETag", "")
             contact = time.monotonic()
             waited = "Preference-Applied" in answer.headers
