@@ -227,4 +227,5 @@ def _number(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
+    keep = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    return value if keep else json.dumps(value)

@@ -195,7 +195,7 @@ class Sweeps:
 
 
 def ranked(sweep: Sweep, results: list[SweepResult]) -> list[SweepResult]:
-    """The best first; then short runs, and jobs that did not succeed; last those without a value."""
+    """The best first; after them short runs, jobs that did not succeed, those without a value."""
 
     def place(each: SweepResult) -> tuple[bool, bool, bool, float]:
         value = each.value or 0.0

@@ -1,0 +1,319 @@
+"""The commands about sweeps, and what a client does with them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepsize import ApiError, Client, StepsizeError
+from stepsize.sweeps import Sweep, ranked
+from tests.unit.conftest import Fake, Run
+
+COUNTS = dict.fromkeys(("queued", "running", "paused", "succeeded", "failed", "cancelled"), 0)
+SPEC = {
+    "template": {"kind": "training"},
+    "space": {"/schedule/max_lr": [0.1, 0.2], "/optimizer/params/momentum": [0.9]},
+    "objective": {"metric": "val_accuracy", "direction": "maximize"},
+}
+SWEEP: dict[str, Any] = {
+    "id": "swp_1",
+    "owner": "default",
+    "name": "bounds [wide]",
+    "state": "queued",
+    "spec": {**SPEC, "sampler": {"name": "grid"}},
+    "promised": 4,
+    "counts": {**COUNTS, "queued": 4},
+    "best": None,
+    "ending": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+}
+RUNNING = {**SWEEP, "state": "running", "counts": {**COUNTS, "running": 2, "succeeded": 2}}
+ENDED = {
+    **SWEEP,
+    "state": "succeeded",
+    "counts": {**COUNTS, "succeeded": 3, "failed": 1},
+    "best": {"job": "job_2", "parameters": {}, "value": 0.97119},
+    "ending": "every configuration has been chosen",
+}
+
+
+def result(number: int, value: float | None, **more: Any) -> dict[str, Any]:
+    return {
+        "job": f"job_{number}",
+        "number": number,
+        "state": "succeeded",
+        "parameters": {"/schedule/max_lr": 0.1 * number, "/optimizer/params/momentum": 0.9},
+        "value": value,
+        "metrics": {"val_accuracy": value, "iterations": 600},
+        "short": False,
+        **more,
+    }
+
+
+RESULTS = {
+    "data": [
+        result(0, 0.5),
+        result(1, None, state="failed", metrics={}, job=None),
+        result(2, 0.97119),
+        result(3, 0.99, short=True),
+    ]
+}
+BEST_FIRST = ["job_2", "job_0", "job_3", None]
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("template: {kind: training}\nspace: {/schedule/max_lr: [1e-1, 0.2]}\n")
+    return str(path)
+
+
+def test_a_sweep_prints_its_id_alone(fake: Fake, run: Run, file: str) -> None:
+    fake.answers["POST /v1/sweeps"] = (201, SWEEP)
+    done = run("sweep", file)
+    assert (done.exit_code, done.stdout) == (0, "swp_1\n")
+    assert done.stderr == "4 jobs; follow it with `stepsize watch swp_1`\n"
+    body = {"template": {"kind": "training"}, "space": {"/schedule/max_lr": [0.1, 0.2]}}
+    assert fake.asked[0][3] == body
+    assert json.loads(run("sweep", file, "--json").stdout)["promised"] == 4
+    assert run("sweep", "-", stdin=json.dumps(SPEC)).exit_code == 0
+    assert fake.asked[-1][3] == SPEC
+
+
+def test_a_preview_queues_nothing(fake: Fake, run: Run, file: str) -> None:
+    told = {
+        "jobs": 64,
+        "iterations": 38_400,
+        "seconds": 95.2,
+        "sample": [{"/schedule/max_lr": 0.0135935639, "/model/params/hidden/0": 64}],
+    }
+    fake.answers["POST /v1/sweeps/preview"] = (200, told)
+    assert lines(run("sweep", file, "--preview").stdout) == [
+        "jobs 64",
+        "iterations 38,400",
+        "computing about 0:01:35",
+        "",
+        "max_lr /model/params/hidden/0",
+        "0.01359 64",
+        "... 63 more",
+    ]
+    assert json.loads(run("sweep", file, "--preview", "--json").stdout) == told
+    unknown = {**told, "iterations": None, "seconds": None}
+    fake.answers["POST /v1/sweeps/preview"] = (200, unknown)
+    shown = lines(run("sweep", file, "--preview").stdout)
+    assert "computing not known before a job like these has run" in shown
+    assert {path for _, path, _, _ in fake.asked} == {"/v1/sweeps/preview"}
+    assert run("sweep", file, "--preview", "--watch").exit_code == 2
+
+
+def test_what_is_wrong_is_said_where_it_is(fake: Fake, run: Run, file: str, tmp_path: Path) -> None:
+    wrong = [{"pointer": "/space/~1schedule~1max_lr/1", "detail": "must be >= base_lr"}]
+    problem = {"title": "Unprocessable Content", "detail": "the request is not valid"}
+    fake.answers["POST /v1/sweeps"] = (422, {**problem, "errors": wrong})
+    done = run("sweep", file)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "/space/~1schedule~1max_lr/1: must be >= base_lr" in done.stderr
+    job = tmp_path / "job.json"
+    job.write_text('{"kind": "training"}')
+    done = run("sweep", str(job))
+    assert done.exit_code == 1
+    assert "`stepsize submit` queues it" in done.stderr
+    assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize("option", ["--watch", "--wait"])
+def test_followed_to_its_end_it_shows_the_best(
+    fake: Fake, run: Run, file: str, option: str
+) -> None:
+    fake.answers["POST /v1/sweeps"] = (201, SWEEP)
+    paused = {**RUNNING, "state": "paused"}
+    fake.answers["GET /v1/sweeps/swp_1"] = [(200, SWEEP), (200, paused), (200, ENDED)]
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    done = run("sweep", file, option)
+    assert done.exit_code == 0
+    shown = lines(done.stdout)
+    assert shown[0] == "val_accuracy max_lr momentum state job"
+    assert shown[1] == "0.9712 0.2 0.9 succeeded job_2"
+    assert [line.split()[-1] for line in shown[1:]] == ["job_2", "job_0", "job_3", "failed"]
+    told = " ".join(done.stderr.split())
+    for part in (
+        "submitted swp_1",
+        "swp_1 is paused: `stepsize resume swp_1` lets it go on",
+        "4/4 1 failed best 0.9712",
+        "succeeded: 3 succeeded, 1 failed",
+        "`stepsize retry swp_1` runs it again",
+    ):
+        assert part in told, part
+
+
+@pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 3)])
+def test_watch_follows_a_sweep_too(fake: Fake, run: Run, state: str, code: int) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, {**ENDED, "state": state})
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    done = run("watch", "swp_1")
+    assert done.exit_code == code
+    assert "no job has a val_accuracy" in done.stderr
+    done = run("watch", "swp_1", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["state"]) == (code, state)
+    done = run("watch", "swp_1", "--plot", "x.png")
+    assert done.exit_code == 1
+    assert "a sweep cannot be drawn" in done.stderr
+
+
+def test_sweeps_are_listed(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps"] = (200, {"data": [ENDED, RUNNING], "next_cursor": None})
+    shown = lines(run("sweeps").stdout)
+    assert shown[0] == "id state done best age name"
+    assert shown[1].startswith("swp_1 succeeded 4/4 val_accuracy 0.9712 ")
+    assert shown[2].startswith("swp_1 running 2/4 ")
+    assert shown[2].endswith("bounds [wide]")
+    assert json.loads(run("sweeps", "--json").stdout)[0]["best"]["job"] == "job_2"
+    fake.answers["GET /v1/sweeps"] = (200, {"data": [], "next_cursor": None})
+    assert "stepsize sweep FILE" in run("sweeps").stderr
+
+
+def test_results_come_best_first_in_every_form(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    shown = lines(run("sweep-results", "swp_1").stdout)
+    assert len(shown) == 5
+    assert shown[3].startswith("0.99 (short) ")
+    for options in (("--json",), ("--format", "json")):
+        found = json.loads(run("sweep-results", "swp_1", *options).stdout)
+        assert [each["job"] for each in found] == BEST_FIRST
+    rows = list(
+        csv.DictReader(io.StringIO(run("sweep-results", "swp_1", "--format", "csv").stdout))
+    )
+    assert [row["job"] for row in rows] == ["job_2", "job_0", "job_3", ""]
+    assert rows[0] == {
+        "job": "job_2",
+        "number": "2",
+        "state": "succeeded",
+        "/schedule/max_lr": "0.2",
+        "/optimizer/params/momentum": "0.9",
+        "value": "0.97119",
+        "val_accuracy": "0.97119",
+        "iterations": "600",
+    }
+    assert rows[-1]["iterations"] == ""
+    assert len(lines(run("sweep-results", "swp_1", "--limit", "1").stdout)) == 2
+    assert "`stepsize sweeps` lists them" in run("sweep-results", "job_1").stderr
+
+
+def test_whole_objects_and_truth_are_json(fake: Fake, run: Run) -> None:
+    odd = {"/schedule": {"policy": "constant"}, "/compile": True}
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    answer = {"data": [result(0, 0.5, parameters=odd)]}
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, answer)
+    assert '{"policy": "constant"} true' in lines(run("sweep-results", "swp_1").stdout)[1]
+    (row,) = csv.DictReader(io.StringIO(run("sweep-results", "swp_1", "--format", "csv").stdout))
+    assert (row["/schedule"], row["/compile"]) == ('{"policy": "constant"}', "true")
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer", "said"),
+    [
+        ("cancel", {"state": "cancelled"}, "swp_1 cancelled: 4 queued"),
+        ("cancel", {"state": "running"}, "swp_1 was asked to stop: 4 queued"),
+        ("pause", {"state": "paused"}, "swp_1 paused: 4 queued"),
+        ("resume", {"state": "running"}, "swp_1 running: 4 queued"),
+        ("retry", {"state": "running", "counts": COUNTS}, "swp_1 running: no jobs yet"),
+    ],
+)
+def test_sweeps_are_moved_as_jobs_are(
+    fake: Fake, run: Run, verb: str, answer: dict[str, Any], said: str
+) -> None:
+    fake.answers[f"POST /v1/sweeps/swp_1/{verb}"] = (200, SWEEP | answer)
+    assert run(verb, "swp_1").stdout == f"{said}\n"
+    assert json.loads(run(verb, "swp_1", "--json").stdout).items() >= answer.items()
+
+
+def test_show_says_how_a_sweep_stands(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    shown = lines(run("show", "swp_1").stdout)
+    for line in (
+        "name bounds [wide]",
+        "sampler grid",
+        "objective largest val_accuracy",
+        "done 4 of 4 jobs: 3 succeeded, 1 failed",
+        "best 0.9712 by job_2",
+        "begins no more every configuration has been chosen",
+        "0.9712 0.2 0.9 succeeded job_2",
+    ):
+        assert line in shown
+    assert json.loads(run("show", "swp_1", "--json").stdout)["id"] == "swp_1"
+
+
+def test_jobs_of_a_sweep_are_listed(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/jobs"] = (200, {"data": [], "next_cursor": None})
+    assert run("jobs", "--sweep", "swp_1", "--state", "failed").exit_code == 0
+    query = fake.asked[0][2]
+    assert (query["sweep"], query["state"]) == (["swp_1"], ["failed"])
+
+
+def test_a_client_waits_for_a_sweep_and_reads_its_rows(fake: Fake) -> None:
+    fake.answers["POST /v1/sweeps"] = (201, SWEEP)
+    busy = (503, {"title": "Service Unavailable"})
+    fake.answers["GET /v1/sweeps/swp_1"] = [(200, RUNNING), busy, (200, ENDED)]
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    with Client() as client:
+        sweep = client.sweeps.submit(SPEC, key="k")
+        assert not sweep.finished
+        last = client.sweeps.wait(sweep, timeout=30)
+        assert (last.state, last.done, last.succeeded) == ("succeeded", 4, True)
+        best, *_ = ranked(last, client.sweeps.results(last))
+        assert best.row == {
+            "job": "job_2",
+            "number": 2,
+            "state": "succeeded",
+            "/schedule/max_lr": 0.2,
+            "/optimizer/params/momentum": 0.9,
+            "value": 0.97119,
+            "val_accuracy": 0.97119,
+            "iterations": 600,
+        }
+        frame = client.sweeps.to_pandas(last)
+        assert frame["/schedule/max_lr"].tolist() == [0.0, 0.1, 0.2, pytest.approx(0.3)]
+        with pytest.raises(ApiError, match="Not Found"):
+            client.sweeps.get("swp_2")
+
+
+def test_a_wait_that_is_too_long_says_so(fake: Fake) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, RUNNING)
+    with Client() as client, pytest.raises(TimeoutError, match="swp_1 is still running"):
+        client.sweeps.wait("swp_1", timeout=0.01)
+
+
+def test_the_smallest_is_best_unless_said_otherwise(fake: Fake) -> None:
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    with Client() as client:
+        found = client.sweeps.results("swp_1")
+    sweep = Sweep.model_validate({**ENDED, "spec": {}})
+    assert sweep.metric == "val_loss"
+    assert [each.job for each in ranked(sweep, found)] == ["job_0", "job_2", "job_3", None]
+
+
+def test_pages_of_sweeps_are_followed(fake: Fake) -> None:
+    page = {"data": [SWEEP], "next_cursor": "swp_1"}
+    fake.answers["GET /v1/sweeps"] = [(200, page), (200, {**page, "next_cursor": None})]
+    with Client() as client:
+        assert len(client.sweeps.list(limit=150)) == 2
+    (_, _, first, _), (_, _, second, _) = fake.asked
+    assert first == {"limit": ["100"]}
+    assert second == {"limit": ["100"], "cursor": ["swp_1"]}
+
+
+def test_a_file_that_is_not_there_is_said(fake: Fake) -> None:
+    with Client() as client, pytest.raises(StepsizeError, match="cannot read none"):
+        client.sweeps.submit("none.yaml")
+    assert not fake.asked
