@@ -167,6 +167,8 @@ Dimension = Annotated[
 ]
 
 
+COMPARED = ("<", "<=", ">", ">=", "==", "!=")
+
 _OPERAND = (
     r"((/([^/~\s\x00-\x1f\x7f]|~[01])+)+|[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?)"
 )
@@ -174,7 +176,7 @@ _OPERAND = (
 Constraint = Annotated[
     str,
     StringConstraints(
-        strict=True, pattern=rf"^{_OPERAND} (<|<=|>|>=|==|!=) {_OPERAND}$", max_length=500
+        strict=True, pattern=rf"^{_OPERAND} ({'|'.join(COMPARED)}) {_OPERAND}$", max_length=500
     ),
 ]
 """A comparison of two fields, or of one with a number."""
