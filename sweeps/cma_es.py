@@ -9,7 +9,8 @@ import cmaes
 import numpy as np
 from pydantic import JsonValue
 
-from spec.sweeps import CmaEs, Normal, Range, SweepSpec
+from spec.spaces import Normal, Range
+from spec.sweeps import CmaEs, SweepSpec
 from sweeps.drawing import at_point, different, generator, independent
 from sweeps.space import Space, SweepError, identity
 from sweeps.trials import Proposal, Trial, ranked

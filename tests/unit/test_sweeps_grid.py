@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from spec.sweeps import MOST_JOBS
+from spec.spaces import MOST_JOBS
 from sweeps.proposing import expand, promised, propose
 from sweeps.space import Parameters, SweepError, identity
 from sweeps.trials import Trial

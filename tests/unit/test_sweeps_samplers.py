@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from spec.sweeps import SweepSpec
+from spec.sweeps import Objective, SweepSpec
 from sweeps.halton import halton
 from sweeps.proposing import expand, promised, propose
 from sweeps.space import Parameters, Space, SweepError, identity
-from sweeps.trials import Objective, Trial, ranked
+from sweeps.trials import Trial, ranked
 from tests.sweeping import MAX_LR, ran, spaces, sweep
 
 DRAWN = ["random", "quasi_random"]

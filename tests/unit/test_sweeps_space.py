@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from spec.sweeps import Constraint, Dimension, Normal, Range
+from spec.spaces import Constraint, Dimension, Normal, Range
 from sweeps.configurations import InvalidConfigurationError, digest, job_spec, placed
 from sweeps.dimensions import at, share_of, spaced
 from sweeps.proposing import expand
