@@ -197,8 +197,10 @@ def test_cma_es_remembers_its_generations_as_numbers() -> None:
     trials = ran(sweep(SQUARE, "cma_es", jobs=40), bowl)
     generations = [each.memory.get("generation") for each in trials]
     assert generations == [None, *(i // 6 for i in range(39))]
-    told = trials[13].memory["told"]
-    assert told == [7, 8, 9, 10, 11, 12]
+    assert trials[13].memory["told"] == [7, 8, 9, 10, 11, 12]
+    at_once = sweep(SQUARE, "cma_es", budget={"jobs": 40, "parallel": 13})
+    generations = [each.memory.get("generation") for each in ran(at_once, bowl, at_once=13)]
+    assert generations == [None] * 13 + [0] * 13 + [1] * 13 + [2]
 
 
 def test_a_late_trial_does_not_change_what_a_generation_was_made_of() -> None:
