@@ -80,6 +80,9 @@ Sampler = Annotated[Grid | Random | Quasi | Tpe | CmaEs | CoarseToFine, Field(di
 """How configurations are chosen."""
 
 
+Direction = Literal["minimize", "maximize"]
+
+
 class Objective(Value):
     """What the jobs are judged by."""
 
@@ -88,7 +91,7 @@ class Objective(Value):
         StringConstraints(strict=True, pattern=r"^[a-z_]{1,40}(\.[a-z_]{1,40}){0,3}$"),
         Field(description="in a job's result: val_loss, val_accuracy, best.val_loss, ..."),
     ] = "val_loss"
-    direction: Literal["minimize", "maximize"] = "minimize"
+    direction: Direction = "minimize"
 
 
 class Budget(Value):
