@@ -199,7 +199,7 @@ def _verdict_of_best(best: Ranked, rest: Sequence[Ranked], noun: str) -> str:
     second = rest[0] if rest else None
     if second is None or second.against_best is None:
         return f"the only configuration with a value{_lost(best, noun)}"
-    named = _differing(second.parameters, best.parameters)
+    named = described(_differing(second.parameters, best.parameters))
     return _said("better", f"than {named}", second.against_best, noun) + _lost(best, noun)
 
 
@@ -240,14 +240,18 @@ def _count(runs: int, noun: str) -> str:
     return f"{runs} {noun}{'' if runs == 1 else 's'}"
 
 
-def _differing(parameters: Parameters, others: Mapping[str, JsonValue]) -> str:
-    """The fields that are not as in another configuration, in words."""
-    differing = {
+def described(parameters: Mapping[str, JsonValue]) -> str:
+    """Parameters in a sentence: `/batch_size = 32, /seed = 1`."""
+    return ", ".join(f"{p} = {_short(v)}" for p, v in parameters.items()) or "the template itself"
+
+
+def _differing(parameters: Parameters, others: Mapping[str, JsonValue]) -> Parameters:
+    """The fields that are not as in another configuration."""
+    return {
         pointer: value
         for pointer, value in parameters.items()
         if pointer not in others or identity(value) != identity(others[pointer])
     }
-    return ", ".join(f"{p} = {_short(v)}" for p, v in differing.items()) or "the next"
 
 
 def _short(value: JsonValue) -> str:

@@ -171,8 +171,10 @@ def _ends(
     if stopping.every is None:
         return "part", _Ends(None, iterations, None, PARTS if iterations >= PARTS else 0)
     interval = stopping.every
-    in_epochs = isinstance(interval, Epochs)
-    every = interval.iterations(iterations_per_epoch) if in_epochs else interval.iterations
+    if isinstance(interval, Epochs):
+        every = interval.iterations(iterations_per_epoch)
+    else:
+        every = interval.iterations
     return "interval", _Ends(None, iterations, every, iterations // every)
 
 

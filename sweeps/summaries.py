@@ -97,6 +97,7 @@ def pair(
 
 
 def pointers_of(rows: Sequence[Row]) -> list[str]:
+    """All parameters that some row has, in the order in which they are found."""
     return list(dict.fromkeys(pointer for row in rows for pointer in row.parameters))
 
 
