@@ -123,8 +123,8 @@ def decide(
 
     One that has diverged does not. By `asha` and `hyperband` the best 1/eta of all that have come
     to this rung so far go on (Li et al., arXiv 1810.05934, where a rung promotes its first
-    floor(n/eta); here nothing waits, so that who comes first may go on where it would not have
-    later). All go on while there are fewer than eta, and equal values have equal ranks. By
+    floor(n/eta), later too; here nothing waits: the rank on arrival counts, so that who comes
+    first has it easier, or harder after better ones). All go on while there are fewer than eta, and equal values have equal ranks. By
     `median` a job stops whose best value so far is worse than the median of the others' running
     means (Golovin et al., Vizier, KDD 2017, section 3.2.2). The paper takes the others from
     completed jobs; here they are all that have come to this rung, else jobs that run side by side
