@@ -14,6 +14,9 @@ from sweeps.ranking import Row
 from sweeps.significance import incomplete_beta
 from sweeps.summaries import BINS, SIDE, Bin, Places, places_of, pointers_of, values_of
 
+PER_LEVEL = 3
+"""Rows that a number has on average, at least, where each different one keeps a bin of its own."""
+
 PER_CELL = 5
 """Rows that a cell of two parameters has on average, at least."""
 
@@ -110,8 +113,10 @@ def _binned(
     having = [row for row in rows if pointer in row.parameters]
     y = _targets(having, direction, by)
     usable = ~np.isnan(y)
-    most = min(BINS, max(2, math.isqrt(int(usable.sum())) // 2))
-    places, bins = places_of(having, pointer, usable, most)
+    n = int(usable.sum())
+    places, bins = places_of(having, pointer, usable, BINS)
+    if len(bins) * PER_LEVEL > n or any(each.low != each.high for each in bins):
+        places, bins = places_of(having, pointer, usable, min(BINS, max(2, math.isqrt(n) // 2)))
     return y[usable], places[usable], bins
 
 

@@ -22,7 +22,7 @@ ERRORS = 2.0
 
 
 @dataclass(frozen=True)
-class Tested:
+class Ramped:
     """A range test that has ended, of one setting.
 
     Attributes:
@@ -79,7 +79,7 @@ def lowest_loss(loss: ArrayLike, planned: int) -> float | None:
     return float(np.min(trend(y[:end], planned))) if end else None
 
 
-def pick(tests: Sequence[Tested]) -> Pick:
+def pick(tests: Sequence[Ramped]) -> Pick:
     """The setting that bears the highest rate of those whose loss falls lowest.
 
     After Smith, arXiv 1803.09820, section 4, who overlays range tests at several momenta or weight
@@ -115,7 +115,7 @@ def pick(tests: Sequence[Tested]) -> Pick:
     return Pick(chosen, tuple(settings), _why(chosen, alike, settings))
 
 
-def _setting(test: Tested) -> Setting:
+def _setting(test: Ramped) -> Setting:
     result = test.result
     if result is None:
         return Setting(

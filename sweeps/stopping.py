@@ -121,14 +121,19 @@ def decide(
 ) -> Decision:
     """Whether a job that has come to a rung goes on.
 
-    One that has diverged does not. By `asha` and `hyperband` the best 1/eta of all that have come
-    to this rung so far go on (Li et al., arXiv 1810.05934, where a rung promotes its first
-    floor(n/eta), later too; here nothing waits: the rank on arrival counts, so that who comes
-    first has it easier, or harder after better ones). All go on while there are fewer than eta, and equal values have equal ranks. By
-    `median` a job stops whose best value so far is worse than the median of the others' running
+    One that has diverged does not.
+
+    `asha` and `hyperband`: the best 1/eta of all that have come to this rung so far go on (Li et
+    al., arXiv 1810.05934, where a rung promotes its first floor(n/eta), some of them late; here
+    nothing waits and the rank on arrival counts: early ones have it easier, or harder if better
+    ones came before). All go on while there are fewer than eta; equal values have equal ranks.
+
+    `median`: a job stops whose best value so far is worse than the median of the others' running
     means (Golovin et al., Vizier, KDD 2017, section 3.2.2). The paper takes the others from
     completed jobs; here they are all that have come to this rung, else jobs that run side by side
-    would never be compared. By neither does the best at a rung stop.
+    would never be compared.
+
+    The best at a rung never stops.
 
     `values` are the job's at its rungs, the last one here; `others` the same of every other job
     that has come to a rung of the same `place`, up to that rung, whatever became of it later.
