@@ -102,14 +102,8 @@ def pick(tests: Sequence[Ramped]) -> Pick:
     chosen = min(alike, key=lambda each: (-(each.stable_lr or 0.0), _or_infinity(each.lowest)))
 
     def place(each: Setting) -> tuple[bool, bool, bool, float, float]:
-        lost = _or_infinity(each.lowest)
-        return (
-            each is not chosen,
-            each.stable_lr is None,
-            each not in alike,
-            lost,
-            -(each.stable_lr or 0),
-        )
+        out, loss = each.stable_lr is None, _or_infinity(each.lowest)
+        return each is not chosen, out, each not in alike, loss, -(each.stable_lr or 0.0)
 
     settings = sorted((setting for setting, _ in found), key=place)
     return Pick(chosen, tuple(settings), _why(chosen, alike, settings))
@@ -122,16 +116,16 @@ def _setting(test: Ramped) -> Setting:
             test.parameters, None, open_ended=False, lowest=None, max_lr=None, status="failed"
         )
     status = str(result.get("status"))
-    edge = _number(result, "landmarks", "lr_edge")
-    is_open = status == Status.NO_EDGE_IN_RANGE
-    stable = {Status.OK.value: edge}.get(
-        status, _number(result, "range", "end") if is_open else None
-    )
+    stable = None
+    if status == Status.OK:
+        stable = _number(result, "landmarks", "lr_edge")
+    elif status == Status.NO_EDGE_IN_RANGE:
+        stable = _number(result, "range", "end")
     finite = [each for each in test.lowest if math.isfinite(each)]
     return Setting(
         test.parameters,
         stable,
-        open_ended=is_open,
+        open_ended=status == Status.NO_EDGE_IN_RANGE,
         lowest=fmean(finite) if finite else None,
         max_lr=_number(result, "suggestion", "max_lr"),
         status=status,

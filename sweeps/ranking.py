@@ -109,22 +109,19 @@ def rank(
     configurations that share two repeats with the best.
     """
     sign = 1 if direction == "minimize" else -1
-    groups = [
-        (parameters, runs, _summary(parameters, runs))
-        for parameters, runs in _groups(rows, repeated)
-    ]
-    groups.sort(key=lambda each: _place(each[2], sign))
+    groups = [(runs, _summary(each, runs)) for each, runs in _groups(rows, repeated)]
+    groups.sort(key=lambda each: _place(each[1], sign))
     if not groups:
         return []
-    _, best_runs, best = groups[0]
-    compared = [_compared(best_runs, runs, sign) for _, runs, _ in groups[1:]]
+    best_runs, best = groups[0]
+    compared = [_compared(best_runs, runs, sign) for runs, _ in groups[1:]]
     tested = [i for i, each in enumerate(compared) if _p(each) is not None]
     for i, p in zip(tested, holm([_p(compared[i]) or 0.0 for i in tested]), strict=True):
         compared[i] = replace(compared[i], p=p, told_apart=p < LEVEL)
     noun = "seed" if tuple(repeated) == ("/seed",) else "repeat"
     rest = [
         replace(each, against_best=None if each.mean is None else comparison)
-        for (_, _, each), comparison in zip(groups[1:], compared, strict=True)
+        for (_, each), comparison in zip(groups[1:], compared, strict=True)
     ]
     rest = [replace(each, verdict=_verdict_of(each, noun)) for each in rest]
     return [replace(best, verdict=_verdict_of_best(best, rest, noun)), *rest]
