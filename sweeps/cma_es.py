@@ -1,5 +1,6 @@
 """Covariance matrix adaptation: generations of points whose distribution follows the good ones."""
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -9,7 +10,9 @@ import cmaes
 import numpy as np
 from pydantic import JsonValue
 
-from spec.sweeps import CmaEs, Normal, Range, SweepSpec
+from schedules.values import F64
+from spec.spaces import Normal, Range
+from spec.sweeps import CmaEs, SweepSpec
 from sweeps.drawing import at_point, different, generator, independent
 from sweeps.space import Space, SweepError, identity
 from sweeps.trials import Proposal, Trial, ranked
@@ -47,13 +50,15 @@ def propose(
     generations so far make of a fresh one: each proposal remembers its generation, its point in
     the unit cube, and which trials the generation before was made of. Only ranks are told, in
     which those that failed or diverged come last, and what is asked for while a generation is
-    full and not yet told belongs to it too: the first to end count.
+    full and not yet told belongs to it too: the first to end count. So that few are left over, a
+    generation is as large as the number of jobs that run at one time, or larger.
     """
     fields = adapted(space)
     ended = ranked(trials, spec.objective)
     known = {identity(trial.parameters) for trial in trials}
     first = 1 + max((trial.number for trial in trials), default=-1)
-    optimizer, told = _replayed(fields, sampler, trials, ended)
+    fresh = _fresh(len(fields), sampler.seed, spec.budget.parallel or 0)
+    optimizer, told = _replayed(fresh, trials, ended)
     for number in range(first, first + count):
         proposal = None
         if len(ended) >= sampler.startup:
@@ -90,41 +95,38 @@ def _asked(
             yield Proposal(parameters, memory)
 
 
+def _fresh(dimensions: int, seed: int, parallel: int) -> cmaes.CMA:
+    return cmaes.CMA(
+        mean=np.full(dimensions, 0.5),
+        sigma=SPREAD,
+        bounds=np.tile([0.0, 1.0], (dimensions, 1)),
+        seed=seed,
+        n_max_resampling=10 * dimensions,
+        population_size=max(parallel, 4 + int(3 * math.log(dimensions))),  # equation 48
+    )
+
+
 def _replayed(
-    fields: list[str], sampler: CmaEs, trials: Sequence[Trial], ended: Sequence[Trial]
+    optimizer: cmaes.CMA, trials: Sequence[Trial], ended: Sequence[Trial]
 ) -> tuple[cmaes.CMA, list[JsonValue]]:
     """The optimizer after all generations that are complete, and what the last was made of."""
-    optimizer = cmaes.CMA(
-        mean=np.full(len(fields), 0.5),
-        sigma=SPREAD,
-        bounds=np.tile([0.0, 1.0], (len(fields), 1)),
-        seed=sampler.seed,
-        n_max_resampling=10 * len(fields),
-    )
     told: list[JsonValue] = []
-    while True:
-        generation = optimizer.generation
-        chosen = _members(trials, generation, optimizer.population_size)
-        if chosen is None:
-            return optimizer, told
-        members = [trial for trial in ended if trial.number in chosen]
-        optimizer.tell(
-            [
-                (np.array(trial.memory["point"], dtype=float), float(rank))
-                for rank, trial in enumerate(members)
-            ]
-        )
-        told = cast("list[JsonValue]", sorted(chosen))
-
-
-def _members(trials: Sequence[Trial], generation: int, size: int) -> set[int] | None:
-    """Numbers of the trials that a generation was or is made of; None while too few have ended."""
+    rank = {trial.number: float(place) for place, trial in enumerate(ended)}
+    generations: dict[JsonValue, list[Trial]] = {}
     for trial in trials:
-        if trial.memory.get("generation") == generation + 1:
-            return set(cast("list[int]", trial.memory["told"]))
-    own = [
-        trial.number
-        for trial in trials
-        if trial.ended and trial.memory.get("generation") == generation
-    ]
-    return set(own[:size]) if len(own) >= size else None
+        generations.setdefault(trial.memory.get("generation"), []).append(trial)
+    while True:
+        own = generations.get(optimizer.generation, [])
+        if following := generations.get(optimizer.generation + 1):
+            told = cast("list[JsonValue]", following[0].memory["told"])
+            members = [trial for trial in own if trial.number in told]
+        else:
+            members = [trial for trial in own if trial.ended][: optimizer.population_size]
+            if len(members) < optimizer.population_size:
+                return optimizer, told
+            told = [trial.number for trial in members]
+        optimizer.tell([(_point(trial), rank[trial.number]) for trial in members])
+
+
+def _point(trial: Trial) -> F64:
+    return np.array(trial.memory["point"], dtype=np.float64)

@@ -7,7 +7,8 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from schedules import POLICIES
-from spec.sweeps import MOST_JOBS, CoarseToFine, Grid, Range, SweepSpec
+from spec.spaces import MOST_JOBS, Range
+from spec.sweeps import CoarseToFine, Grid, SweepSpec
 from sweeps import grid
 from sweeps.space import Parameters, Space, SweepError, get, identity, merged, parts, pointer_to
 from sweeps.trials import Proposal, Trial, ranked, value_of

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 from pydantic import JsonValue
 
-from spec.sweeps import Choice, Dimension, Normal, Range
+from spec.spaces import Choice, Dimension, Normal, Range
 from sweeps.space import identity
 
 STANDARD = NormalDist()

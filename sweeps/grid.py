@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from spec.sweeps import MOST_JOBS, Choice, Dimension, Normal, Range, SweepSpec
+from spec.spaces import MOST_JOBS, Choice, Dimension, Normal, Range
+from spec.sweeps import SweepSpec
 from sweeps.dimensions import choices, spaced, steps
 from sweeps.space import Parameters, Space, SweepError, pointer_to
 

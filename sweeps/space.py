@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from spec.sweeps import Dimension, SweepSpec
+from spec.spaces import Dimension
+from spec.sweeps import SweepSpec
 
 Parameters = dict[str, JsonValue]
 """Pointer -> value, in the order of the space; without the fields that are not varied now."""

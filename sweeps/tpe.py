@@ -12,7 +12,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
-from spec.sweeps import Choice, Dimension, Normal, SweepSpec, Tpe
+from spec.spaces import Choice, Dimension, Normal
+from spec.sweeps import SweepSpec, Tpe
 from sweeps.dimensions import at, choices, share_of, step_count, steps, tidy
 from sweeps.drawing import different, generator, independent
 from sweeps.space import Parameters, Space, identity
