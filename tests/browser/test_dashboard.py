@@ -373,7 +373,7 @@ def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
 def test_the_documentation_runs_under_its_own_policy(site: Site, watched: Watch) -> None:
     page = watched(site)
     page.goto(f"{site.url}/docs")
-    page.get_by_role("button", name="GET /v1/schedules Catalogue").click()
+    page.get_by_role("button", name="GET /v1/schedules List").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".response-col_status").first).to_be_visible()
