@@ -18,7 +18,7 @@ MARGIN = 0.02
 """Lowest losses that differ by less, as a share of the lower one, are not told apart."""
 
 ERRORS = 2.0
-"""Nor are those that differ by fewer standard errors, over the repeats."""
+"""Nor are those within so many standard errors of the lowest one, over its repeats."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def pick(tests: Sequence[Ramped]) -> Pick:
     After Smith, arXiv 1803.09820, section 4, who overlays range tests at several momenta or weight
     decays and looks for the lowest loss at the highest rates. Where these disagree, the loss comes
     first here: settings are left in as long as their lowest loss is not told apart from the lowest
-    of all, by two standard errors over the repeats or 2 %, and of them the highest stable rate
-    wins. Compare range tests with the same ramp, model and data: a longer ramp falls lower. With
-    batches of several sizes one of as many iterations sees more data where they are larger.
+    of all, by two of its standard errors over the repeats or 2 %, and of them the highest stable
+    rate wins. Compare range tests with the same ramp, model and data: a longer ramp falls lower,
+    and so does one of as many iterations with larger batches, which sees more data.
     """
     found = [(_setting(test), test.lowest) for test in tests]
     stable = [each for each in found if each[0].stable_lr is not None]
@@ -98,7 +98,10 @@ def pick(tests: Sequence[Ramped]) -> Pick:
         why = f"no range test has found a stable rate ({reasons}): see what each one advises"
         return Pick(None, tuple(setting for setting, _ in found), why)
     low, repeats = min(among, key=lambda each: _or_infinity(each[0].lowest))
-    alike = [s for s, own in among if not known or _alike(low, repeats, s, own)]
+    best = _or_infinity(low.lowest)
+    # one limit for all: with errors of their own, noisy ones would get in before better ones
+    limit = best + max(MARGIN * abs(best), ERRORS * _error(repeats))
+    alike = [each for each, _ in among if not known or _or_infinity(each.lowest) <= limit]
     chosen = min(alike, key=lambda each: (-(each.stable_lr or 0.0), _or_infinity(each.lowest)))
 
     def place(each: Setting) -> tuple[bool, bool, bool, float, float]:
@@ -135,12 +138,6 @@ def _setting(test: Ramped) -> Setting:
 def _number(result: Mapping[str, JsonValue], *path: str) -> float | None:
     value = get(dict(result), path)
     return float(value) if isinstance(value, int | float) else None
-
-
-def _alike(low: Setting, repeats: Sequence[float], other: Setting, own: Sequence[float]) -> bool:
-    best, lowest = _or_infinity(low.lowest), _or_infinity(other.lowest)
-    error = math.hypot(_error(repeats), _error(own))
-    return lowest - best <= max(MARGIN * abs(best), ERRORS * error)
 
 
 def _error(repeats: Sequence[float]) -> float:

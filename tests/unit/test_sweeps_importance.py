@@ -119,6 +119,15 @@ def test_chance_explains_nothing() -> None:
     assert np.mean([each.share for each in found]) < 0.04
 
 
+def test_many_names_explain_no_more_than_chance() -> None:
+    """Of twenty names for sixty rows, uncorrected, a third of the variance would be due."""
+    found = [
+        importance([Row({"/n": str(i % 20)}, v) for i, v in enumerate(values)], "minimize")[0].share
+        for values in np.random.default_rng(2).random((30, 60)).tolist()
+    ]
+    assert np.mean(found) < 0.12
+
+
 @pytest.mark.parametrize("rows", [[], [Row({"/a": 1}, 1.0)], [Row({"/a": 1}, 1.0)] * 9])
 def test_nothing_varies(rows: list[Row]) -> None:
     assert importance(rows, "minimize") == interactions(rows, "minimize") == []

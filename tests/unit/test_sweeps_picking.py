@@ -65,6 +65,12 @@ def test_repeats_say_what_is_alike(spread: float, expected: float) -> None:
     assert momentum(found.chosen) == expected
 
 
+def test_noise_lets_none_in_before_a_better_one() -> None:
+    noisy, better = at_momentum(0.8, 0.9, -3.0, 1.0), at_momentum(0.9, 2.0, -2.0)
+    found = pick([noisy, better, at_momentum(0.99, 0.1, -2.2)])
+    assert momentum(found.chosen) == 0.99
+
+
 def test_what_never_had_an_edge_is_open_ended() -> None:
     found = pick(
         [at_momentum(0.8, None, 0.2, status="no_edge_in_range"), at_momentum(0.9, 0.5, 0.2)]
