@@ -1,23 +1,17 @@
 """Sweeps: many jobs from one template, chosen by a sampler, judged by one objective."""
 
-import csv
-import io
-from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from api import choosing
-from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result, table
 from api.idempotency import SWEEP_CREATED, OncePart
 from api.parts import BrokerPart, CallerPart, SessionsPart, SweepIdPart
-from spec.states import State
-from spec.sweeps import Objective, SweepSpec
+from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result, table
+from spec.sweeps import SweepSpec
 from store import audit, sweep_moves, sweeps
-from store.database import ReadTx
 from store.jobs import Job
-from store.sweeps import Sweep
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 

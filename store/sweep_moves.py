@@ -177,8 +177,8 @@ def settle(tx: WriteTx, sweep: Sweep) -> Sweep:
         values["state"] = State.SUCCEEDED
         if sweep.cancel_requested:
             values["state"] = State.CANCELLED
-        elif not counts.get(State.SUCCEEDED) and counts.get(State.FAILED):
-            values["state"] = State.FAILED
+        elif not counts.get(State.SUCCEEDED):
+            values["state"] = State.FAILED if counts.get(State.FAILED) else State.CANCELLED
     return sweeps.change(tx, sweep, **values) if values else sweep
 
 

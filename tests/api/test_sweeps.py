@@ -175,6 +175,8 @@ def test_coarse_to_fine_looks_where_the_loss_fell(
         client.get(f"/v1/jobs/{each['job']}").json()["spec"]["length"]
         for each in client.get(f"/v1/sweeps/{sweep['id']}/results").json()["data"]
     ]
+    rows = client.get(f"/v1/sweeps/{sweep['id']}/results").json()["data"]
+    assert [row["short"] for row in rows] == [each == {"iterations": 10} for each in lengths]
     assert lengths[0] == {"iterations": 10}
     assert lengths[-1] == {"iterations": 100}
 
