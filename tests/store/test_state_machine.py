@@ -320,7 +320,10 @@ class Life(RuleBasedStateMachine):
 
     @move(job_id=JOB, verb=st.sampled_from(ASKED))
     def ask(self, job_id: str, verb: str) -> None:
-        expected, action = getattr(self.world, verb), getattr(moves, verb)
+        expected, action = (
+            getattr(self.world, verb),
+            getattr(jobs if verb == "remove" else moves, verb),
+        )
         self.both(lambda: expected(self.world.jobs[job_id]), lambda tx: action(tx, job_id))
 
     # -- the reconciler, and time

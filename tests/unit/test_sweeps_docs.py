@@ -10,7 +10,7 @@ import pytest
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.spaces import COMPARED
-from spec.sweeps import CoarseToFine, Sampler, Stopping, SweepSpec
+from spec.sweeps import CoarseToFine, Sampler, SweepSpec
 from sweeps.configurations import job_spec
 from sweeps.proposing import promised, propose
 
@@ -60,13 +60,3 @@ def test_what_is_shown_in_python_is_so() -> None:
     found = doctest.testfile(str(PATH), module_relative=False)
     assert found.attempted > PAGE.count("```python")
     assert found.failed == 0
-
-
-@pytest.mark.parametrize("name", get_args(Stopping.model_fields["name"].annotation))
-def test_every_way_to_stop_has_a_row(name: str) -> None:
-    assert f"\n| `{name}` |" in PAGE
-
-
-@pytest.mark.parametrize("field", ["eta", "grace"])
-def test_defaults_of_stopping_are_those_of_the_code(field: str) -> None:
-    assert re.search(rf"`{field}` \(?{Stopping.model_fields[field].default}\b", PAGE)
