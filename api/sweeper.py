@@ -66,13 +66,21 @@ class Sweeper:
         if self._looks % ANYWAY == 0:
             self._seen = {}
         for sweep_id in ids:
-            if self._seen.get(sweep_id) == now[sweep_id]:
-                continue
+            if self._seen.get(sweep_id) != now[sweep_id]:
+                self._lead_on(sweep_id)
+        self._seen = now
+
+    def _lead_on(self, sweep_id: str) -> None:
+        try:
             with self._sessions.begin() as tx:
                 freed = advance(tx, sweep_id)
-            for job in freed:
-                self._broker.wake(job.queue, job.id)
-        self._seen = now
+        except Unavailable:
+            raise
+        except Exception:  # one that cannot be led on must not hold up the others
+            log.exception("sweep.failed sweep=%s", sweep_id)
+            return
+        for job in freed:
+            self._broker.wake(job.queue, job.id)
 
 
 def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
@@ -105,12 +113,12 @@ def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec, by: Caller) -> Sweep:
     trials = choosing.told(sweeps.trials_of(tx, sweep.id), spec.objective)
     try:
         choices = choosing.next_of(spec, trials, room)
+        if choices:
+            choosing.add(tx, sweep, choices, by=by, first=len(trials), held=True)
     except InvalidError as error:
         wrong = "; ".join(f"{each.pointer}: {each.detail}" for each in error.errors)
         log.warning("sweep.ended sweep=%s %s", sweep.id, wrong)
         return sweep_moves.end(tx, sweep, f"a configuration makes no job: {wrong}", by=by)
-    if choices:
-        choosing.add(tx, sweep, choices, by=by, first=len(trials), held=True)
-    elif not open_now:
+    if not choices and not open_now:
         return sweeps.change(tx, sweep, ending=sweep_moves.DONE)
     return sweep

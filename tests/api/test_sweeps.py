@@ -13,8 +13,9 @@ from spec.states import Reason
 from store import claims, leases
 from store.database import Sessions
 from store.leases import Lease
+from store.tables import sweeps as table
 from tests.api.conftest import NotedBroker
-from tests.factories import LEASE, record, training_json
+from tests.factories import LEASE, range_test_json, record, training_json
 
 SPACE = {
     "/schedule/max_lr": {"low": 0.01, "high": 1, "log": True, "points": 3},
@@ -269,6 +270,47 @@ def test_two_processes_lead_on_the_same_sweep(
             leases.succeed(tx, lease, {"val_accuracy": turn / 100})
     done = look(client, sweep)
     assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", 9)
+
+
+def test_a_sweep_that_cannot_be_led_on_does_not_hold_up_the_others(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper
+) -> None:
+    broken, other = submitted(client), submitted(client, space={SEED: [7]}, budget={"parallel": 1})
+    with sessions.begin() as tx:
+        tx.execute(table.update().where(table.c.id == broken["id"]).values(spec={"of": "old"}))
+        found = claims.claim(tx, worker="w1", queues=["default"], lease=LEASE)
+    assert found
+    sweeper.step()
+    assert look(client, other)["state"] == "queued"
+    client.post(f"/v1/sweeps/{other['id']}/cancel")
+    sweeper.step()
+    assert look(client, other)["finished_at"]
+
+
+def test_what_a_sweep_takes_from_others_may_be_gone_when_it_goes_on(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper
+) -> None:
+    ranged = client.post("/v1/jobs", json=range_test_json()).json()["id"]
+    lease = claim(sessions)
+    assert lease
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {"suggestion": {"base_lr": 0.01, "max_lr": 0.1}})
+    bounds = {name: {"range_test": ranged} for name in ("base_lr", "max_lr")}
+    template = training_json(schedule={"policy": "triangular", "step_size": 10, **bounds})
+    space = {"/optimizer/params/momentum": {"low": 0.5, "high": 0.9}}
+    budget = {"jobs": 4, "parallel": 1}
+    sweep = submitted(
+        client, template=template, space=space, sampler={"name": "tpe"}, budget=budget
+    )
+    assert client.delete(f"/v1/jobs/{ranged}").status_code == 204
+    lease = claim(sessions)
+    assert lease
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {"val_accuracy": 0.5})
+    sweeper.step()
+    done = look(client, sweep)
+    assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", 1)
+    assert f"there is no job {ranged}" in done["ending"]
 
 
 @pytest.mark.parametrize(
