@@ -19,7 +19,7 @@ from store import checkpoints, claims, history, jobs, moves, recovery, series
 from store.database import Sessions
 from store.files import Directory, Files, opened
 from store.instants import from_now
-from store.jobs import JOB_SPEC, Job
+from store.jobs import JOB_SPEC, Job, Submission
 from store.leases import Lease
 from store.tables import chunks
 from store.tables import jobs as table
@@ -66,7 +66,7 @@ class Worker:
 
     def submit(self, spec: dict[str, Any], **known: Any) -> str:
         with self.sessions.begin() as tx:
-            return jobs.add(tx, JOB_SPEC.validate_python(spec), **known).id
+            return jobs.add(tx, Submission(JOB_SPEC.validate_python(spec), **known)).id
 
     def claim(self) -> tuple[Job, Lease]:
         with self.sessions.begin() as tx:

@@ -45,7 +45,7 @@ def finished(sessions: Sessions, settings: Settings) -> Any:
 
     def finished(spec: dict[str, Any], **known: Any) -> Job:
         with sessions.begin() as tx:
-            added = jobs.add(tx, jobs.JOB_SPEC.validate_python(spec), **known)
+            added = jobs.add(tx, jobs.Submission(jobs.JOB_SPEC.validate_python(spec), **known))
         with sessions.begin() as tx:
             found = claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
         assert found is not None
