@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from api import choosing
 from spec.states import State
-from spec.sweeps import Objective, SweepSpec
+from spec.sweeps import Objective
 from store import sweeps
 from store.database import ReadTx
 from store.sweeps import Sweep
@@ -46,7 +46,7 @@ class SweepOut(BaseModel):
     def of(cls, tx: ReadTx, sweep: Sweep) -> Self:
         """From the rows."""
         counts = sweeps.counts(tx, [sweep.id])[sweep.id]
-        objective = SweepSpec.model_validate(sweep.spec).objective
+        objective = sweeps.spec_of(sweep).objective
         best = sweeps.best(
             tx,
             sweep.id,

@@ -91,7 +91,7 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     sweep = sweeps.lock(tx, sweep_id)
     if sweep is None or sweep.finished_at is not None:
         return []
-    spec = SweepSpec.model_validate(sweep.spec)
+    spec = sweeps.spec_of(sweep)
     by = Caller(owner=sweep.owner, name=SWEEPER)
     seconds = spec.budget.seconds
     stopped = sweep_moves.stopped(sweep)

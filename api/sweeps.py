@@ -123,7 +123,7 @@ def results(
     with sessions.read() as tx:
         sweep = sweeps.get(tx, sweep_id, owner=caller.owner)
         found = sweeps.trials_of(tx, sweep_id)
-    objective = SweepSpec.model_validate(sweep.spec).objective
+    objective = sweeps.spec_of(sweep).objective
     rows = [result(each, objective) for each in found]
     if "text/csv" in accept:
         return Response(table(rows), media_type="text/csv")

@@ -13,6 +13,7 @@ from uuid6 import uuid7
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
+from spec.sweeps import SweepSpec
 from store.database import ReadTx, WriteTx
 from store.instants import now
 from store.jobs import COLUMNS as JOB_COLUMNS
@@ -47,6 +48,15 @@ class Sweep:
 
 
 COLUMNS = tuple(sweeps.c[field.name] for field in fields(Sweep))
+
+
+def spec_of(sweep: Sweep) -> SweepSpec:
+    """The sweep's spec, validated again by this version of the code.
+
+    Raises:
+        pydantic.ValidationError: it was stored by another version.
+    """
+    return SweepSpec.model_validate(sweep.spec)
 
 
 @dataclass(frozen=True)
