@@ -285,4 +285,5 @@ def test_what_does_not_fit_is_never_loaded_whole(
     ours = train(**job, loader={"workers": 0})
     assert ours.plan.notes["data"] == "streamed"
     assert ours.plan.iterations_per_epoch == examples // 32
-    assert 0 <= most - before < 100e6  # nothing, where what earlier tests freed is enough
+    assert most  # batches were read while it was looked at
+    assert most - before < 100e6
