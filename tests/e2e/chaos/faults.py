@@ -120,14 +120,14 @@ class Chaos:
 
         return eventually(answer, within=60, what=f"{method} {path}")
 
-    def submit(self, spec: dict[str, Any]) -> str:
-        """Submit a job once, also where the answer gets lost."""
+    def submit(self, spec: dict[str, Any], path: str = "/v1/jobs") -> str:
+        """Submit a job or a sweep once, also where the answer gets lost."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
 
         def submitted() -> str | None:
             self.mend()
             with suppress(httpx.TransportError):
-                answer = self.service.http.post("/v1/jobs", json=spec, headers=headers)
+                answer = self.service.http.post(path, json=spec, headers=headers)
                 in_flight = answer.status_code == 409
                 if answer.status_code < 500 and not in_flight:
                     assert answer.status_code == 201, answer.text
