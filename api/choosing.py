@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import JsonValue
-
 from api import components, submission
 from api.problems import FieldError, InvalidError, field_errors
 from schedules.values import Epochs
@@ -144,12 +142,7 @@ def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
 
 def value_of(job: Job, objective: Objective) -> float | None:
     """What a job is judged by; None before it has it, or where it has none, as after diverging."""
-    at: JsonValue = job.result
-    for name in objective.metric.split("."):
-        if not isinstance(at, dict):
-            return None
-        at = at.get(name)
-    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+    return objective.value_in(job.result)
 
 
 def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:

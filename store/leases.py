@@ -172,6 +172,17 @@ def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
     note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
 
 
+def hold(tx: WriteTx, lease: Lease) -> None:
+    """Keeps the job this worker's until the transaction ends, for rows that belong to it.
+
+    Raises:
+        LeaseLostError: it is no longer.
+    """
+    query = select(jobs.c.id).where(_held(lease)).with_for_update(key_share=True)
+    if tx.execute(query).first() is None:
+        raise _lost(lease)
+
+
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
     """Ends the job with its result; nothing goes on from a range test that has ended."""
     done = jobs.c.kind == "range_test"
@@ -253,17 +264,25 @@ def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
 def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any]:
     row = tx.execute(
         update(jobs)
-        .where(
-            jobs.c.id == lease.job_id,
-            jobs.c.state == State.RUNNING,
-            jobs.c.attempt == lease.attempt,
-        )
+        .where(_held(lease))
         .values(**values)
         .returning(*NOTED, jobs.c.checkpoint, jobs.c.sweep),
     ).one_or_none()
     if row is None:
-        raise LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
+        raise _lost(lease)
     return row
+
+
+def _held(lease: Lease) -> ColumnElement[bool]:
+    return (
+        (jobs.c.id == lease.job_id)
+        & (jobs.c.state == State.RUNNING)
+        & (jobs.c.attempt == lease.attempt)
+    )
+
+
+def _lost(lease: Lease) -> LeaseLostError:
+    return LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
 
 
 def _attempt(lease: Lease) -> ColumnElement[bool]:
