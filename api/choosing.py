@@ -128,16 +128,26 @@ def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec, *, by: Caller) -> list[Jo
 
 def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
     """The trials as samplers see them."""
-    return [
-        Trial(
-            number=each.number,
-            parameters=each.parameters,
-            state="failed" if each.job is None else STATES.get(each.job.state, "waiting"),
-            value=None if each.job is None else value_of(each.job, objective),
-            memory=each.memory,
-        )
-        for each in trials
-    ]
+    return [_told(each, each.job, objective) for each in trials]
+
+
+def _told(trial: sweeps.Trial, job: Job | None, objective: Objective) -> Trial:
+    if job is None:
+        return Trial(trial.number, trial.parameters, "failed", memory=trial.memory)
+    return Trial(
+        number=trial.number,
+        parameters=trial.parameters,
+        state="stopped" if stopped(job) else STATES.get(job.state, "waiting"),
+        value=value_of(job, objective),
+        memory=trial.memory,
+        reached=job.iteration,
+    )
+
+
+def stopped(job: Job) -> str | None:
+    """Why a job was ended early, in comparison with others; None where it was not."""
+    found = (job.result or {}).get("stopped")
+    return str(found["why"]) if isinstance(found, dict) else None
 
 
 def value_of(job: Job, objective: Objective) -> float | None:
