@@ -12,16 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Row,
-    case,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, Row, case, literal, select, tuple_, update
 
 from spec.states import NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
@@ -173,14 +164,8 @@ def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
 
 
 def hold(tx: WriteTx, lease: Lease) -> None:
-    """Keeps the job this worker's until the transaction ends, for rows that belong to it.
-
-    Raises:
-        LeaseLostError: it is no longer.
-    """
-    query = select(jobs.c.id).where(_held(lease)).with_for_update(key_share=True)
-    if tx.execute(query).first() is None:
-        raise _lost(lease)
+    """Keeps the job this worker's until the transaction ends, for rows that belong to it."""
+    _guarded(tx, lease, {"attempt": lease.attempt})  # as it is
 
 
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
@@ -264,25 +249,17 @@ def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:
 def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any]:
     row = tx.execute(
         update(jobs)
-        .where(_held(lease))
+        .where(
+            jobs.c.id == lease.job_id,
+            jobs.c.state == State.RUNNING,
+            jobs.c.attempt == lease.attempt,
+        )
         .values(**values)
         .returning(*NOTED, jobs.c.checkpoint, jobs.c.sweep),
     ).one_or_none()
     if row is None:
-        raise _lost(lease)
+        raise LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
     return row
-
-
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return (
-        (jobs.c.id == lease.job_id)
-        & (jobs.c.state == State.RUNNING)
-        & (jobs.c.attempt == lease.attempt)
-    )
-
-
-def _lost(lease: Lease) -> LeaseLostError:
-    return LeaseLostError(f"{lease.job_id} is no longer held by attempt {lease.attempt}")
 
 
 def _attempt(lease: Lease) -> ColumnElement[bool]:
