@@ -33,6 +33,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("sweep_id", "place", "job_id", name=op.f("pk_rungs")),
     )
+    numbers = ["value", "best", "mean"]
+    op.create_index("ix_rungs_place", "rungs", ["sweep_id", "place", "job_id", *numbers])
     op.create_index("ix_rungs_job", "rungs", ["job_id", "sweep_id", "iteration"])
 
 

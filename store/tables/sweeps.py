@@ -94,5 +94,7 @@ rungs = Table(
     Column("stop", Boolean),
     Column("why", Text),
     CheckConstraint("(stop IS NULL) = (why IS NULL)", name="decided_has_a_reason"),
+    # whoever is compared reads all that came to the place: from here alone
+    Index("ix_rungs_place", "sweep_id", "place", "job_id", "value", "best", "mean"),
     Index("ix_rungs_job", "job_id", "sweep_id", "iteration"),
 )

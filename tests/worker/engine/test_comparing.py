@@ -95,11 +95,8 @@ def test_who_is_stopped_has_all_until_then_and_can_go_on(name: str) -> None:
     assert (before, kept.lasting) == (standing, True)
     assert isinstance(end, Finished)
 
-    rest = (
-        told(job | {"length": job["length"]}, extend=through_bytes(kept.state))
-        if ("auto" not in name)
-        else told(job, resume=through_bytes(kept.state))
-    )
+    state = through_bytes(kept.state)
+    rest = told(job, resume=state) if "auto" in name else told(job, extend=state)
     for key in (("train", 0, "loss"), ("train", 0, "lr")):
         column = whole.series()[key]
         assert found.series()[key].tobytes() == column[:33].tobytes()
@@ -152,7 +149,11 @@ def test_stops_and_rungs_change_nothing_together() -> None:
 
 def test_the_callback_is_told_what_the_course_is() -> None:
     asked: list[Any] = []
-    rungs: Callable[..., Sequence[int]] = lambda *given: asked.append(given) or ()  # type: ignore[func-returns-value]  # noqa: E731
+
+    def rungs(*given: Any) -> Sequence[int]:
+        asked.append(given)
+        return ()
+
     job = TINY | {
         "schedule": TRIANGULAR | {"step_size": {"epochs": 0.5}},
         "length": {"cycles": 2},
