@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import JsonValue
-
 from api import components, submission
 from api.problems import FieldError, InvalidError, field_errors
 from schedules.values import Epochs
@@ -130,26 +128,31 @@ def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec, *, by: Caller) -> list[Jo
 
 def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
     """The trials as samplers see them."""
-    return [
-        Trial(
-            number=each.number,
-            parameters=each.parameters,
-            state="failed" if each.job is None else STATES.get(each.job.state, "waiting"),
-            value=None if each.job is None else value_of(each.job, objective),
-            memory=each.memory,
-        )
-        for each in trials
-    ]
+    return [_told(each, each.job, objective) for each in trials]
+
+
+def _told(trial: sweeps.Trial, job: Job | None, objective: Objective) -> Trial:
+    if job is None:
+        return Trial(trial.number, trial.parameters, "failed", memory=trial.memory)
+    return Trial(
+        number=trial.number,
+        parameters=trial.parameters,
+        state="stopped" if stopped(job) else STATES.get(job.state, "waiting"),
+        value=value_of(job, objective),
+        memory=trial.memory,
+        reached=job.iteration,
+    )
+
+
+def stopped(job: Job) -> str | None:
+    """Why a job was ended early, in comparison with others; None where it was not."""
+    found = (job.result or {}).get("stopped")
+    return str(found["why"]) if isinstance(found, dict) else None
 
 
 def value_of(job: Job, objective: Objective) -> float | None:
     """What a job is judged by; None before it has it, or where it has none, as after diverging."""
-    at: JsonValue = job.result
-    for name in objective.metric.split("."):
-        if not isinstance(at, dict):
-            return None
-        at = at.get(name)
-    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+    return objective.value_in(job.result)
 
 
 def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:

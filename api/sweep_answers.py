@@ -86,6 +86,9 @@ class PreviewOut(BaseModel):
     seconds: Annotated[
         float | None, Field(description="of computing, by the speed of like jobs; null: none yet")
     ]
+    at_most: Annotated[
+        bool, Field(description="whether jobs may be stopped early, and all be less than this")
+    ]
     sample: Annotated[list[dict[str, JsonValue]], Field(description="the first configurations")]
 
 
@@ -98,6 +101,9 @@ class ResultOut(BaseModel):
     parameters: dict[str, JsonValue]
     value: Annotated[float | None, Field(description="of the objective")]
     metrics: Annotated[dict[str, JsonValue], Field(description="the numbers of the job's result")]
+    stopped: Annotated[
+        str | None, Field(description="why it was ended early; `value` is of the point it came to")
+    ]
     short: Annotated[
         bool, Field(description="a brief run of coarse_to_fine: compare it with the others only")
     ]
@@ -124,6 +130,7 @@ def result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
         parameters=trial.parameters,
         value=job and choosing.value_of(job, objective),
         metrics=numbers,
+        stopped=job and choosing.stopped(job),
         short=trial.memory.get("stage") == "coarse",
     )
 
@@ -134,9 +141,9 @@ def table(rows: list[ResultOut]) -> str:
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["job", "number", "state", *parameters, "value", *metrics])
+    writer.writerow(["job", "number", "state", "stopped", *parameters, "value", *metrics])
     for row in rows:
         told: list[Any] = [row.parameters.get(name) for name in parameters]
         found = [row.metrics.get(name) for name in metrics]
-        writer.writerow([row.job, row.number, row.state, *told, row.value, *found])
+        writer.writerow([row.job, row.number, row.state, row.stopped, *told, row.value, *found])
     return out.getvalue()

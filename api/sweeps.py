@@ -86,6 +86,7 @@ def preview(spec: SweepSpec, caller: CallerPart, sessions: SessionsPart) -> Prev
         jobs=jobs,
         iterations=total,
         seconds=None if pace is None or total is None else total * pace,
+        at_most=spec.stopping is not None,
         sample=[each.proposal.parameters for each in choices[:SHOWN]],
     )
 

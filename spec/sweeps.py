@@ -1,5 +1,6 @@
 """What a client asks for: many jobs that differ in some fields, and how they are judged."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, ValidationInfo, field_validator
@@ -93,6 +94,15 @@ class Objective(Value):
     ] = "val_loss"
     direction: Direction = "minimize"
 
+    def value_in(self, result: Mapping[str, JsonValue] | None) -> float | None:
+        """What a result is judged by; None where it has no such number, as after diverging."""
+        at: JsonValue | Mapping[str, JsonValue] = result
+        for name in self.metric.split("."):
+            if not isinstance(at, Mapping):
+                return None
+            at = at.get(name)
+        return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+
 
 class Budget(Value):
     """What a sweep may spend; it never spends more."""
@@ -150,6 +160,16 @@ class SweepSpec(Value):
     sampler: Annotated[Sampler, Field(validate_default=True)] = Grid(name="grid")
     objective: Objective = Objective()
     budget: Budget = Budget()
+    stopping: Annotated[
+        Stopping | None, Field(description="ends jobs early; unset: all run to their end")
+    ] = None
+
+    @field_validator("stopping")
+    @classmethod
+    def _has_cycles(cls, stopping: Stopping | None, info: ValidationInfo) -> Stopping | None:
+        if stopping is not None and info.data.get("template", {}).get("kind") == "range_test":
+            raise PydanticCustomError("stopping", "range tests have no cycles to compare")
+        return stopping
 
     @field_validator("sampler")
     @classmethod

@@ -116,7 +116,7 @@ def results_table(sweep: Sweep, results: Sequence[SweepResult]) -> Table:
         (
             _number(each.value) + (" (short)" if each.short and each.value is not None else ""),
             *(_number(each.parameters.get(pointer)) for pointer in pointers),
-            each.state or "deleted",
+            "stopped early" if each.stopped else each.state or "deleted",
             each.job or "",
         )
         for each in results
@@ -140,14 +140,15 @@ def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
     facts = Table(box=None, show_header=False, pad_edge=False)
     iterations = preview.iterations
     seconds = preview.seconds
+    most = "at most " if preview.at_most else ""
     for name, value in (
         ("jobs", f"{preview.jobs:,}"),
-        ("iterations", "depend on the data" if iterations is None else f"{iterations:,}"),
+        ("iterations", "depend on the data" if iterations is None else f"{most}{iterations:,}"),
         (
             "computing",
             "not known before a job like these has run"
             if seconds is None
-            else f"about {timedelta(seconds=max(round(seconds), 1))}",
+            else f"{most or 'about '}{timedelta(seconds=max(round(seconds), 1))}",
         ),
     ):
         facts.add_row(f"[bold]{name}[/]", value)
@@ -208,7 +209,9 @@ def _columns(results: Sequence[SweepResult]) -> list[str]:
     """As the rows have them, the columns of all parameters before those of any number."""
     parameters = _names(each.parameters for each in results)
     metrics = _names(each.metrics for each in results)
-    return list(dict.fromkeys(["job", "number", "state", *parameters, "value", *metrics]))
+    return list(
+        dict.fromkeys(["job", "number", "state", "stopped", *parameters, "value", *metrics])
+    )
 
 
 def _short(pointers: Sequence[str]) -> list[str]:

@@ -66,7 +66,8 @@ class Sweep(Lasting):
 class SweepResult(Answer):
     """One configuration and what came of it; `value` is that of the objective.
 
-    `short` is one of the brief first runs of `coarse_to_fine`, which longer ones do not compare to.
+    `stopped` says why it was ended early: `value` is of the point that it came to. `short` is one
+    of the brief first runs of `coarse_to_fine`, which longer ones do not compare to.
     """
 
     job: str | None
@@ -75,24 +76,27 @@ class SweepResult(Answer):
     parameters: Row
     value: float | None
     metrics: Row = Field(default_factory=dict)
+    stopped: str | None = None
     short: bool = False
 
     @property
     def row(self) -> Row:
         """All of it side by side; parameters are called by their pointers."""
-        own = {"job": self.job, "number": self.number, "state": self.state}
+        own = {name: getattr(self, name) for name in ("job", "number", "state", "stopped")}
         return own | self.parameters | {"value": self.value} | self.metrics
 
 
 class SweepPreview(Answer):
     """What a sweep would run: jobs at most, and the first configurations.
 
-    `iterations` and `seconds` are of all its jobs, None where they are not known.
+    `iterations` and `seconds` are of all its jobs, None where they are not known, and `at_most`
+    where some may be stopped early.
     """
 
     jobs: int
     iterations: int | None = None
     seconds: float | None = None
+    at_most: bool = False
     sample: list[Row]
 
 
@@ -195,12 +199,13 @@ class Sweeps:
 
 
 def ranked(sweep: Sweep, results: list[SweepResult]) -> list[SweepResult]:
-    """The best first; after them short runs, jobs that did not succeed, those without a value."""
+    """The best first; then those stopped early, short runs, not succeeded, without a value."""
 
-    def place(each: SweepResult) -> tuple[bool, bool, bool, float]:
+    def place(each: SweepResult) -> tuple[bool, bool, bool, bool, float]:
         value = each.value or 0.0
         worth = -value if sweep.maximizes else value
-        return each.value is None, each.state != "succeeded", each.short, worth
+        early = each.stopped is not None
+        return each.value is None, each.state != "succeeded", each.short, early, worth
 
     return sorted(results, key=place)
 

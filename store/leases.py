@@ -12,16 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Row,
-    case,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, Row, case, literal, select, tuple_, update
 
 from spec.states import NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
@@ -170,6 +161,11 @@ def remark(tx: WriteTx, lease: Lease, verb: str, detail: str) -> None:
     """Puts something into the job's history that changes nothing else."""
     row = _guarded(tx, lease, {"version": jobs.c.version + 1})
     note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
+
+
+def hold(tx: WriteTx, lease: Lease) -> None:
+    """Keeps the job this worker's until the transaction ends, for rows that belong to it."""
+    _guarded(tx, lease, {"attempt": lease.attempt})  # as it is
 
 
 def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:

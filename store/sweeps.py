@@ -129,7 +129,8 @@ def lock(tx: WriteTx, sweep_id: str) -> Sweep | None:
 
     Whoever adds trials or lets jobs go holds this lock, so that counts do not overshoot.
     """
-    query = select(*COLUMNS).where(sweeps.c.id == sweep_id).with_for_update()
+    # no rows that only refer to it, as trials do and rungs, have to wait
+    query = select(*COLUMNS).where(sweeps.c.id == sweep_id).with_for_update(key_share=True)
     row = tx.execute(query).one_or_none()
     return None if row is None else _from_row(row)
 
@@ -218,10 +219,12 @@ class Best:
 def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> Best | None:
     """The job whose result has the best number at a path; the first chosen of several.
 
-    Short runs, which look for where to look, do not count.
+    Short runs, which look for where to look, do not count; nor do those that were stopped early,
+    as long as another has a value: theirs is of an earlier point.
     """
     value = jobs.c.result[tuple(metric)].as_float()
     stage = trials.c.memory["stage"].as_string()
+    stopped = jobs.c.result["stopped"]["iteration"].as_integer().is_not(None)
     row = tx.execute(
         select(trials.c.job_id, trials.c.parameters, value.label("value"))
         .select_from(jobs.join(trials, trials.c.job_id == jobs.c.id))
@@ -231,7 +234,7 @@ def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> 
             value.is_not(None),
             stage.is_distinct_from("coarse"),
         )
-        .order_by(value.desc() if largest else value, trials.c.number)
+        .order_by(stopped, value.desc() if largest else value, trials.c.number)
         .limit(1)
     ).one_or_none()
     return None if row is None else Best(row.job_id, row.parameters, row.value)

@@ -1,4 +1,4 @@
-"""INSERT .. ON CONFLICT DO UPDATE, which SQLAlchemy spells once per database."""
+"""INSERT .. ON CONFLICT, which SQLAlchemy spells once per database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,3 +36,9 @@ def upsert(
     if len(rows) == 1:
         return len(tx.execute(returning.values(**rows[0])).all())
     return len(tx.execute(returning, rows).all())
+
+
+def insert_new(tx: WriteTx, table: Table, row: Mapping[str, Any]) -> None:
+    """Inserts a row, unless one with its key is there."""
+    construct = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    tx.execute(construct(table).on_conflict_do_nothing().values(**row))

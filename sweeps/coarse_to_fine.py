@@ -42,7 +42,8 @@ def propose(
     the best so far, each of `points` rates evenly between the neighbours of the last, with the
     template's own schedule and length; then the grid of the other fields with the best rate.
 
-    The best is the first by value among those that ran to their end with one. A rate too low to
+    The best is the first by value among those that ran to their end with one, else among those
+    that were stopped early. A rate too low to
     descend is worse than one that does, and one that diverges has no value, so that the ranks say
     what descended. Where none has a value, the sweep ends. Other rates of the schedule keep their
     ratio to the one that is varied, as those of a cycle must.
@@ -91,7 +92,7 @@ def _best(spec: SweepSpec, trials: Sequence[Trial], rounds: int) -> float | None
     """The best rate of the first rounds of finer grids, or of the orders of ten before them."""
     for trial in ranked(trials, spec.objective):
         own = min(1, rounds) <= cast("int", trial.memory["round"]) <= rounds
-        if own and trial.state == "done" and value_of(trial) is not None:
+        if own and trial.state != "failed" and value_of(trial) is not None:
             return cast("float", trial.memory["rate"])
     return None
 

@@ -17,7 +17,7 @@ Values = Sequence[float | None]
 PARTS = 10
 """A run without cycles and without `every` is compared after each of so many equal parts."""
 
-MOST = 1000
+MOST = 100
 """Comparisons of one job by `median`; a longer one is compared after every 2nd, 4th, ... cycle."""
 
 FEWEST = 4
@@ -50,6 +50,21 @@ class Rung:
         name = {"cycle": "cycle", "interval": "interval", "part": "tenth"}[self.unit]
         run = " of the run" if self.unit == "part" else ""
         return f"after {self.count} {name}{'' if self.count == 1 else 's'}{run}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a job stands at a rung; what is not finite is None.
+
+    Attributes:
+        value: of the objective there.
+        best: of its values at all its rungs so far.
+        mean: of the same; None where any of them is.
+    """
+
+    value: float | None
+    best: float | None
+    mean: float | None
 
 
 @dataclass(frozen=True)
@@ -112,11 +127,31 @@ def bracket_of(trial: int, *, brackets: int, eta: int) -> int:
     return pattern[trial % len(pattern)]
 
 
+def score(values: Values, direction: Direction) -> Score:
+    """What a job's values at its rungs come to.
+
+    >>> score([0.75, 0.5, 0.625], "minimize")
+    Score(value=0.625, best=0.5, mean=0.625)
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not values:
+        raise ValueError("give the job's values up to this rung: its value here is missing")
+    known = [each for each in values if each is not None and math.isfinite(each)]
+    last = values[-1]
+    return Score(
+        value=last if last is not None and math.isfinite(last) else None,
+        best=(min if direction == "minimize" else max)(known, default=None),
+        mean=_mean(known) if len(known) == len(values) else None,
+    )
+
+
 def decide(
     stopping: Stopping,
     rung: Rung,
-    values: Values,
-    others: Sequence[Values],
+    own: Score,
+    others: Sequence[Score],
     direction: Direction,
 ) -> Decision:
     """Whether a job that has come to a rung goes on.
@@ -135,21 +170,28 @@ def decide(
 
     The best at a rung never stops.
 
-    `values` are the job's at its rungs, the last one here; `others` the same of every other job
-    that has come to a rung of the same `place`, up to that rung, whatever became of it later.
-
-    Raises:
-        ValueError: a job's values are missing.
+    `others` are the scores of every other job that has come to a rung of the same `place`, at that
+    rung, whatever became of it later.
     """
-    if not values or not all(others):
-        raise ValueError("give each job's values up to this rung: its value here is missing")
     sign = 1 if direction == "minimize" else -1
-    own, rest = _costs(values, sign), [_costs(each, sign) for each in others]
-    if own[-1] == math.inf:
+    value = _cost(own.value, sign)
+    if value == math.inf:
         return Decision(stop=True, why=f"stopped: it has diverged {rung.after}")
-    if stopping.name == "median":
-        return _by_median(rung, own, rest, sign)
-    return _by_rank(rung, own[-1], [each[-1] for each in rest], sign, stopping.eta)
+    values = [_cost(each.value, sign) for each in others]
+    if stopping.name != "median":
+        return _by_rank(rung, value, values, sign, stopping.eta)
+    if len(others) < FEWEST:
+        detail = f"only {len(others)} of at least {FEWEST} others to compare came here"
+        return Decision(stop=False, why=f"goes on {rung.after}: {detail}")
+    best, middle = _cost(own.best, sign), median(_cost(each.mean, sign) for each in others)
+    if best > middle and value <= min(values):
+        detail = f"{sign * value:.4g} is the best of {len(others) + 1} here"
+        return Decision(stop=False, why=f"goes on {rung.after}: {detail}")
+    said = "others have mostly diverged" if middle == math.inf else f"{sign * middle:.4g}"
+    count = len(others)
+    detail = f"its best, {sign * best:.4g}, against {said}, the median of {count} others' means"
+    stop = best > middle
+    return Decision(stop=stop, why=f"{'stopped' if stop else 'goes on'} {rung.after}: {detail}")
 
 
 @dataclass(frozen=True)
@@ -204,9 +246,9 @@ def _pattern(brackets: int, eta: int) -> tuple[int, ...]:
     return tuple(pattern)
 
 
-def _costs(values: Values, sign: int) -> list[float]:
-    """Values of which less is better, infinite where there is none."""
-    return [math.inf if v is None or not math.isfinite(v) else sign * v for v in values]
+def _cost(value: float | None, sign: int) -> float:
+    """Of which less is better; infinite where there is none."""
+    return math.inf if value is None else sign * value
 
 
 def _by_rank(rung: Rung, own: float, rest: list[float], sign: int, eta: int) -> Decision:
@@ -221,25 +263,9 @@ def _by_rank(rung: Rung, own: float, rest: list[float], sign: int, eta: int) -> 
     return Decision(stop=stop, why=f"{'stopped' if stop else 'goes on'} {rung.after}: {detail}")
 
 
-def _by_median(rung: Rung, own: list[float], rest: list[list[float]], sign: int) -> Decision:
-    if len(rest) < FEWEST:
-        detail = f"only {len(rest)} of at least {FEWEST} others to compare came here"
-        return Decision(stop=False, why=f"goes on {rung.after}: {detail}")
-    best, middle = min(own), median(_mean(each) for each in rest)
-    said = "others have mostly diverged" if middle == math.inf else f"{sign * middle:.4g}"
-    detail = f"its best, {sign * best:.4g}, against {said}, the median of {len(rest)} others' means"
-    if best > middle and own[-1] <= min(each[-1] for each in rest):
-        detail = f"{sign * own[-1]:.4g} is the best of {len(rest) + 1} here"
-        return Decision(stop=False, why=f"goes on {rung.after}: {detail}")
-    stop = best > middle
-    return Decision(stop=stop, why=f"{'stopped' if stop else 'goes on'} {rung.after}: {detail}")
-
-
-def _mean(costs: list[float]) -> float:
-    if math.inf in costs:
-        return math.inf
+def _mean(values: Sequence[float]) -> float:
     # of equal values the mean is that value, whatever rounding makes of it
-    return min(max(fmean(each / 2 for each in costs) * 2, min(costs)), max(costs))
+    return min(max(fmean(each / 2 for each in values) * 2, min(values)), max(values))
 
 
 def _jobs(count: int) -> str:

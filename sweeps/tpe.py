@@ -81,8 +81,9 @@ def _told(space: Space, trial: Trial) -> FrozenTrial:
         state = TrialState.RUNNING
     elif trial.state == "done" and value is not None:
         state = TrialState.COMPLETE
-    # of those that are pruned, Optuna ranks one with a value before one without
-    seen = {0: value} if trial.state == "stopped" and value is not None else {}
+    # of those that are pruned, Optuna ranks first what came furthest, then the better, and last
+    # those without a value
+    seen = {trial.reached: value} if trial.state == "stopped" and value is not None else {}
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,

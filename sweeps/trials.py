@@ -19,6 +19,7 @@ class Trial:
         number: 0, 1, ... in the order in which they were chosen.
         value: of the objective; None where there is none, as of a training that diverged.
         memory: what the sampler proposed it with.
+        reached: updates that it has made.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Trial:
     state: Literal["waiting", "running", "done", "failed", "stopped"]
     value: float | None = None
     memory: dict[str, JsonValue] = field(default_factory=dict)
+    reached: int = 0
 
     @property
     def ended(self) -> bool:
@@ -49,15 +51,18 @@ def value_of(trial: Trial) -> float | None:
 def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
     """Trials that have ended, the best first.
 
-    One that ran to its end comes before one that was stopped on its way, and last come those
-    without a value: a configuration that diverges or fails is worse than any that does not.
+    One that ran to its end comes before one that was stopped on its way, of these the one that came
+    further, and last come those without a value: a configuration that diverges or fails is worse
+    than any that does not.
     """
     sign = 1 if objective.direction == "minimize" else -1
 
-    def place(trial: Trial) -> tuple[int, float, int]:
+    def place(trial: Trial) -> tuple[int, int, float, int]:
         value = value_of(trial)
         if value is None or trial.state == "failed":
-            return 2, 0.0, trial.number
-        return int(trial.state == "stopped"), sign * value, trial.number
+            return 2, 0, 0.0, trial.number
+        if trial.state == "stopped":
+            return 1, -trial.reached, sign * value, trial.number
+        return 0, 0, sign * value, trial.number
 
     return sorted((trial for trial in trials if trial.ended), key=place)

@@ -5,17 +5,21 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 from sqlalchemy import update
 
+from spec.access import ANYONE
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
 from spec.states import Reason, State
-from store import claims, jobs, leases, moves, recovery
+from spec.sweeps import SweepSpec
+from store import claims, jobs, leases, moves, recovery, sweep_moves, sweeps
 from store.checkpoints import Saved
 from store.chunks import Chunk, Column
 from store.database import Sessions
 from store.instants import from_now
-from store.jobs import Job
+from store.jobs import Job, Submission
 from store.leases import Lease, Progress, Renewal
+from store.sweeps import NewTrial, Sweep
 from store.tables import jobs as table
 
 LEASE = timedelta(seconds=60)
@@ -59,6 +63,42 @@ def queued(sessions: Sessions, **changes: Any) -> Job:
     """A job in the queue."""
     with sessions.begin() as tx:
         return jobs.add(tx, spec(**changes))
+
+
+def swept(
+    sessions: Sessions,
+    count: int,
+    *,
+    memory: dict[str, JsonValue] | None = None,
+    job: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Sweep:
+    """A sweep over `count` seeds whose jobs are all queued; `fields` are of its spec."""
+    template = training_json(**job or {})
+    seeds = {"/seed": list(range(count))}
+    body = SweepSpec.model_validate({"template": template, "space": seeds, **fields})
+    with sessions.begin() as tx:
+        sweep = sweeps.add(
+            tx,
+            body.model_dump(mode="json"),
+            by=ANYONE,
+            name=None,
+            promised=count,
+            parallel=None,
+            one_for_one=False,
+            ending=sweep_moves.DONE,
+        )
+        new = [
+            Submission(JOB_SPEC.validate_python({**template, "seed": seed}))
+            for seed in range(count)
+        ]
+        added = jobs.add_many(tx, new, by=ANYONE, sweep=sweep.id)
+        chosen = [
+            NewTrial(job.id, {"/seed": seed}, memory or {}, None, f"{seed:064}")
+            for seed, job in enumerate(added)
+        ]
+        sweeps.add_trials(tx, sweep.id, chosen, first=0)
+    return sweep
 
 
 def claimed(sessions: Sessions, *, worker: str = "w1", lease: timedelta = LEASE) -> Lease:

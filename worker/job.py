@@ -62,6 +62,7 @@ def _alone(this: Running, *, device: torch.device, settings: Settings) -> None:
             due=this.due,
             resume=begun.resume,
             extend=begun.extend,
+            comparing=this.contestant.comparing,
         )
         for event in events:
             this.follow(event)

@@ -103,6 +103,7 @@ def _follow(
         left=left,
         due=lambda index: parsed[index][0].due(),
         resume=[each.resume for _, _, each in parsed if each.resume is not None],
+        comparing=[member.contestant.comparing for member, _, _ in parsed],
     )
     for index, event in events:
         member = parsed[index][0]

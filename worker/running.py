@@ -19,7 +19,8 @@ from store.jobs import Job
 from store.leases import Lease, LeaseLostError
 from worker import checkpoints, snapshots
 from worker.beginning import Beginning, StorageError, beginning
-from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot
+from worker.comparing import Contestant
+from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot, Standing
 from worker.pulse import PLANNED, Heartbeat
 from worker.recorder import End, Recorder
 
@@ -68,6 +69,7 @@ class Running:
         self._recorder = recorder
         self._files = files
         self._pulse = heartbeat.keep(lease)
+        self.contestant = Contestant(job, lease, sessions=sessions, pulse=self._pulse)
         self._deadline = math.inf
         self._checkpoint = 0  # the iteration of the last
         self._checkpointed_at = time.monotonic()
@@ -84,6 +86,7 @@ class Running:
             with self._sessions.read() as tx:
                 left = cast("float", limit) - history.spent(tx, self.job.id).total_seconds()
             self._deadline = time.monotonic() + left
+        self.contestant.begin()
         return found
 
     def due(self) -> bool:
@@ -150,9 +153,11 @@ class Running:
                 self._snapshots[event.iteration] = self._kept(event)
             case Checkpoint() if not self._pulse.lost:
                 self._save(event)
+            case Standing():
+                self.contestant.stand(event)
             case Finished():
                 result = snapshots.with_files(event.result, self._snapshots)
-                self._end("succeeded", partial(leases.succeed, lease=self.lease, result=result))
+                self._end("succeeded", partial(self.contestant.succeed, result=result))
             case EngineError():
                 self.fail(event)
 

@@ -5,7 +5,7 @@ from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
 from store.tables.pool import leaders, workers
 from store.tables.series import chunks, summaries
-from store.tables.sweeps import sweeps, trials
+from store.tables.sweeps import rungs, sweeps, trials
 
 __all__ = [
     "attempts",
@@ -19,6 +19,7 @@ __all__ = [
     "keys",
     "leaders",
     "metadata",
+    "rungs",
     "summaries",
     "sweeps",
     "trials",

@@ -1,4 +1,4 @@
-"""Sweeps and their trials: which configurations they promised, and which job runs each."""
+"""Sweeps and their trials: what they promised, which job runs each, how these compare."""
 
 from sqlalchemy import (
     JSON,
@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -74,4 +75,26 @@ trials = Table(
     Column("digest", String(64), nullable=False),
     Index("ix_trials_digest", "sweep_id", "digest", unique=True),
     Index("ix_trials_job", "job_id"),
+)
+
+rungs = Table(
+    "rungs",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    # the same for jobs that are compared here, as `0/cycle/9`
+    Column("place", String(64), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # updates of its training until here
+    Column("iteration", BigInteger, nullable=False),
+    # of the objective: here, the best so far, the mean so far; none where it was not finite
+    Column("value", Double),
+    Column("best", Double),
+    Column("mean", Double),
+    # what was decided, and why, once it has been
+    Column("stop", Boolean),
+    Column("why", Text),
+    CheckConstraint("(stop IS NULL) = (why IS NULL)", name="decided_has_a_reason"),
+    # whoever is compared reads all that came to the place: from here alone
+    Index("ix_rungs_place", "sweep_id", "place", "job_id", "value", "best", "mean"),
+    Index("ix_rungs_job", "job_id", "sweep_id", "iteration"),
 )

@@ -91,6 +91,9 @@ def peak(spec: dict[str, Any]) -> float:
 def test_a_preview_says_what_would_run(client: TestClient) -> None:
     told = client.post("/v1/sweeps/preview", json=sweep_json()).json()
     assert (told["jobs"], told["iterations"], told["seconds"]) == (6, 600, None)
+    assert not told["at_most"]
+    early = sweep_json(stopping={"name": "asha"})
+    assert client.post("/v1/sweeps/preview", json=early).json()["at_most"]
     assert told["sample"][0] == {PEAK: 0.01, SEED: 0}
     assert len(told["sample"]) == 6
     assert client.get("/v1/jobs").json()["data"] == []
@@ -136,6 +139,60 @@ def test_a_sweep_runs_what_it_promised_and_ranks_it(
     found = list(csv.DictReader(io.StringIO(table.text)))
     assert [float(each[PEAK]) for each in found] == [each["parameters"][PEAK] for each in rows]
     assert {each["state"] for each in found} == {"succeeded"}
+
+
+def test_those_that_were_stopped_early_are_not_the_best(
+    client: TestClient, sessions: Sessions
+) -> None:
+    sweep = submitted(client, space={SEED: [0, 1, 2]}, stopping={"name": "asha"})
+    why = "stopped after 1 cycle: 0.9 is number 3 of 3, and only the best goes on"
+    results = [
+        {"val_accuracy": 0.9, "stopped": {"iteration": 40, "why": why}},
+        {"val_accuracy": 0.5},
+        {"val_accuracy": 0.6},
+    ]
+    best = []
+    for result in results:
+        lease = claim(sessions)
+        assert lease is not None
+        with sessions.begin() as tx:
+            leases.succeed(tx, lease, result)
+        best.append(look(client, sweep)["best"]["value"])
+    assert best == [0.9, 0.5, 0.6]  # the first while there is no other
+    path = f"/v1/sweeps/{sweep['id']}/results"
+    rows = client.get(path).json()["data"]
+    assert [(each["stopped"], each["value"]) for each in rows] == [
+        (why, 0.9), (None, 0.5), (None, 0.6)
+    ]  # fmt: skip
+    assert "stopped" not in rows[0]["metrics"]
+    table = client.get(path, headers={"Accept": "text/csv"}).text
+    assert [row["stopped"] for row in csv.DictReader(io.StringIO(table))] == [why, "", ""]
+
+
+@pytest.mark.parametrize("sampler", [{"name": "tpe", "startup": 2}, {"name": "cma_es"}])
+def test_samplers_learn_from_those_that_were_stopped(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper, sampler: dict[str, Any]
+) -> None:
+    sweep = submitted(
+        client,
+        sampler=sampler,
+        space={PEAK: SPACE[PEAK]},
+        budget={"jobs": 12, "parallel": 1},
+        stopping={"name": "median"},
+    )
+    for number in range(12):
+        lease = claim(sessions)
+        assert lease is not None
+        result: dict[str, Any] = {"val_accuracy": number / 20}
+        if number % 2:
+            result["stopped"] = {"iteration": 40, "why": "stopped after 1 cycle"}
+        record(sessions, lease, 40 if number % 2 else 100)
+        with sessions.begin() as tx:
+            leases.succeed(tx, lease, result)
+        sweeper.step()
+    done = look(client, sweep)
+    assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", 12)
+    assert done["best"]["value"] == 10 / 20
 
 
 def test_no_more_jobs_at_one_time_than_the_budget_says(
@@ -328,7 +385,12 @@ def test_what_a_sweep_takes_from_others_may_be_gone_when_it_goes_on(
         ({"template": {"kind": "training"}}, "/template/model", ""),
         ({"template": training_json(model={"name": "x"})}, "/template/model/name", ""),
         ({"budget": {"jobs": 0}}, "/budget/jobs", ""),
-        ({"stopping": {"name": "asha"}}, "/stopping", ""),
+        ({"stopping": {"name": "sha"}}, "/stopping/name", ""),
+        (
+            {"stopping": {"name": "asha"}, "template": range_test_json(), "space": {SEED: [1]}},
+            "/stopping",
+            "range tests have no cycles to compare",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -102,3 +102,85 @@ def test_whatever_dies_each_configuration_runs_once(service: Service) -> None:
         job = service.job(row["job"])
         assert sum(each["outcome"] == "succeeded" for each in job["attempts"]) == 1
         assert service.series(row["job"])["total_points"] == job["result"]["iterations"]
+
+
+CYCLICAL = training_json(
+    model={"name": "mlp", "params": {"hidden": [256, 256]}},
+    schedule={"policy": "triangular", "base_lr": 1e-5, "step_size": 20},
+    length={"cycles": 15},
+)
+RATES = [0.01, 0.003, 0.1, 0.0003, 0.03, 0.001, 0.0001, 0.0005, 0.05]
+
+
+def test_whatever_dies_those_that_fall_behind_are_stopped_and_can_go_on(service: Service) -> None:
+    node = service.start_worker()
+    whole = submitted(service, template=CYCLICAL, space={PEAK: RATES})
+    eventually(lambda: look(service, whole)["finished_at"], within=60, what="the end")
+    reference = {row["parameters"][PEAK]: row for row in results(service, whole)}
+
+    sweep = submitted(
+        service,
+        template=CYCLICAL,
+        space={PEAK: RATES},
+        stopping={"name": "asha"},
+        budget={"parallel": 2},
+    )
+    for ended in (2, 4):
+        eventually(
+            lambda ended=ended: (  # type: ignore[misc]
+                (counts := look(service, sweep)["counts"])["succeeded"] >= ended
+                and counts["running"]
+            ),
+            within=60,
+            what="some to end while one runs",
+        )
+        service.child_of(node).kill()
+    done = eventually(
+        lambda: (now := look(service, sweep))["finished_at"] and now, within=90, what="the end"
+    )
+    assert (done["state"], done["counts"]["succeeded"]) == ("succeeded", len(RATES))
+    rows = results(service, sweep)
+    assert [row["parameters"][PEAK] for row in rows] == RATES
+    stopped = [row for row in rows if row["stopped"]]
+    assert 3 <= len(stopped) < len(rows)
+
+    best = min(reference.values(), key=lambda row: row["value"])["parameters"][PEAK]
+    assert best not in {row["parameters"][PEAK] for row in stopped}
+    assert done["best"]["parameters"][PEAK] == best
+    for row in rows:
+        job = service.job(row["job"])
+        said = job["result"].get("stopped")
+        assert (said or {"why": None})["why"] == row["stopped"]
+        length = said["iteration"] if said else 600
+        assert length in {40, 120, 360, 600}
+        ours, theirs = (
+            service.series(each)["columns"]
+            for each in (row["job"], reference[row["parameters"][PEAK]]["job"])
+        )
+        assert ours["iteration"] == list(range(length))
+        assert ours["loss"] == theirs["loss"][:length]
+        assert sum(each["verb"] == "stopped" for each in job["history"]) == bool(said)
+
+    job = service.job(stopped[-1]["job"])
+    at = job["result"]["stopped"]["iteration"]
+    again = service.finished(service.submit({**job["spec"], "from": {"job": job["id"]}}))
+    assert (again["state"], again["result"]["iterations"]) == ("succeeded", 600)
+    assert "stopped" not in again["result"]
+    rest = service.series(again["id"])["columns"]
+    theirs = service.series(reference[stopped[-1]["parameters"][PEAK]]["job"])["columns"]
+    assert rest["iteration"] == list(range(at, 600))
+    assert rest["loss"] == theirs["loss"][at:]
+
+
+def test_one_that_diverges_ends_at_once(service: Service) -> None:
+    service.start_worker()
+    sweep = submitted(
+        service,
+        template=CYCLICAL,
+        space={"/optimizer/params/weight_decay": [0.0, 1e6], PEAK: [0.1]},
+        stopping={"name": "asha"},
+    )
+    eventually(lambda: look(service, sweep)["finished_at"], within=60, what="the end")
+    fine, gone = (service.job(row["job"])["result"] for row in results(service, sweep))
+    assert fine["iterations"] == 600
+    assert gone["iterations"] == gone["diverged_at"] + 10 < 100

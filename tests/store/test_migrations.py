@@ -8,6 +8,7 @@ from sqlalchemy import inspect, select
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
 from spec.states import State
+from spec.sweeps import Objective, Stopping
 from store import (
     audit,
     checkpoints,
@@ -18,6 +19,7 @@ from store import (
     leases,
     moves,
     recovery,
+    rungs,
     series,
     summaries,
     sweeps,
@@ -28,9 +30,11 @@ from store.database import Sessions
 from store.idempotency import Answer
 from store.jobs import Job, Submission
 from store.leases import Lease, Progress
+from store.rungs import Contest
 from store.summaries import Line
 from store.sweeps import NewTrial
 from store.tables import metadata
+from sweeps.stopping import Rung
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
 
@@ -160,6 +164,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
             ending=None,
         )
         sweeps.add_trials(tx, sweep.id, [NewTrial(held.job_id, {}, {}, None, "0" * 64)], first=0)
+        contest = Contest(sweep.id, 0, Stopping(name="asha"), Objective())
+        rungs.stand(tx, lease, contest, Rung(5, 1, "cycle"), 0.5)
         line = Line(lease.job_id, "train", 0)
         summaries.write(tx, line, 0, [rows(0, 5)], stop=summaries.BLOCK, merged=False)
     with sessions.read() as tx:

@@ -94,6 +94,7 @@ def test_a_preview_queues_nothing(fake: Fake, run: Run, file: str) -> None:
         "jobs": 64,
         "iterations": 38_400,
         "seconds": 95.2,
+        "at_most": False,
         "sample": [{"/schedule/max_lr": 0.0135935639, "/model/params/hidden/0": 64}],
     }
     fake.answers["POST /v1/sweeps/preview"] = (200, told)
@@ -107,6 +108,9 @@ def test_a_preview_queues_nothing(fake: Fake, run: Run, file: str) -> None:
         "... 63 more",
     ]
     assert json.loads(run("sweep", file, "--preview", "--json").stdout) == told
+    fake.answers["POST /v1/sweeps/preview"] = (200, {**told, "at_most": True})
+    shown = lines(run("sweep", file, "--preview").stdout)
+    assert shown[1:3] == ["iterations at most 38,400", "computing at most 0:01:35"]
     unknown = {**told, "iterations": None, "seconds": None}
     fake.answers["POST /v1/sweeps/preview"] = (200, unknown)
     shown = lines(run("sweep", file, "--preview").stdout)
@@ -198,6 +202,7 @@ def test_results_come_best_first_in_every_form(fake: Fake, run: Run) -> None:
         "job": "job_2",
         "number": "2",
         "state": "succeeded",
+        "stopped": "",
         "/schedule/max_lr": "0.2",
         "/optimizer/params/momentum": "0.9",
         "value": "0.97119",
@@ -207,6 +212,18 @@ def test_results_come_best_first_in_every_form(fake: Fake, run: Run) -> None:
     assert rows[-1]["iterations"] == ""
     assert len(lines(run("sweep-results", "swp_1", "--limit", "1").stdout)) == 2
     assert "`stepsize sweeps` lists them" in run("sweep-results", "job_1").stderr
+
+
+def test_those_that_were_stopped_early_come_after_the_others(fake: Fake, run: Run) -> None:
+    why = "stopped after 9 cycles: 0.99 is number 3 of 6, and the best 2 go on"
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    answer = {"data": [result(0, 0.99, stopped=why), result(1, 0.5)]}
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, answer)
+    shown = lines(run("sweep-results", "swp_1").stdout)
+    assert shown[1].endswith(" succeeded job_1")
+    assert shown[2].endswith(" stopped early job_0")
+    rows = csv.DictReader(io.StringIO(run("sweep-results", "swp_1", "--format", "csv").stdout))
+    assert [row["stopped"] for row in rows] == ["", why]
 
 
 def test_whole_objects_and_truth_are_json(fake: Fake, run: Run) -> None:
@@ -276,6 +293,7 @@ def test_a_client_waits_for_a_sweep_and_reads_its_rows(fake: Fake) -> None:
             "job": "job_2",
             "number": 2,
             "state": "succeeded",
+            "stopped": None,
             "/schedule/max_lr": 0.2,
             "/optimizer/params/momentum": 0.9,
             "value": 0.97119,

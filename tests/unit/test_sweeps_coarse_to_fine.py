@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +117,8 @@ def test_what_diverges_failed_or_was_stopped_is_not_the_best() -> None:
         for i, t in enumerate(trials)
     ]
     assert propose(spec, worse, 3)[2].memory["rate"] == pytest.approx(1e-2)
+    none = [replace(t, state="failed" if i == 7 else "stopped") for i, t in enumerate(worse)]
+    assert propose(spec, none, 3)[2].memory["rate"] == pytest.approx(1e-1)  # better than nothing
 
 
 def test_it_ends_where_nothing_descends() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.spaces import COMPARED
-from spec.sweeps import CoarseToFine, Sampler, SweepSpec
+from spec.sweeps import CoarseToFine, Sampler, Stopping, SweepSpec
 from sweeps.configurations import job_spec
 from sweeps.proposing import promised, propose
+from sweeps.stopping import MOST
 
 PATH = Path(__file__).parents[2] / "docs" / "sweeps.md"
 PAGE = PATH.read_text()
@@ -60,3 +61,15 @@ def test_what_is_shown_in_python_is_so() -> None:
     found = doctest.testfile(str(PATH), module_relative=False)
     assert found.attempted > PAGE.count("```python")
     assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", get_args(Stopping.model_fields["name"].annotation))
+def test_every_way_to_stop_has_a_row(name: str) -> None:
+    assert f"\n| `{name}` |" in PAGE
+
+
+def test_defaults_of_stopping_are_those_of_the_code() -> None:
+    rule = Stopping(name="asha")
+    assert f"`grace` ({rule.grace})" in PAGE
+    assert f"(`eta` {rule.eta})" in PAGE
+    assert f"at most {MOST} times" in PAGE

@@ -244,6 +244,9 @@ def test_ranks() -> None:
         Trial(3, {}, "done", 0.5),
         Trial(4, {}, "running", 0.0),
         Trial(5, {}, "done", 0.4),
+        Trial(6, {}, "stopped", 0.1, reached=80),
+        Trial(7, {}, "stopped", 0.3, reached=240),
+        Trial(8, {}, "stopped", 0.2, reached=240),
     ]
-    assert [t.number for t in ranked(trials, Objective())] == [5, 3, 2, 0, 1]
+    assert [t.number for t in ranked(trials, Objective())] == [5, 3, 8, 7, 6, 2, 0, 1]
     assert [t.number for t in ranked(trials, Objective(direction="maximize"))][:2] == [3, 5]

@@ -3,6 +3,7 @@
 import doctest
 import math
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from schedules.schedule import Schedule
 from schedules.values import UnresolvedError
 from spec.sweeps import Direction, Stopping
 from sweeps import stopping as module
-from sweeps.stopping import MOST, Rung, Values, bracket_of, decide, rungs
+from sweeps.stopping import MOST, Decision, Rung, Score, Values, bracket_of, rungs, score
 
 NAMES: Any = st.sampled_from(["median", "asha", "hyperband"])
 DIRECTIONS: Any = st.sampled_from(["minimize", "maximize"])
@@ -39,6 +40,14 @@ GROWING = schedule(policy="sgdr", lr=0.1, t_0=10, t_mult=2, warmup=5)
 
 def stopping(name: str, **fields: Any) -> Stopping:
     return Stopping.model_validate({"name": name, **fields})
+
+
+def decide(
+    rule: Stopping, rung: Rung, values: Values, others: Sequence[Values], direction: Direction
+) -> Decision:
+    """As the module does, given whole histories."""
+    scores = [score(each, direction) for each in others]
+    return module.decide(rule, rung, score(values, direction), scores, direction)
 
 
 @st.composite
@@ -209,9 +218,13 @@ def test_the_best_here_goes_on_even_below_the_median_of_means() -> None:
 
 def test_values_are_asked_for() -> None:
     with pytest.raises(ValueError, match="values up to this rung"):
-        decide(stopping("asha"), HERE, [], [], "minimize")
-    with pytest.raises(ValueError, match="values up to this rung"):
-        decide(stopping("asha"), HERE, [1.0], [[]], "minimize")
+        score([], "minimize")
+
+
+def test_a_score_is_of_what_is_finite() -> None:
+    assert score([3.0, math.nan, 2.0], "maximize") == Score(2.0, 3.0, None)
+    assert score([None], "minimize") == Score(None, None, None)
+    assert score([1e308, 1e308], "minimize").mean == 1e308
 
 
 @given(compared())

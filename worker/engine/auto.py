@@ -11,9 +11,10 @@ from schedules import Auto
 from schedules.schedule import Suggested
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
+from worker.engine.comparing import ALONE, Comparing
 from worker.engine.course import course, resolved
 from worker.engine.errors import EngineError, invalid
-from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, State
+from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, Standing, State
 from worker.engine.loop import Pace, never
 from worker.engine.range_test import range_test
 from worker.engine.recipe import Recipe
@@ -34,6 +35,7 @@ def automatic(
     pace: Pace,
     due: Callable[[], bool] = never,
     resume: State | None = None,
+    comparing: Comparing = ALONE,
 ) -> Iterator[Event]:
     """Run the range test, then train under the schedule inside with what it suggests.
 
@@ -73,7 +75,7 @@ def automatic(
 
     tested = found["iterations"]
     concrete = inner.model_copy(update={"schedule": _following(schedule, found)})
-    for event in training(concrete, recipe, pace=pace, due=due, resume=resume):
+    for event in training(concrete, recipe, pace=pace, due=due, resume=resume, comparing=comparing):
         match event:
             case Plan():
                 yield replace(event, iterations=tested + event.iterations, start=begun)
@@ -81,8 +83,8 @@ def automatic(
                 # as text: a checkpoint holds no other floats than Python's
                 state = {**event.state, "tested": json.dumps(found)}
                 yield replace(event, iteration=tested + event.iteration, state=state)
-            case Finished():
-                yield Finished({**event.result, "range_test": found})
+            case Standing() | Finished():
+                yield replace(event, result={**event.result, "range_test": found})
             case _:
                 yield event
 

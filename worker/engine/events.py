@@ -76,7 +76,8 @@ class Checkpoint:
 
     Attributes:
         iteration: updates of the job so far that count, counted as the plan does.
-        lasting: whether it is at the end of a cycle, to be kept beside the latest ones.
+        lasting: whether it is to be kept beside the latest ones: at the end of a cycle, or where
+            the training was stopped early.
         state: valid until the next event is asked for; its tensors are the live ones.
     """
 
@@ -92,4 +93,17 @@ class Finished:
     result: dict[str, JsonValue]
 
 
-Event = Plan | Block | Snapshot | Checkpoint | Finished
+@dataclass(frozen=True)
+class Standing:
+    """Where a training is to be compared with others: the result that it would have, ended here.
+
+    Attributes:
+        iteration: updates that the training has made, as its rungs count them.
+        result: as that of Finished.
+    """
+
+    iteration: int
+    result: dict[str, JsonValue]
+
+
+Event = Plan | Block | Snapshot | Standing | Checkpoint | Finished

@@ -13,8 +13,9 @@ from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.population import repeats_stack
 from spec.states import Reason
 from worker.engine.auto import automatic
+from worker.engine.comparing import ALONE, Comparing
 from worker.engine.errors import EngineError, explained
-from worker.engine.events import Checkpoint, Event, Finished, Plan, State
+from worker.engine.events import Checkpoint, Event, Finished, Plan, Standing, State
 from worker.engine.loop import DEFAULT_PACE, Pace, never
 from worker.engine.population.size import population_size
 from worker.engine.prepare import prepared
@@ -32,6 +33,7 @@ def run(
     due: Callable[[], bool] = never,
     resume: State | None = None,
     extend: State | None = None,
+    comparing: Comparing = ALONE,
 ) -> Iterator[Event]:
     """Run a job: a Plan, then Blocks, Snapshots, Checkpoints, then Finished; or raise EngineError.
 
@@ -48,6 +50,9 @@ def run(
         resume: the state of a Checkpoint of this very job, to go on with it.
         extend: the same of another training: a new one begins with its model, its optimizer and
             its place in the data, and counts its iterations. For a job that is resumed, leave it.
+        comparing: where a training is evaluated and yields a Standing, and whether it ends there:
+            with a lasting Checkpoint, and `stopped` in its result. Where it begins is no such
+            place, unless it is resumed there.
     """
     with explained():
         for state in (resume, extend):
@@ -72,10 +77,24 @@ def run(
                             "/from: policy 'auto' begins with a range test of a fresh model; give"
                             " the schedule with its rates",
                         )
-                    events = automatic(spec, schedule, recipe, pace=pace, due=due, resume=resume)
+                    events = automatic(
+                        spec,
+                        schedule,
+                        recipe,
+                        pace=pace,
+                        due=due,
+                        resume=resume,
+                        comparing=comparing,
+                    )
                 case TrainingSpec():
                     events = training(
-                        spec, recipe, pace=pace, due=due, resume=resume, extend=extend
+                        spec,
+                        recipe,
+                        pace=pace,
+                        due=due,
+                        resume=resume,
+                        extend=extend,
+                        comparing=comparing,
                     )
             yield from _timed(events, device, 0.0 if resume is None else resume["seconds"])
 
@@ -108,7 +127,7 @@ def _timed(events: Iterator[Event], device: torch.device, before: float) -> Iter
                 yield event
             case Checkpoint():
                 yield stamped(event, seconds=seconds, device=device)
-            case Finished():
+            case Standing() | Finished():
                 yield replace(event, result={**event.result, "seconds": seconds})
             case _:
                 yield event

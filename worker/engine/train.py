@@ -1,15 +1,16 @@
 """A training from plan to result: updates, evaluations, and the early end of a diverged one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 
 from pydantic import JsonValue
 
 from spec.jobs import TrainingSpec
 from spec.states import Reason
+from worker.engine.comparing import ALONE, Comparing, stopped
 from worker.engine.course import Course, course
 from worker.engine.errors import EngineError
 from worker.engine.evaluate import number
-from worker.engine.events import Checkpoint, Event, Finished, Plan, State
+from worker.engine.events import Checkpoint, Event, Finished, Plan, Standing, State
 from worker.engine.loop import Pace, never, updates
 from worker.engine.memory import require
 from worker.engine.progress import Progress
@@ -27,6 +28,7 @@ def training(
     due: Callable[[], bool] = never,
     resume: State | None = None,
     extend: State | None = None,
+    comparing: Comparing = ALONE,
 ) -> Iterator[Event]:
     """Train as the spec says, evaluating every so often, at the end of cycles and at the end.
 
@@ -51,16 +53,22 @@ def training(
         start=watch.done,
     )
 
+    rungs = comparing.within(plan.schedule, plan.iterations, per_epoch, start=watch.done)
+    enough: str | None = None
+    if resume is not None:  # at a rung it may have been stopped, and then lost
+        enough = yield from _compared(progress, comparing, rungs)
+
     every = per_epoch if plan.every is None and looks else plan.every
-    for block in updates(
+    blocks = updates(
         progress.learner,
         recipe,
         progress.rates,
         pace=pace,
         every=every,
-        stops=plan.stops,
+        stops=sorted({*plan.stops, *rungs}),
         start=watch.done,
-    ):
+    )
+    for block in blocks if enough is None else ():
         yield watch.take(block)
         if watch.diverged_at is not None:
             break
@@ -71,10 +79,28 @@ def training(
             yield from validation.measure(done, snapshot=snapshot)
         if looks and every is not None and done % every == 0:
             looks.look(shown(looks, watch, validation.verdict))
-        lasting = done in plan.lasting
+        enough = yield from _compared(progress, comparing, rungs)
+        lasting = done in plan.lasting or enough is not None
         if is_kept(watch, plan.iterations, asked=due() or lasting):
             yield Checkpoint(done, lasting, progress.state_dict())
-    yield finished(watch, validation.result(diverged=watch.diverged_at is not None))
+        if enough is not None:
+            break
+    end = finished(watch, validation.result(diverged=watch.diverged_at is not None))
+    yield end if enough is None else stopped(end, watch.done, enough)
+
+
+def _compared(
+    progress: Progress, comparing: Comparing, rungs: Container[int]
+) -> Generator[Event, None, str | None]:
+    """Yield where a training stands that is at a rung; why it ends there, or None."""
+    watch, validation = progress.watch, progress.validation
+    if watch.done not in rungs:
+        return None
+    last = validation.verdict.last
+    if last is None or last.iteration != watch.done:
+        yield from validation.measure(watch.done, snapshot=False)
+    yield Standing(watch.done, finished(watch, validation.result(diverged=False)).result)
+    return comparing.enough()
 
 
 def _planned(spec: TrainingSpec, recipe: Recipe) -> Course:

@@ -11,9 +11,10 @@ import torch
 
 from spec.components import ComponentParams
 from spec.jobs import TrainingSpec
+from worker.engine.comparing import ALONE, Comparing, stopped
 from worker.engine.course import Course, course
 from worker.engine.errors import EngineError, explained
-from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, State
+from worker.engine.events import Block, Checkpoint, Event, Finished, Plan, Standing, State
 from worker.engine.loop import DEFAULT_PACE, Pace, Rates, never
 from worker.engine.population.stack import Stack, paced
 from worker.engine.prepare import prepared
@@ -40,14 +41,26 @@ class Member:
     rates: Rates
     looks: Looks | None
     watch: Watch
+    comparing: Comparing
     verdict: Verdict = field(default_factory=Verdict)
     before: float = 0.0  # seconds of earlier attempts
+    rungs: frozenset[int] = frozenset()
+    enough: str | None = None
 
     @property
     def every(self) -> int | None:
         """After so many updates it is evaluated or looked at."""
         per_epoch = self.watch.per_epoch if self.looks else None
         return per_epoch if self.course.every is None else self.course.every
+
+    def plan_rungs(self) -> None:
+        """Ask where it is compared, once it is known where it begins."""
+        self.rungs = self.comparing.within(
+            self.course.schedule,
+            self.course.iterations,
+            self.watch.per_epoch,
+            start=self.watch.done,
+        )
 
     def load(self, state: State) -> None:
         """Go on where a checkpoint of this training was taken."""
@@ -69,12 +82,13 @@ class Member:
             watch=self.watch,
             validation={"verdict": self.verdict.state_dict()},
         )
-        return Checkpoint(self.watch.done, lasting=False, state=state)
+        return Checkpoint(self.watch.done, lasting=self.enough is not None, state=state)
 
     def finished(self, seconds: float) -> Finished:
-        """Its end."""
+        """Its end, here."""
         end = finished(self.watch, self.verdict.result(diverged=self.watch.diverged_at is not None))
-        return replace(end, result={**end.result, "seconds": seconds})
+        end = replace(end, result={**end.result, "seconds": seconds})
+        return end if self.enough is None else stopped(end, self.watch.done, self.enough)
 
 
 def run_population(
@@ -86,6 +100,7 @@ def run_population(
     pace: Pace = DEFAULT_PACE,
     due: Callable[[int], bool] = never,
     resume: Sequence[State] = (),
+    comparing: Sequence[Comparing] = (),
 ) -> Iterator[tuple[int, Event | EngineError]]:
     """The events of each training by its index: a Plan, Blocks, and Finished or an EngineError.
 
@@ -93,6 +108,8 @@ def run_population(
     looked at between blocks, are dropped; the others go on. After each block `due` is asked for
     each whether a Checkpoint is to follow, with which it goes on alone: `run(spec, resume=state)`,
     or here with others that have made as many updates: `resume` has a state for each spec, or none.
+    `comparing`, which has one for each spec or none, is that of `run`; those that are compared
+    after the same update all stand there before any is asked whether it ends.
     An EngineError that is raised, not yielded, means that they cannot be trained together: train
     them one by one.
     """
@@ -102,27 +119,29 @@ def run_population(
             began, members = perf_counter(), list[Member]()
             for index, spec in enumerate(specs):
                 try:
-                    members.append(_member(index, spec, recipe))
+                    own = comparing[index] if comparing else ALONE
+                    members.append(_member(index, spec, recipe, own))
                 except EngineError as error:
                     yield index, error
             states = [resume[each.index] for each in members] if resume else []
             for each, state in zip(members, states, strict=False):
                 each.load(state)
             for each in members:
+                each.plan_rungs()
                 yield each.index, _plan(each, recipe, runs=len(members))
             if members:
                 stack = _stack(members, recipe, states)
                 yield from _trained(members, stack, recipe, left, pace, due=due, began=began)
 
 
-def _member(index: int, spec: TrainingSpec, recipe: Recipe) -> Member:
+def _member(index: int, spec: TrainingSpec, recipe: Recipe, comparing: Comparing) -> Member:
     require_resolved(spec)
     planned = course(spec, recipe.iterations_per_epoch)
     rates, looks = followed(planned.schedule, planned.iterations)
     watch = Watch(
         recipe.iterations_per_epoch, means=looks is not None and looks.metric == "train_loss"
     )
-    return Member(index, spec, planned, optimizer_params(spec), rates, looks, watch)
+    return Member(index, spec, planned, optimizer_params(spec), rates, looks, watch, comparing)
 
 
 def _plan(member: Member, recipe: Recipe, *, runs: int) -> Plan:
@@ -157,9 +176,14 @@ def _trained(
     *,
     due: Callable[[int], bool],
     began: float,
-) -> Iterator[tuple[int, Block | Checkpoint | Finished]]:
+) -> Iterator[tuple[int, Event]]:
     done, iterations = members[0].watch.done, members[0].course.iterations
     seconds = pace.first
+    yield from _compared(members, stack, done, began=began)  # of those that are resumed at a rung
+    for each in members:
+        if each.enough is not None:
+            yield each.index, each.finished(each.before + perf_counter() - began)
+    members = _kept(members, stack, [each.enough is None for each in members])
     while members := _kept(members, stack, [each.index not in left for each in members]):
         stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
         t = np.arange(done, stop, dtype=np.float64)
@@ -177,10 +201,14 @@ def _trained(
         done += rows
 
         yield from _evaluated(members, stack, done)
-        going = [done < iterations and each.watch.diverged_at is None for each in members]
+        yield from _compared(members, stack, done, began=began)
+        going = [
+            done < iterations and each.watch.diverged_at is None and each.enough is None
+            for each in members
+        ]
         for i, (each, goes_on) in enumerate(zip(members, going, strict=True)):
             spent = each.before + perf_counter() - began
-            if is_kept(each.watch, iterations, asked=due(each.index)):
+            if is_kept(each.watch, iterations, asked=due(each.index) or each.enough is not None):
                 made = each.checkpoint(stack.learner_state(i, done))
                 yield each.index, stamped(made, seconds=spent, device=recipe.numerics.device)
             if not goes_on:
@@ -197,9 +225,11 @@ def _kept(members: list[Member], stack: Stack, staying: Sequence[bool]) -> list[
 
 
 def _stop(members: Sequence[Member], done: int) -> float:
-    """The next update after which a member is evaluated or looked at."""
+    """The next update after which a member is evaluated, looked at or compared."""
     intervals = {each.every for each in members if each.every is not None}
-    return min(((done // every + 1) * every for every in intervals), default=np.inf)
+    stops = {(done // every + 1) * every for every in intervals}
+    stops |= {rung for each in members for rung in each.rungs if rung > done}
+    return min(stops, default=np.inf)
 
 
 def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[tuple[int, Block]]:
@@ -213,3 +243,21 @@ def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[t
         every, looks = member.every, member.looks
         if looks and every and done % every == 0 and member.watch.diverged_at is None:
             looks.look(shown(looks, member.watch, member.verdict))
+
+
+def _compared(
+    members: Sequence[Member], stack: Stack, done: int, *, began: float
+) -> Iterator[tuple[int, Block | Standing]]:
+    """Where those stand that are compared here; then each is asked whether it ends."""
+    here = [each for each in members if done in each.rungs and each.watch.diverged_at is None]
+    last = {each.index: each.verdict.last for each in here}
+    if any(each is None or each.iteration != done for each in last.values()):
+        for member, evaluation in zip(members, stack.evaluate(done), strict=True):
+            before = last.get(member.index)
+            if member in here and (before is None or before.iteration != done):
+                yield member.index, member.verdict.take(evaluation)
+    for each in here:
+        end = each.finished(each.before + perf_counter() - began)
+        yield each.index, Standing(done, end.result)
+    for each in here:
+        each.enough = each.comparing.enough()
