@@ -142,14 +142,19 @@ def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
     ]
 
 
-def value_of(job: Job, objective: Objective) -> float | None:
+def value_of(job: sweeps.Run, objective: Objective) -> float | None:
     """What a job is judged by; None before it has it, or where it has none, as after diverging."""
     at: JsonValue = job.result
     for name in objective.metric.split("."):
         if not isinstance(at, dict):
             return None
         at = at.get(name)
-    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+    return number(at)
+
+
+def number(value: JsonValue) -> float | None:
+    """A number of a result; None where it is something else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:
