@@ -1,10 +1,8 @@
 """What clients are told of sweeps."""
 
-import csv
-import io
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
@@ -139,17 +137,3 @@ def result(trial: sweeps.Trial, objective: Objective | None) -> ResultOut:
         metrics=numbers,
         short=trial.memory.get("stage") == COARSE,
     )
-
-
-def table(rows: list[ResultOut]) -> str:
-    """Rows of results as CSV, with a column for each parameter and each number."""
-    parameters = list(dict.fromkeys(name for row in rows for name in row.parameters))
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["job", "number", "state", *parameters, "value", *metrics])
-    for row in rows:
-        told: list[Any] = [row.parameters.get(name) for name in parameters]
-        found = [row.metrics.get(name) for name in metrics]
-        writer.writerow([row.job, row.number, row.state, *told, row.value, *found])
-    return out.getvalue()

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api import choosing, preferences
+from api import choosing, preferences, tables
 from api.conditional import CSV, conditional
 from api.etags import etag_of_outcomes, etag_of_sweep, etag_of_sweeps, matches
 from api.idempotency import SWEEP_CREATED, OncePart
@@ -20,7 +20,7 @@ from api.parts import (
     SessionsPart,
     SweepIdPart,
 )
-from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result, table
+from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result
 from spec.access import Caller
 from spec.spaces import MOST_JOBS
 from spec.sweeps import SweepSpec
@@ -205,7 +205,7 @@ def results(
     objective = sweeps.objective_of(sweep)
     rows = [result(each, objective) for each in found[: page.limit]]
     if as_table:
-        return Response(table(rows), 200, headers, media_type=CSV)
+        return Response(tables.of_results(rows), 200, headers, media_type=CSV)
     cursor = None if len(found) == len(rows) else str(found[-1].number)
     told = ResultsOut(data=rows, next_cursor=cursor)
     return Response(told.model_dump_json(), 200, headers, media_type="application/json")
