@@ -118,8 +118,9 @@ def judged(tx: ReadTx, sweep: Sweep) -> Judged:
     rows = [Row(each.parameters, choosing.number(each.found[0])) for each in counted]
     if kind_of(sweep) == "range_test" and all(row.value is None for row in rows):
         raise NotComparableError(
-            f"range tests have no {objective.metric}: ask for /pick, which compares their edges and"
-            " lowest losses, or give the sweep an objective such as suggestion.max_lr"
+            f"range tests have no {objective.metric}: ask for the pick of the sweep, which compares"
+            " their edges and lowest losses (GET .../pick, `stepsize sweep-pick`), or give it an"
+            " objective such as suggestion.max_lr"
         )
     varied = dict.fromkeys(pointer for each in found for pointer in each.parameters)
     jobs = [each.job_id or "" for each in counted]

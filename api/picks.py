@@ -60,7 +60,8 @@ def picked(
     def told(tx: ReadTx, sweep: Sweep) -> PickOut:
         if kind_of(sweep) != "range_test":
             raise NotComparableError(
-                "/pick compares range tests, and these are trainings: ask for /ranking"
+                "a pick is of range tests, and these are trainings: ask for the sweep's ranking"
+                " (GET .../ranking, `stepsize sweep-ranking`)"
             )
         found = outcomes.outcomes(tx, sweep.id, *PATHS)
         check_repeated(repeated, [pointer for each in found for pointer in each.parameters])

@@ -90,9 +90,7 @@ def sweep_marginals(
     sweep: SweepId,
     parameters: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PARAMETER]...", help="As max_lr or /schedule/max_lr; all without."
-        ),
+        typer.Argument(metavar="PARAMETER", help="As max_lr or /schedule/max_lr; all without."),
     ] = None,
     *,
     together: Annotated[

@@ -61,7 +61,7 @@ def _ranking_table(ranking: Ranking) -> Table:
     rows = [
         [
             number(each.mean) or "diverged",
-            *([number(each.sd), _repeats(each)] if again else []),
+            *(["" if each.sd is None else f"{each.sd:.2g}", _repeats(each)] if again else []),
             *(number(each.parameters.get(pointer)) for pointer in pointers),
             *_compared(each.against_best)[: len(compared)],
         ]
@@ -78,7 +78,7 @@ def _compared(comparison: Comparison | None) -> list[str]:
     if comparison is None or comparison.difference is None:
         return ["", "", ""]
     apart = "" if comparison.p is None else "yes" if comparison.told_apart else "no"
-    return [number(comparison.difference), _p(comparison.p), apart]
+    return [f"{comparison.difference:.3g}", _p(comparison.p), apart]
 
 
 def _p(p: float | None) -> str:
@@ -100,7 +100,7 @@ def importance_parts(found: Importances, sweep: str) -> Parts:
         yield ""
         rows_ = [(" x ".join(short(each.parameters)), f"{each.share:.0%}") for each in together]
         yield plain_table(("two together, beyond each alone", "share"), rows_)
-    if found.warnings or found.left_out:
+    if found.warnings or _counted(found.left_out):
         yield ""
     for warning in found.warnings:
         yield f"note: {escape(warning)}"
@@ -123,9 +123,9 @@ def _marginal_table(title: str, marginal: Marginal) -> Table:
     columns = {
         "mean": marginal.mean,
         "best": marginal.best,
-        "quartile": marginal.lower,
+        "25 %": marginal.lower,
         "median": marginal.median,
-        "quartile ": marginal.upper,
+        "75 %": marginal.upper,
     }
     counts = {"trials": marginal.n}
     if any(marginal.diverged):

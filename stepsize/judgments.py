@@ -50,9 +50,12 @@ class Ranked(Answer):
     def row(self) -> Row:
         """All of it side by side; parameters are called by their pointers."""
         own = self.model_dump(exclude={"parameters", "against_best", "jobs", "verdict"})
-        compared = (self.against_best or Comparison(pairs=0)).model_dump(exclude={"interval"})
-        if self.against_best is None:
+        best = self.against_best
+        compared = (best or Comparison(pairs=0)).model_dump(exclude={"interval"})
+        low, high = (best and best.interval) or (None, None)
+        if best is None:
             compared = dict.fromkeys(compared)
+        compared |= {"interval_low": low, "interval_high": high}
         rest = {"verdict": self.verdict, "jobs": " ".join(self.jobs)}
         return self.parameters | own | compared | rest
 
