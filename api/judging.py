@@ -12,7 +12,7 @@ from api import choosing
 from api.conditional import CSV
 from api.etags import etag_of_outcomes, matches
 from api.parts import CallerPart, IfNoneMatchPart, SessionsPart, SweepIdPart
-from api.problems import InvalidError, ProblemError
+from api.problems import NotFoundError, ProblemError
 from spec.states import State
 from spec.sweeps import Objective
 from store import outcomes, sweeps
@@ -151,21 +151,21 @@ def counting(
     return counted, left_out
 
 
-def check_varied(pointers: Sequence[str], varied: Sequence[str], *, at: str) -> None:
+def check_varied(pointers: Sequence[str], varied: Sequence[str]) -> None:
     """Refuses what no trial varies.
 
     Raises:
-        InvalidError: at the query's parameter `at`.
+        NotFoundError: it names what is varied.
     """
     for pointer in pointers:
         if pointer not in varied:
-            names = ", ".join(varied) or "nothing yet"
-            raise InvalidError.at(f"/{at}", f"{pointer} is not varied by this sweep, but: {names}")
+            names = ", ".join(dict.fromkeys(varied)) or "nothing yet"
+            raise NotFoundError(f"{pointer} is not varied by this sweep, but: {names}")
 
 
 def check_repeated(repeated: Sequence[str], varied: Sequence[str]) -> None:
     """Refuses what no trial varies; what is meant where nothing is said need not be varied."""
-    check_varied([each for each in repeated if each != SEED], varied, at="repeated")
+    check_varied([each for each in repeated if each != SEED], varied)
 
 
 def kept(parameters: Parameters, repeated: Sequence[str]) -> Parameters:

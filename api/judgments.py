@@ -29,7 +29,6 @@ from api.judgment_answers import (
     RankingOut,
 )
 from api.parts import AcceptPart
-from api.problems import InvalidError
 from spec.spaces import MOST_JOBS
 from store.database import ReadTx
 from store.sweeps import Sweep
@@ -132,7 +131,7 @@ def along_one(
 
     def told(tx: ReadTx, sweep: Sweep) -> MarginalsOut:
         found = judged(tx, sweep)
-        check_varied(parameter or [], found.varied, at="parameter")
+        check_varied(parameter or [], found.varied)
         data = marginals(found.rows, found.objective.direction)
         return MarginalsOut(
             **_common(found),
@@ -158,10 +157,7 @@ def along_two(
 
     def told(tx: ReadTx, sweep: Sweep) -> PairOut:
         found = judged(tx, sweep)
-        check_varied([x], found.varied, at="x")
-        check_varied([y], found.varied, at="y")
-        if x == y:
-            raise InvalidError.at("/y", "is the same as x: see /marginals for one parameter")
+        check_varied([x, y], found.varied)
         columns = PairOut.columns(pair(found.rows, (y, x), found.objective.direction))
         return PairOut.model_validate({**_common(found), **columns})
 
