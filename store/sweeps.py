@@ -1,7 +1,7 @@
 """Sweeps as rows: what each promised, its trials, and how far they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -232,7 +232,7 @@ def add_trials(
 ) -> None:
     """Remembers which job runs which configuration; the first gets the number `first`."""
     rows = [
-        {"sweep_id": sweep_id, "number": number, **asdict(each)}
+        {"sweep_id": sweep_id, "number": number, **vars(each)}
         for number, each in enumerate(chosen, first)
     ]
     if rows:
