@@ -1,4 +1,4 @@
-"""Tells requests and streams that wait for it when a job has changed: one poll for all."""
+"""Tells requests and streams that wait for it when a job or sweep has changed: one poll for all."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ EVERY = 0.3
 """Seconds between two polls."""
 
 AT_ONCE = 500
-"""Jobs that one statement asks for."""
+"""Jobs and sweeps that one statement asks for."""
 
 Versions = Mapping[str, int | None]
-"""Id -> version; None where there is no such job."""
+"""Id -> version; None where there is no such job or sweep."""
 
 
 @dataclass(eq=False)
@@ -41,7 +41,7 @@ class _Waiter:
 
 
 class Changes:
-    """The versions of jobs, looked at in one thread while anybody waits for another.
+    """The versions of jobs and sweeps, looked at in one thread while anybody waits for another.
 
     Whoever waits holds neither a thread nor a connection to the database.
     """

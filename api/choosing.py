@@ -131,7 +131,7 @@ def told(trials: Iterable[sweeps.Trial], objective: Objective) -> list[Trial]:
     return [_told(each, each.job, objective) for each in trials]
 
 
-def _told(trial: sweeps.Trial, job: Job | None, objective: Objective) -> Trial:
+def _told(trial: sweeps.Trial, job: sweeps.Run | None, objective: Objective) -> Trial:
     if job is None:
         return Trial(trial.number, trial.parameters, "failed", memory=trial.memory)
     return Trial(
@@ -144,13 +144,13 @@ def _told(trial: sweeps.Trial, job: Job | None, objective: Objective) -> Trial:
     )
 
 
-def stopped(job: Job) -> str | None:
+def stopped(job: sweeps.Run) -> str | None:
     """Why a job was ended early, in comparison with others; None where it was not."""
     found = (job.result or {}).get("stopped")
     return str(found["why"]) if isinstance(found, dict) else None
 
 
-def value_of(job: Job, objective: Objective) -> float | None:
+def value_of(job: sweeps.Run, objective: Objective) -> float | None:
     """What a job is judged by; None before it has it, or where it has none, as after diverging."""
     return objective.value_in(job.result)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from store.jobs import Job
+from store.standings import Standing
 
 
 def etag_of(job: Job) -> str:
@@ -27,6 +28,22 @@ def etag_of_series(found: Sequence[Job], representation: str) -> str:
         return f'W/"{found[0].version}-{representation}"'
     versions = ",".join(f"{job.id}:{job.version}" for job in found)
     return f'W/"{sha256(versions.encode()).hexdigest()[:32]}-{representation}"'
+
+
+def etag_of_sweep(standing: Standing) -> str:
+    """Changes when a job of the sweep changes its state, and with all else that it shows."""
+    return f'W/"{standing.tag}"'
+
+
+def etag_of_sweeps(page: Sequence[Standing], cursor: str | None) -> str:
+    """Changes with whatever a client can see of a page of sweeps."""
+    tags = ",".join(str(each.tag) for each in page)
+    return f'W/"{sha256(f"{tags};{cursor}".encode()).hexdigest()[:32]}"'
+
+
+def etag_of_outcomes(tag: str, *representation: object) -> str:
+    """Changes with what became of a sweep's trials, and with what was asked about them."""
+    return f'W/"{tag}-{sha256(repr(representation).encode()).hexdigest()[:16]}"'
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -19,6 +19,7 @@ from api.parts import (
     FilesPart,
     IfNoneMatchPart,
     JobIdPart,
+    PreferPart,
     SessionsPart,
     SettingsPart,
 )
@@ -164,12 +165,7 @@ async def get(
     sessions: SessionsPart,
     changes: ChangesPart,
     if_none_match: IfNoneMatchPart = None,
-    prefer: Annotated[
-        list[str],
-        Header(
-            alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"
-        ),
-    ] = [],  # noqa: B006 - FastAPI's way to say it, never changed
+    prefer: PreferPart = [],  # noqa: B006 - FastAPI's way to say it, never changed
 ) -> Response:
     """One job with its history; its weak ETag changes whenever anything in the answer does.
 

@@ -98,3 +98,8 @@ IfNoneMatchPart = Annotated[
         description="the ETag of what the client has; where that is still so, the answer is 304",
     ),
 ]
+AcceptPart = Annotated[str, Header(alias="Accept", description="`text/csv` for a table")]
+PreferPart = Annotated[
+    list[str],
+    Header(alias="Prefer", description="`wait=N`: wait for a change, up to N seconds (60 at most)"),
+]

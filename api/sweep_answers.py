@@ -1,18 +1,18 @@
 """What clients are told of sweeps."""
 
-import csv
-import io
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
 from api import choosing
 from spec.states import State
 from spec.sweeps import Objective
-from store import sweeps
+from store import outcomes, sweeps
 from store.database import ReadTx
-from store.sweeps import Sweep
+from store.outcomes import COARSE
+from store.sweeps import Sweep, UnreadableSpecError
 
 
 class BestOut(BaseModel):
@@ -43,11 +43,12 @@ class SweepOut(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, tx: ReadTx, sweep: Sweep) -> Self:
-        """From the rows."""
-        counts = sweeps.counts(tx, [sweep.id])[sweep.id]
-        objective = sweeps.spec_of(sweep).objective
-        best = sweeps.best(
+    def of(cls, tx: ReadTx, sweep: Sweep, counts: Mapping[State, int] | None = None) -> Self:
+        """From the rows; `counts` are its jobs by state, where they have been counted."""
+        if counts is None:
+            counts = sweeps.counts(tx, [sweep.id])[sweep.id]
+        objective = sweeps.objective_of(sweep)
+        best = objective and outcomes.best(
             tx,
             sweep.id,
             objective.metric.split("."),
@@ -62,11 +63,20 @@ class SweepOut(BaseModel):
             promised=sweep.promised,
             counts={state: counts.get(state, 0) for state in State},
             best=best and BestOut(job=best.job_id, parameters=best.parameters, value=best.value),
-            ending=sweep.ending,
+            ending=sweep.ending or _unreadable(sweep),
             created_at=sweep.created_at,
             started_at=sweep.started_at,
             finished_at=sweep.finished_at,
         )
+
+
+def _unreadable(sweep: Sweep) -> str | None:
+    """Why this server begins no more of a sweep that has not ended."""
+    try:
+        sweeps.spec_of(sweep)
+    except UnreadableSpecError:
+        return "its spec is that of another version of stepsize: update the server, or cancel it"
+    return None
 
 
 class SweepsOut(BaseModel):
@@ -113,9 +123,10 @@ class ResultsOut(BaseModel):
     """One row a job, in the order in which they were chosen."""
 
     data: list[ResultOut]
+    next_cursor: Annotated[str | None, Field(description="null where there are no more")]
 
 
-def result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
+def result(trial: sweeps.Trial, objective: Objective | None) -> ResultOut:
     """A row of results."""
     job = trial.job
     numbers = {
@@ -128,22 +139,8 @@ def result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
         number=trial.number,
         state=job and job.state,
         parameters=trial.parameters,
-        value=job and choosing.value_of(job, objective),
+        value=choosing.value_of(job, objective) if job and objective else None,
         metrics=numbers,
         stopped=job and choosing.stopped(job),
-        short=trial.memory.get("stage") == "coarse",
+        short=trial.memory.get("stage") == COARSE,
     )
-
-
-def table(rows: list[ResultOut]) -> str:
-    """Rows of results as CSV, with a column for each parameter and each number."""
-    parameters = list(dict.fromkeys(name for row in rows for name in row.parameters))
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["job", "number", "state", "stopped", *parameters, "value", *metrics])
-    for row in rows:
-        told: list[Any] = [row.parameters.get(name) for name in parameters]
-        found = [row.metrics.get(name) for name in metrics]
-        writer.writerow([row.job, row.number, row.state, row.stopped, *told, row.value, *found])
-    return out.getvalue()

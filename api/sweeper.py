@@ -14,7 +14,7 @@ from spec.sweeps import SweepSpec
 from store import sweep_moves, sweeps
 from store.database import Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
-from store.sweeps import Sweep
+from store.sweeps import Sweep, UnreadableSpecError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Sweeper:
         self._broker = broker
         self._every = every
         self._seen: Mapping[str, Mapping[State, int]] = {}
+        self._aside: set[str] = set()
         self._looks = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -76,17 +77,33 @@ class Sweeper:
                 freed = advance(tx, sweep_id)
         except Unavailable:
             raise
+        except UnreadableSpecError as error:
+            self._set_aside(sweep_id, error)
+            return
         except Exception:  # one that cannot be led on must not hold up the others
             log.exception("sweep.failed sweep=%s", sweep_id)
             return
         for job in freed:
             self._broker.wake(job.queue, job.id)
 
+    def _set_aside(self, sweep_id: str, error: UnreadableSpecError) -> None:
+        """Begins nothing more of a sweep that another version may understand; it can still end."""
+        if sweep_id not in self._aside:
+            self._aside.add(sweep_id)
+            log.warning("sweep.unreadable %s", error)
+        with self._sessions.begin() as tx:
+            sweep = sweeps.lock(tx, sweep_id)
+            if sweep is not None and sweep.finished_at is None:
+                sweep_moves.settle(tx, sweep)
+
 
 def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     """Does whatever is to be done for a sweep now; the jobs that a worker may take from now on.
 
     Two who do this at once take turns, and the second finds nothing to do.
+
+    Raises:
+        UnreadableSpecError: another version of the code has begun it.
     """
     sweep = sweeps.lock(tx, sweep_id)
     if sweep is None or sweep.finished_at is not None:
@@ -98,7 +115,9 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     if seconds and not stopped and sweeps.age(tx, sweep.id) > timedelta(seconds=seconds):
         detail = f"its budget of {seconds:g} s is spent"
         sweep = sweep_moves.end(tx, sweep, detail, by=by)
-    if choosing.learns(spec) and not sweep.ending and sweep.state != State.PAUSED:
+    if not choosing.learns(spec) and not sweep.ending:  # it has been retried
+        sweep = sweeps.change(tx, sweep, ending=sweep_moves.DONE)
+    elif not sweep.ending and sweep.state != State.PAUSED:
         sweep = _choose(tx, sweep, spec, by)
     freed = choosing.let_go(tx, sweep, spec, by=by)
     sweep_moves.settle(tx, sweeps.lock(tx, sweep_id) or sweep)

@@ -2,16 +2,33 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
-from api import choosing
+from api import choosing, preferences, tables
+from api.conditional import CSV, conditional
+from api.etags import etag_of_outcomes, etag_of_sweep, etag_of_sweeps, matches
 from api.idempotency import SWEEP_CREATED, OncePart
-from api.parts import BrokerPart, CallerPart, SessionsPart, SweepIdPart
-from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result, table
+from api.parts import (
+    AcceptPart,
+    BrokerPart,
+    CallerPart,
+    ChangesPart,
+    IfNoneMatchPart,
+    PreferPart,
+    SessionsPart,
+    SweepIdPart,
+)
+from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result
+from spec.access import Caller
+from spec.spaces import MOST_JOBS
 from spec.sweeps import SweepSpec
-from store import audit, sweep_moves, sweeps
+from store import audit, outcomes, speeds, standings, sweep_moves, sweeps
+from store.database import Sessions
 from store.jobs import Job
+from store.standings import Standing
+from store.sweeps import Sweep
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
@@ -29,6 +46,19 @@ class Page(BaseModel):
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: Annotated[str | None, Field(pattern=r"^swp_[0-9a-z]{1,60}$")] = None
+
+
+class Rows(BaseModel):
+    """Which results to tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[
+        int | None, Field(ge=1, le=MOST_JOBS, description="the most rows; unset: all of them")
+    ] = None
+    cursor: Annotated[
+        str | None, Field(pattern=r"^[0-9]{1,6}$", description="`next_cursor` of the page before")
+    ] = None
 
 
 @router.post(
@@ -81,7 +111,7 @@ def preview(spec: SweepSpec, caller: CallerPart, sessions: SessionsPart) -> Prev
     if total is not None and spec.budget.iterations is not None:
         total = min(total, spec.budget.iterations)
     with sessions.read() as tx:
-        pace = sweeps.pace(tx, caller.owner, choices[0].spec) if choices else None
+        pace = speeds.pace(tx, caller.owner, choices[0].spec) if choices else None
     return PreviewOut(
         jobs=jobs,
         iterations=total,
@@ -91,44 +121,95 @@ def preview(spec: SweepSpec, caller: CallerPart, sessions: SessionsPart) -> Prev
     )
 
 
-@router.get("", operation_id="list_sweeps")
-def find(page: Annotated[Page, Query()], caller: CallerPart, sessions: SessionsPart) -> SweepsOut:
-    """Lists sweeps, newest first."""
+@router.get(
+    "",
+    operation_id="list_sweeps",
+    response_model=SweepsOut,
+    responses=conditional("of the sweeps and of what became of their jobs"),
+)
+def find(
+    page: Annotated[Page, Query()],
+    caller: CallerPart,
+    sessions: SessionsPart,
+    if_none_match: IfNoneMatchPart = None,
+) -> Response:
+    """Lists sweeps, newest first; the weak ETag changes whenever anything in the answer does."""
     with sessions.read() as tx:
         found = sweeps.find(tx, owner=caller.owner, before=page.cursor, limit=page.limit + 1)
-        data = [SweepOut.of(tx, each) for each in found[: page.limit]]
-    more = len(found) > page.limit
-    return SweepsOut(data=data, next_cursor=data[-1].id if more else None)
+        shown, more = found[: page.limit], found[page.limit :]
+        cursor = shown[-1].id if more else None
+        standing = standings.of(tx, [each.id for each in shown])
+        headers = {"ETag": etag_of_sweeps([standing[each.id] for each in shown], cursor)}
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        data = [SweepOut.of(tx, each, standing[each.id].counts) for each in shown]
+    told = SweepsOut(data=data, next_cursor=cursor)
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
-@router.get("/{sweep_id:sweep}", operation_id="get_sweep")
-def get(sweep_id: SweepIdPart, caller: CallerPart, sessions: SessionsPart) -> SweepOut:
-    """One sweep: its jobs by state, and the best so far."""
-    with sessions.read() as tx:
-        return SweepOut.of(tx, sweeps.get(tx, sweep_id, owner=caller.owner))
+@router.get(
+    "/{sweep_id:sweep}",
+    operation_id="get_sweep",
+    response_model=SweepOut,
+    responses=conditional("of the sweep and of what became of its jobs", waits=True),
+)
+async def get(
+    *,
+    sweep_id: SweepIdPart,
+    caller: CallerPart,
+    sessions: SessionsPart,
+    changes: ChangesPart,
+    if_none_match: IfNoneMatchPart = None,
+    prefer: PreferPart = [],  # noqa: B006 - FastAPI's way to say it, never changed
+) -> Response:
+    """One sweep: its jobs by state, and the best so far; the weak ETag changes with either.
+
+    With `Prefer: wait=N` the answer comes when the sweep has changed: from the version of the ETag
+    in If-None-Match, without one from what it is now, where it has not finished.
+    """
+    seconds = preferences.wait(prefer)
+    headers = {}
+    if seconds is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+        sweep, standing = await run_in_threadpool(_standing, sessions, caller, sweep_id)
+        known = matches(if_none_match, etag_of_sweep(standing))
+        if known or (if_none_match is None and sweep.finished_at is None):
+            await changes.wait({sweep_id: standing.tag}, within=seconds)
+    return await run_in_threadpool(_told, sessions, caller, sweep_id, if_none_match, headers)
 
 
 @router.get(
     "/{sweep_id:sweep}/results",
     operation_id="get_sweep_results",
     response_model=ResultsOut,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=conditional("of what became of the jobs", table=True),
 )
 def results(
+    *,
+    page: Annotated[Rows, Query()],
     sweep_id: SweepIdPart,
     caller: CallerPart,
     sessions: SessionsPart,
-    accept: Annotated[str, Header(alias="Accept", description="`text/csv` for a table")] = "*/*",
+    accept: AcceptPart = "*/*",
+    if_none_match: IfNoneMatchPart = None,
 ) -> Response:
     """One row a job: parameters, state, the objective and every number of the result."""
+    start, as_table = int(page.cursor or 0), CSV in accept
+    more = None if page.limit is None else page.limit + 1
     with sessions.read() as tx:
         sweep = sweeps.get(tx, sweep_id, owner=caller.owner)
-        found = sweeps.trials_of(tx, sweep_id)
-    objective = sweeps.spec_of(sweep).objective
-    rows = [result(each, objective) for each in found]
-    if "text/csv" in accept:
-        return Response(table(rows), media_type="text/csv")
-    return Response(ResultsOut(data=rows).model_dump_json(), media_type="application/json")
+        tag = outcomes.tag(tx, sweep_id, start=start, limit=more)
+        headers = {"ETag": etag_of_outcomes(tag, page, as_table), "Vary": "Accept"}
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        found = sweeps.trials_of(tx, sweep_id, start=start, limit=more)
+    objective = sweeps.objective_of(sweep)
+    rows = [result(each, objective) for each in found[: page.limit]]
+    if as_table:
+        return Response(tables.of_results(rows), 200, headers, media_type=CSV)
+    cursor = None if len(found) == len(rows) else str(found[-1].number)
+    told = ResultsOut(data=rows, next_cursor=cursor)
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
 @router.post("/{sweep_id:sweep}/cancel", operation_id="cancel_sweep")
@@ -173,6 +254,29 @@ def retry(
         told = SweepOut.of(tx, sweep)
     _wake(broker, again)
     return told
+
+
+def _standing(sessions: Sessions, caller: Caller, sweep_id: str) -> tuple[Sweep, Standing]:
+    with sessions.read() as tx:
+        sweep = sweeps.get(tx, sweep_id, owner=caller.owner)
+        return sweep, standings.of(tx, [sweep_id])[sweep_id]
+
+
+def _told(
+    sessions: Sessions,
+    caller: Caller,
+    sweep_id: str,
+    if_none_match: str | None,
+    headers: dict[str, str],
+) -> Response:
+    with sessions.read() as tx:
+        sweep = sweeps.get(tx, sweep_id, owner=caller.owner)
+        standing = standings.of(tx, [sweep_id])[sweep_id]
+        headers = {"ETag": etag_of_sweep(standing), **headers}
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        told = SweepOut.of(tx, sweep, standing.counts)
+    return Response(told.model_dump_json(), 200, headers, media_type="application/json")
 
 
 def _wake(broker: BrokerPart, jobs: list[Job]) -> None:

@@ -101,7 +101,12 @@ class Objective(Value):
             if not isinstance(at, Mapping):
                 return None
             at = at.get(name)
-        return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+        return number(at)
+
+
+def number(value: object) -> float | None:
+    """A number of a result; None where it is something else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class Budget(Value):

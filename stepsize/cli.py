@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from stepsize import (
     commands_jobs,
+    commands_judgments,
     commands_keys,
     commands_moves,
     commands_service,
@@ -70,6 +71,7 @@ for commands in (
     commands_jobs,
     commands_moves,
     commands_sweeps,
+    commands_judgments,
     commands_workers,
     commands_keys,
     commands_service,

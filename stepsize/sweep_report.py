@@ -1,12 +1,10 @@
 """Sweeps for a terminal: how one stands, what it would run, its best jobs, a bar to its end."""
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
+import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -14,11 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from stepsize.client import Client
+from stepsize.columns import as_csv, names, number, short
+from stepsize.errors import ApiError
+from stepsize.judgment_report import pick_parts, ranking_parts
 from stepsize.report import OUTCOMES, age, notes, plain_table, put
-from stepsize.sweeps import Sweep, SweepPreview, SweepResult, ranked
+from stepsize.sweeps import Sweep, SweepPreview, SweepResult
 
 BEST = 10
-"""Jobs that are shown at the end of a sweep."""
+"""Configurations that are shown at the end of a sweep."""
 
 
 def is_sweep(id_: str) -> bool:
@@ -78,18 +79,26 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     yield "objective", f"{'largest' if sweep.maximizes else 'smallest'} {sweep.metric}"
     yield "done", f"{sweep.done:,} of {sweep.promised:,} jobs: {tally(sweep)}"
     if sweep.best is not None:
-        yield "best", f"{_number(sweep.best.value)} by {sweep.best.job}"
+        yield "best", f"{number(sweep.best.value)} by {sweep.best.job}"
     if sweep.ending:
         yield "begins no more", sweep.ending
     yield "age", age(sweep.created_at)
 
 
 def _best(client: Client, sweep: Sweep) -> None:
-    best = ranked(sweep, client.sweeps.results(sweep))[:BEST]
-    if any(each.value is not None for each in best):
-        put(results_table(sweep, best))
-    else:
-        notes.print(f"no job has a {sweep.metric} yet")
+    """Prints the best so far; of all the jobs only these are asked for."""
+    try:
+        if sweep.of_range_tests:
+            parts = list(pick_parts(client.sweeps.pick(sweep)))
+        else:
+            parts = list(ranking_parts(client.sweeps.ranking(sweep, limit=BEST), sweep.id))
+    except ApiError as error:
+        if error.status != httpx.codes.CONFLICT:
+            raise
+        notes.print(escape(error.detail), soft_wrap=True)
+        return
+    for part in parts:
+        put(part)
 
 
 def listing(sweeps: Sequence[Sweep]) -> Table:
@@ -99,7 +108,7 @@ def listing(sweeps: Sequence[Sweep]) -> Table:
             each.id,
             each.state,
             f"{each.done:,}/{each.promised:,}",
-            f"{each.metric} {_number(each.best.value)}" if each.best else "",
+            f"{each.metric} {number(each.best.value)}" if each.best else "",
             age(each.created_at),
             each.name or "",
         )
@@ -110,29 +119,26 @@ def listing(sweeps: Sequence[Sweep]) -> Table:
 
 def results_table(sweep: Sweep, results: Sequence[SweepResult]) -> Table:
     """Configurations, one a line: the objective, what differs between them, the job."""
-    pointers = _names(each.parameters for each in results)
-    names = _short(pointers)
+    pointers = names(each.parameters for each in results)
+    titles = short(pointers)
     rows = [
         (
-            _number(each.value) + (" (short)" if each.short and each.value is not None else ""),
-            *(_number(each.parameters.get(pointer)) for pointer in pointers),
+            number(each.value) + (" (short)" if each.short and each.value is not None else ""),
+            *(number(each.parameters.get(pointer)) for pointer in pointers),
             "stopped early" if each.stopped else each.state or "deleted",
             each.job or "",
         )
         for each in results
     ]
-    return plain_table((sweep.metric, *names, "state", "job"), rows)
+    return plain_table((sweep.metric, *titles, "state", "job"), rows)
 
 
 def results_csv(results: Sequence[SweepResult]) -> str:
-    """All there is about each configuration; what is no number or text is JSON."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _columns(results), restval="", lineterminator="\n")
-    writer.writeheader()
-    for each in results:
-        row = each.row.items()
-        writer.writerow({name: _plain(value) for name, value in row})
-    return out.getvalue()
+    """All there is about each configuration, the columns of parameters before those of numbers."""
+    parameters = names(each.parameters for each in results)
+    metrics = names(each.metrics for each in results)
+    titles = ["job", "number", "state", "stopped", *parameters, "value", *metrics]
+    return as_csv([each.row for each in results], list(dict.fromkeys(titles)))
 
 
 def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
@@ -154,9 +160,9 @@ def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
         facts.add_row(f"[bold]{name}[/]", value)
     yield facts
     yield ""
-    pointers = _names(preview.sample)
-    rows = [[_number(each.get(pointer)) for pointer in pointers] for each in preview.sample]
-    yield plain_table(_short(pointers), rows)
+    pointers = names(preview.sample)
+    rows = [[number(each.get(pointer)) for pointer in pointers] for each in preview.sample]
+    yield plain_table(short(pointers), rows)
     if preview.jobs > len(preview.sample):
         yield f"... {preview.jobs - len(preview.sample):,} more"
 
@@ -197,38 +203,5 @@ def _told(sweep: Sweep) -> str:
     if sweep.counts.get("failed"):
         parts.append(f"[red]{sweep.counts['failed']:,} failed[/]")
     if sweep.best is not None:
-        parts.append(f"best {_number(sweep.best.value)}")
+        parts.append(f"best {number(sweep.best.value)}")
     return "  ".join(parts)
-
-
-def _names(rows: Iterable[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _columns(results: Sequence[SweepResult]) -> list[str]:
-    """As the rows have them, the columns of all parameters before those of any number."""
-    parameters = _names(each.parameters for each in results)
-    metrics = _names(each.metrics for each in results)
-    return list(
-        dict.fromkeys(["job", "number", "state", "stopped", *parameters, "value", *metrics])
-    )
-
-
-def _short(pointers: Sequence[str]) -> list[str]:
-    """The last part of each, where that says which it is."""
-    last = [pointer.rpartition("/")[2] for pointer in pointers]
-    return [
-        pointer if last.count(name) > 1 or name.isdigit() else name
-        for pointer, name in zip(pointers, last, strict=True)
-    ]
-
-
-def _number(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(_plain(value))
-
-
-def _plain(value: object) -> object:
-    keep = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
-    return value if keep else json.dumps(value)

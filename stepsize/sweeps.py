@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from stepsize import transport, watching
 from stepsize.errors import StepsizeError
+from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
 from stepsize.specs import read_spec
 from stepsize.values import FINISHED, Answer, Lasting
 
@@ -24,6 +25,11 @@ Row = dict[str, Any]
 
 PAGE = 100
 """The most sweeps that the server lists at once."""
+
+ROWS = 1000
+"""Results that are asked for at once."""
+
+Judgment = TypeVar("Judgment", bound=Answer)
 
 
 class Best(Answer):
@@ -61,6 +67,11 @@ class Sweep(Lasting):
     def maximizes(self) -> bool:
         """Whether more of that is better."""
         return bool(self.spec.get("objective", {}).get("direction") == "maximize")
+
+    @property
+    def of_range_tests(self) -> bool:
+        """Whether its jobs are range tests, which are compared by `pick` rather than ranked."""
+        return bool(self.spec.get("template", {}).get("kind") == "range_test")
 
 
 class SweepResult(Answer):
@@ -107,6 +118,7 @@ class _Page(Answer):
 
 class _Results(Answer):
     data: list[SweepResult]
+    next_cursor: str | None = None
 
 
 class Sweeps:
@@ -150,7 +162,16 @@ class Sweeps:
 
     def results(self, sweep: Sweep | str) -> builtins.list[SweepResult]:
         """One row a job, in the order in which they were chosen; `ranked` puts the best first."""
-        return transport.parse(_Results, self._send("GET", f"{_path(sweep)}/results")).data
+        found: builtins.list[SweepResult] = []
+        cursor = None
+        while True:
+            params = {"limit": ROWS, "cursor": cursor}
+            answer = self._send("GET", f"{_path(sweep)}/results", params=params)
+            page = transport.parse(_Results, answer)
+            found += page.data
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
 
     def to_pandas(self, sweep: Sweep | str) -> pd.DataFrame:
         """The same rows as a data frame, a column for each parameter and number; needs pandas."""
@@ -159,6 +180,38 @@ class Sweeps:
         except ImportError as error:
             raise StepsizeError("to_pandas needs pandas: pip install pandas") from error
         return pd.DataFrame([each.row for each in self.results(sweep)])
+
+    def ranking(
+        self,
+        sweep: Sweep | str,
+        *,
+        repeated: Sequence[str] = ("/seed",),
+        limit: int | None = None,
+    ) -> Ranking:
+        """Configurations, the best first: trials that differ only in `repeated` are one.
+
+        Each is compared with the best over the seeds that both have.
+        """
+        return self._judged(Ranking, sweep, "ranking", repeated=list(repeated), limit=limit)
+
+    def importance(self, sweep: Sweep | str, *, by: str = "rank") -> Importances:
+        """How much of how the values differ goes with each parameter, and with two together.
+
+        By "value" what diverged is left out, and one loss of a million is all there is.
+        """
+        return self._judged(Importances, sweep, "importance", by=by)
+
+    def marginals(self, sweep: Sweep | str, *parameters: str) -> Marginals:
+        """What the values are along these parameters (JSON pointers), or along each."""
+        return self._judged(Marginals, sweep, "marginals", parameter=list(parameters))
+
+    def pairs(self, sweep: Sweep | str, x: str, y: str) -> Pair:
+        """What the values are along two parameters."""
+        return self._judged(Pair, sweep, "pairs", x=x, y=y)
+
+    def pick(self, sweep: Sweep | str, *, repeated: Sequence[str] = ("/seed",)) -> Pick:
+        """Which of the settings of a sweep of range tests to train with."""
+        return self._judged(Pick, sweep, "pick", repeated=list(repeated))
 
     def watch(self, sweep: Sweep | str, *, timeout: float | None = None) -> Iterator[Sweep]:
         """The sweep at every look until it has finished; looks come seldom if it takes long.
@@ -193,6 +246,12 @@ class Sweeps:
     def retry(self, sweep: Sweep | str) -> Sweep:
         """Queues the failed jobs again, and those only."""
         return self._move(sweep, "retry")
+
+    def _judged(
+        self, answer: type[Judgment], sweep: Sweep | str, what: str, **params: object
+    ) -> Judgment:
+        told = self._send("GET", f"{_path(sweep)}/{what}", params=params)
+        return transport.parse(answer, told)
 
     def _move(self, sweep: Sweep | str, verb: str) -> Sweep:
         return transport.parse(Sweep, self._send("POST", f"{_path(sweep)}/{verb}"))

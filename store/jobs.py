@@ -153,11 +153,18 @@ def add_many(
     ]
     if tags:
         tx.execute(insert(job_tags), tags)
-    found = {job.id: job for job in map(from_row, added)}
-    return [found[row["id"]] for row in rows]
+    found = {each.id: each for each in added}
+    return [from_row(_with_spec(found[row["id"]], row["spec"])) for row in rows]
 
 
-_ADD = insert(jobs).values(run_after=now(), created_at=now()).returning(*COLUMNS)
+_SPEC = NAMES.index("spec")
+# all but the spec, which need not be read again by who has just written it
+_RETURNED = COLUMNS[:_SPEC] + COLUMNS[_SPEC + 1 :]
+_ADD = insert(jobs).values(run_after=now(), created_at=now()).returning(*_RETURNED)
+
+
+def _with_spec(row: Sequence[Any], spec: object) -> Sequence[Any]:
+    return *row[:_SPEC], spec, *row[_SPEC:]
 
 
 def _row(new: Submission) -> dict[str, Any]:

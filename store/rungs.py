@@ -36,7 +36,7 @@ def contest(tx: ReadTx, sweep_id: str, job_id: JobId) -> Contest | None:
     """That of a job; None where it is not compared, as the short runs of coarse_to_fine are not.
 
     Raises:
-        pydantic.ValidationError: the sweep was stored by another version.
+        UnreadableSpecError: the sweep was stored by another version.
     """
     mine = (trials.c.sweep_id == sweep_id) & (trials.c.job_id == job_id)
     trial = tx.execute(select(trials.c.number, trials.c.memory).where(mine)).one_or_none()

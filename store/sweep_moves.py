@@ -21,8 +21,8 @@ DONE = "every configuration has been chosen"
 class WrongSweepStateError(Exception):
     """The sweep's state does not allow this."""
 
-    def __init__(self, sweep: Sweep, participle: str) -> None:
-        super().__init__(f"a sweep that is {sweep.state} cannot be {participle}")
+    def __init__(self, sweep: Sweep, participle: str, why: str = "") -> None:
+        super().__init__(f"a sweep that is {sweep.state} cannot be {participle}{why}")
 
 
 def cancel(tx: WriteTx, sweep_id: str, *, by: Caller) -> Sweep:
@@ -73,20 +73,31 @@ def resume(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]
 
 
 def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
-    """Queues the failed jobs of a sweep again, and those only.
+    """Queues the failed jobs of a sweep again, and those only; more may then be chosen by them.
+
+    One that goes on and has none stays as it is, as a job that is queued already.
 
     Raises:
         SweepNotFoundError: there is none.
-        WrongSweepStateError: it is paused.
+        WrongSweepStateError: it is paused, or has finished and none of its jobs failed.
     """
     sweep = _mine(tx, sweep_id, by)
     _refuse(sweep, RETRY, State.PAUSED)
     failed = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.FAILED)
     again = moves.every(tx, RETRY, failed, by=by)
+    if not again and sweep.finished_at is not None:
+        why = ": none of its jobs failed; one that was cancelled can be retried by its own id"
+        raise WrongSweepStateError(sweep, RETRY.participle, why)
+    if again and sweep.parallel is not None:
+        waiting = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.QUEUED)
+        tx.execute(update(jobs).where(waiting).values(held=True))
+        again = release(tx, sweep)
+    values: dict[str, object] = {}
     if again and sweep.finished_at is not None:
         values = {"state": State.RUNNING, "finished_at": None, "cancel_requested": False}
-        sweep = sweeps.change(tx, sweep, **values)
-    return sweep, again
+    if again and sweep.ending == DONE:
+        values["ending"] = None  # a sampler that learns has something to learn again
+    return (sweeps.change(tx, sweep, **values) if values else sweep), again
 
 
 def end(tx: WriteTx, sweep: Sweep, why: str, *, by: Caller) -> Sweep:

@@ -1,23 +1,27 @@
 """Sweeps as rows: what each promised, its trials, and how far they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Any
 
-from pydantic import JsonValue
-from sqlalchemy import BigInteger, Row, func, insert, select, type_coerce, update
+from pydantic import JsonValue, ValidationError
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 from uuid6 import uuid7
 
 from spec.access import Caller
-from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
-from spec.sweeps import SweepSpec
+from spec.sweeps import Objective, SweepSpec
 from store.database import ReadTx, WriteTx
 from store.instants import now
-from store.jobs import COLUMNS as JOB_COLUMNS
-from store.jobs import Job, from_row
 from store.tables import jobs, sweeps, trials
 
 SPEC_VERSION = 1
@@ -50,13 +54,47 @@ class Sweep:
 COLUMNS = tuple(sweeps.c[field.name] for field in fields(Sweep))
 
 
+class UnreadableSpecError(Exception):
+    """The spec of a sweep was stored by another version of stepsize, and means nothing to this."""
+
+    def __init__(self, sweep: Sweep, error: ValidationError) -> None:
+        first, *others = error.errors(include_url=False, include_input=False)
+        place = "/".join(map(str, ("", *first["loc"])))
+        more = f", and {len(others)} more" if others else ""
+        super().__init__(f"of sweep {sweep.id}: {place}: {first['msg']}{more}")
+
+
 def spec_of(sweep: Sweep) -> SweepSpec:
     """The sweep's spec, validated again by this version of the code.
 
+    Only who leads a sweep on needs it: one that no longer validates must still be found, judged
+    and cancelled.
+
     Raises:
-        pydantic.ValidationError: it was stored by another version.
+        UnreadableSpecError: it was stored by another version.
     """
-    return SweepSpec.model_validate(sweep.spec)
+    try:
+        return SweepSpec.model_validate(sweep.spec)
+    except ValidationError as error:
+        raise UnreadableSpecError(sweep, error) from error
+
+
+def objective_of(sweep: Sweep) -> Objective | None:
+    """What its jobs are judged by, whatever the rest of its spec; None where even that is none."""
+    try:
+        return Objective.model_validate(sweep.spec["objective"])
+    except (KeyError, ValidationError):
+        return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of the job of a trial."""
+
+    id: str
+    state: State
+    iteration: int
+    result: dict[str, JsonValue] | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +104,7 @@ class Trial:
     number: int
     parameters: dict[str, JsonValue]
     memory: dict[str, JsonValue]
-    job: Job | None
+    job: Run | None
 
 
 @dataclass(frozen=True)
@@ -163,7 +201,15 @@ def trials_of(
 ) -> list[Trial]:
     """The trials of a sweep in the order in which they were chosen, from number `start` on."""
     query = (
-        select(trials.c.number, trials.c.parameters, trials.c.memory, *JOB_COLUMNS)
+        select(
+            trials.c.number,
+            trials.c.parameters,
+            trials.c.memory,
+            jobs.c.id,
+            jobs.c.state,
+            jobs.c.iteration,
+            jobs.c.result,
+        )
         .select_from(trials.outerjoin(jobs, jobs.c.id == trials.c.job_id))
         .where(trials.c.sweep_id == sweep_id, trials.c.number >= start)
         .order_by(trials.c.number)
@@ -171,12 +217,12 @@ def trials_of(
     )
     return [
         Trial(
-            number=row.number,
-            parameters=row.parameters,
-            memory=row.memory,
-            job=None if row.id is None else from_row(row[3:]),
+            number=number,
+            parameters=parameters,
+            memory=memory,
+            job=None if job_id is None else Run(job_id, State(state), iteration, result),
         )
-        for row in tx.execute(query)
+        for number, parameters, memory, job_id, state, iteration, result in tx.execute(query)
     ]
 
 
@@ -189,7 +235,7 @@ def add_trials(
 ) -> None:
     """Remembers which job runs which configuration; the first gets the number `first`."""
     rows = [
-        {"sweep_id": sweep_id, "number": number, **asdict(each)}
+        {"sweep_id": sweep_id, "number": number, **vars(each)}
         for number, each in enumerate(chosen, first)
     ]
     if rows:
@@ -205,71 +251,6 @@ def change(tx: WriteTx, sweep: Sweep, **values: object) -> Sweep:
         .returning(*COLUMNS)
     ).one()
     return _from_row(row)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The job of a sweep that is ahead."""
-
-    job_id: str
-    parameters: dict[str, JsonValue]
-    value: float
-
-
-def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> Best | None:
-    """The job whose result has the best number at a path; the first chosen of several.
-
-    Short runs, which look for where to look, do not count; nor do those that were stopped early,
-    as long as another has a value: theirs is of an earlier point.
-    """
-    value = jobs.c.result[tuple(metric)].as_float()
-    stage = trials.c.memory["stage"].as_string()
-    stopped = jobs.c.result["stopped"]["iteration"].as_integer().is_not(None)
-    row = tx.execute(
-        select(trials.c.job_id, trials.c.parameters, value.label("value"))
-        .select_from(jobs.join(trials, trials.c.job_id == jobs.c.id))
-        .where(
-            jobs.c.sweep == sweep_id,
-            jobs.c.state == State.SUCCEEDED,
-            value.is_not(None),
-            stage.is_distinct_from("coarse"),
-        )
-        .order_by(stopped, value.desc() if largest else value, trials.c.number)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Best(row.job_id, row.parameters, row.value)
-
-
-LIKE = 20
-"""Finished jobs that a speed is taken from."""
-
-
-def pace(tx: ReadTx, owner: str, spec: RangeTestSpec | TrainingSpec) -> float | None:
-    """Seconds of an iteration, the median of the owner's latest jobs that compute the same.
-
-    The same model, data, batch size and kind of optimizer; None where there is no such job.
-    """
-    same = [
-        jobs.c.spec["model"]["name"].as_string() == spec.model.name,
-        jobs.c.spec["data"]["name"].as_string() == spec.data.name,
-        jobs.c.spec["batch_size"].as_integer() == spec.batch_size,
-        jobs.c.spec["optimizer"]["name"].as_string() == spec.optimizer.name,
-    ]
-    recent = (
-        select(jobs.c.id)
-        .where(jobs.c.owner == owner, jobs.c.state == State.SUCCEEDED)
-        .order_by(jobs.c.id.desc())
-        .limit(LIKE * LIKE)
-    )
-    seconds, count = (jobs.c.result[name].as_float() for name in ("seconds", "iterations"))
-    rows = tx.execute(
-        select(seconds / count)
-        .where(jobs.c.id.in_(recent), *same, seconds > 0, count > 0)
-        .order_by(jobs.c.id.desc())
-        .limit(LIKE)
-    )
-    found = list(rows.scalars())
-    return median(found) if found else None
 
 
 def age(tx: ReadTx, sweep_id: str) -> timedelta:

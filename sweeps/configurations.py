@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -67,13 +68,19 @@ def digest(spec: RangeTestSpec | TrainingSpec) -> str:
     Names, tags, priority and queue do not count, and what is left out counts as its default.
     """
     job: dict[str, Any] = spec.model_dump(mode="json", exclude=ABOUT)
-    for field, known in BUILT_INS.items():
-        component = job[field]
-        if component["name"] in known:
-            params = known[component["name"]]
-            try:
-                filled = params.model_validate(component["params"]).model_dump(mode="json")
-            except ValidationError:
-                continue  # the job is refused for it where it is submitted
-            component["params"] = filled
+    for field in BUILT_INS:
+        given = json.dumps(job[field]["params"], sort_keys=True)
+        job[field]["params"] = _filled(field, job[field]["name"], given)
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _filled(field: str, name: str, given: str) -> Any:
+    """Parameters with all defaults, of which most jobs of a sweep have the same."""
+    params = json.loads(given)
+    if name not in BUILT_INS[field]:
+        return params
+    try:
+        return BUILT_INS[field][name].model_validate(params).model_dump(mode="json")
+    except ValidationError:
+        return params  # the job is refused for it where it is submitted

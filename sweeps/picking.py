@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import JsonValue
 
-from schedules.analysis.curve import trend
 from schedules.analysis.status import Status
 from sweeps.ranking import described
 from sweeps.space import Parameters, get
@@ -27,7 +24,7 @@ class Ramped:
 
     Attributes:
         result: the job's, or None where it failed.
-        lowest: how low the loss of each repeat came, by `lowest_loss`; all empty: unknown.
+        lowest: how low the loss of each repeat came; all empty: unknown.
     """
 
     parameters: Parameters
@@ -69,14 +66,25 @@ class Pick:
     why: str
 
 
-def lowest_loss(loss: ArrayLike, planned: int) -> float | None:
-    """How low one repeat's loss came on a ramp of `planned` iterations, without its noise.
+def together(tests: Sequence[Ramped]) -> Ramped:
+    """Range tests of one setting, such as over several seeds, as one with the repeats of all.
 
-    The minimum of running medians over 3 % of the ramp; None where none is finite.
+    Its result is that of the one in the middle by how high a rate it bears, so that what most of
+    them say counts.
+
+    Raises:
+        ValueError: there is none.
     """
-    y = np.asarray(loss, dtype=np.float64)[:planned]
-    end = int(np.argmin(np.append(np.isfinite(y), False)))
-    return float(np.min(trend(y[:end], planned))) if end else None
+    if not tests:
+        raise ValueError("give at least one range test")
+
+    def bears(test: Ramped) -> float:
+        return _setting(test).stable_lr or 0.0
+
+    ordered = sorted(tests, key=bears)
+    middle = ordered[(len(ordered) - 1) // 2]
+    lowest = tuple(low for test in tests for low in test.lowest)
+    return Ramped(middle.parameters, middle.result, lowest)
 
 
 def pick(tests: Sequence[Ramped]) -> Pick:

@@ -12,6 +12,7 @@ from store.database import Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
 from store.rungs import Contest
+from store.sweeps import UnreadableSpecError
 from sweeps import stopping
 from sweeps.stopping import Rung
 from worker.engine import ALONE, Comparing, Standing
@@ -39,8 +40,12 @@ class Contestant:
     def begin(self) -> None:
         """Learn of the sweep, once."""
         if self._job.sweep is not None:
-            with self._sessions.read() as tx:
-                self._contest = rungs.contest(tx, self._job.sweep, self._job.id)
+            try:
+                with self._sessions.read() as tx:
+                    self._contest = rungs.contest(tx, self._job.sweep, self._job.id)
+            except UnreadableSpecError as error:  # the job's own can be read, and says all else
+                log.warning("job.compare_failed job=%s %s", self._job.id, error)
+                self._missed = f"it is not compared with the others: {error}"
 
     @property
     def comparing(self) -> Comparing:

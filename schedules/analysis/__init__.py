@@ -19,6 +19,7 @@ below it; see `curve.py` for how the repeats become one curve, and
 from schedules.analysis.accuracy import Accuracy
 from schedules.analysis.agreement import Agreement, agreement
 from schedules.analysis.divergence import divergence, head_length
+from schedules.analysis.lowest import lowest_loss
 from schedules.analysis.reading import Analysis, Loss, analyse
 from schedules.analysis.status import ADVICE, Status, has_risen
 from schedules.analysis.suggestion import DIVISORS, Family, Suggestion
@@ -38,4 +39,5 @@ __all__ = [
     "divergence",
     "has_risen",
     "head_length",
+    "lowest_loss",
 ]

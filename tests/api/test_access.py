@@ -70,6 +70,9 @@ GUARDED = [route for route in ROUTES if route not in OPEN]
 OF_A_SWEEP = [route for route in ROUTES if "{sweep_id}" in route[1]]
 OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
 
+WANTED = {"/v1/sweeps/{sweep_id}/pairs": "?x=/seed&y=/batch_size"}
+"""Parameters without which a route answers nobody."""
+
 NAMES = {"job": "job", "key": "key", "swp": "sweep"}
 
 IssueKey = Callable[..., str]
@@ -109,7 +112,7 @@ def ask(
     filled = path.format_map(
         {"job_id": job_id, "sweep_id": sweep_id, "iteration": 1, "name": "w", "key_id": "key_0"}
     )
-    return client.request(method, filled + query, headers=dict(headers))
+    return client.request(method, filled + (query or WANTED.get(path, "")), headers=dict(headers))
 
 
 def is_problem(answer: httpx2.Response, status: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from spec.access import ANYONE, Caller
 from spec.states import Reason, State
-from store import claims, jobs, leases, moves, recovery, sweep_moves, sweeps
+from store import claims, jobs, leases, moves, outcomes, recovery, sweep_moves, sweeps
 from store.database import Sessions
 from store.jobs import Submission
 from store.leases import Lease
@@ -274,9 +274,9 @@ def test_the_best_of_those_that_have_a_value(sessions: Sessions) -> None:
         with sessions.begin() as tx:
             leases.succeed(tx, lease, {"val_accuracy": value, "best": {"val_loss": value}})
     with sessions.read() as tx:
-        largest = sweeps.best(tx, sweep.id, ["val_accuracy"], largest=True)
-        least = sweeps.best(tx, sweep.id, ["best", "val_loss"], largest=False)
-        nothing = sweeps.best(tx, sweep.id, ["nowhere"], largest=False)
+        largest = outcomes.best(tx, sweep.id, ["val_accuracy"], largest=True)
+        least = outcomes.best(tx, sweep.id, ["best", "val_loss"], largest=False)
+        nothing = outcomes.best(tx, sweep.id, ["nowhere"], largest=False)
     assert largest
     assert (largest.value, largest.parameters) == (0.9, {"/seed": 1})
     assert least

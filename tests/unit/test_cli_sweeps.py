@@ -63,6 +63,115 @@ RESULTS = {
         result(3, 0.99, short=True),
     ]
 }
+COMPARED = {
+    "pairs": 3,
+    "difference": 0.4712,
+    "relative": 0.485,
+    "interval": [0.4, 0.5],
+    "p_t": 0.002,
+    "p_flip": 0.25,
+    "p": 0.002,
+    "told_apart": True,
+}
+
+
+def ranked_(number: int, mean: float | None, **more: Any) -> dict[str, Any]:
+    return {
+        "parameters": {"/schedule/max_lr": 0.1 * number, "/optimizer/params/momentum": 0.9},
+        "n": 3,
+        "diverged": 0,
+        "mean": mean,
+        "sd": 0.00213,
+        "against_best": COMPARED,
+        "verdict": "worse than the best",
+        "jobs": [f"job_{number}0", f"job_{number}1"],
+        **more,
+    }
+
+
+JUDGED: dict[str, Any] = {
+    "metric": "val_accuracy",
+    "direction": "maximize",
+    "trials": 6,
+    "left_out": {"short": 0, "stopped": 2, "failed": 1},
+}
+RANKING = {
+    **JUDGED,
+    "repeated": ["/seed"],
+    "configurations": 5,
+    "data": [
+        ranked_(2, 0.97119, against_best=None, verdict="better than [all] by 0.47"),
+        ranked_(1, 0.5, n=2, diverged=1),
+        ranked_(3, None, n=0, diverged=3, sd=None, against_best=None),
+    ],
+}
+IMPORTANCE = {
+    **JUDGED,
+    "by": "rank",
+    "data": [
+        {"parameter": "/schedule/max_lr", "share": 0.731, "p": 0.0002, "n": 24},
+        {"parameter": "/seed", "share": 0.0, "p": 0.9, "n": 24},
+    ],
+    "interactions": [
+        {"parameters": ["/schedule/max_lr", "/seed"], "share": 0.2, "n": 24},
+        {"parameters": ["/seed", "/batch_size"], "share": 0.001, "n": 24},
+    ],
+    "warnings": ["shares of 6 trials are mostly chance"],
+}
+BINS = {"value": [None, None], "low": [0.1, 0.2], "high": [0.1, 0.4]}
+MARGINAL = {
+    "parameter": "/schedule/max_lr",
+    "bins": BINS,
+    "n": [3, 2],
+    "diverged": [0, 1],
+    **{name: [0.5, 0.25] for name in ("mean", "best", "lower", "median", "upper")},
+}
+CHOICES = {
+    **MARGINAL,
+    "parameter": "/optimizer/name",
+    "bins": {"value": ["sgd", ["adam"]], "low": [None, None], "high": [None, None]},
+    "diverged": [0, 0],
+}
+MARGINALS = {**JUDGED, "data": [MARGINAL, CHOICES]}
+PAIR = {
+    **JUDGED,
+    "x": "/schedule/max_lr",
+    "y": "/optimizer/params/momentum",
+    "x_bins": BINS,
+    "y_bins": {"value": [None], "low": [0.9], "high": [0.9]},
+    "n": [[3, 0]],
+    "diverged": [[0, 2]],
+    "mean": [[0.5, None]],
+    "best": [[0.6, None]],
+}
+SETTING: dict[str, Any] = {
+    "parameters": {"/batch_size": 16},
+    "status": "ok",
+    "stable_lr": 0.24,
+    "open_ended": False,
+    "lowest": 0.1614,
+    "max_lr": 0.06,
+    "iterations": 712.0,
+    "seconds": 0.151,
+    "jobs": ["job_1"],
+}
+OPEN = {
+    **SETTING,
+    "parameters": {"/batch_size": 32},
+    "open_ended": True,
+    "stable_lr": 10.0,
+    "status": "no_edge_in_range",
+    "seconds": None,
+    "jobs": ["job_2"],
+}
+PICK = {
+    "chosen": SETTING,
+    "why": "/batch_size = 16 falls lowest",
+    "repeated": ["/seed"],
+    "settings": [SETTING, OPEN],
+    "left_out": {"unfinished": 2},
+}
+RANGE_TESTS = {**ENDED, "spec": {**SPEC, "template": {"kind": "range_test"}}, "best": None}
 BEST_FIRST = ["job_2", "job_0", "job_3", None]
 
 
@@ -141,13 +250,24 @@ def test_followed_to_its_end_it_shows_the_best(
     fake.answers["POST /v1/sweeps"] = (201, SWEEP)
     paused = {**RUNNING, "state": "paused"}
     fake.answers["GET /v1/sweeps/swp_1"] = [(200, SWEEP), (200, paused), (200, ENDED)]
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, RANKING)
     done = run("sweep", file, option)
     assert done.exit_code == 0
     shown = lines(done.stdout)
-    assert shown[0] == "val_accuracy max_lr momentum state job"
-    assert shown[1] == "0.9712 0.2 0.9 succeeded job_2"
-    assert [line.split()[-1] for line in shown[1:]] == ["job_2", "job_0", "job_3", "failed"]
+    assert shown[0] == "val_accuracy sd seeds max_lr momentum behind p told apart"
+    assert shown[1] == "0.9712 0.0021 3 0.2 0.9"
+    assert shown[2] == "0.5 0.0021 2 of 3 0.1 0.9 0.471 0.002 yes"
+    assert shown[3] == "diverged 0 of 3 0.3 0.9"
+    assert shown[4:] == [
+        "... 2 more",
+        "",
+        "The best is better than [all] by 0.47.",
+        "left out: 2 stopped early, 1 failed (`stepsize sweep-results swp_1` has all)",
+    ]
+    assert fake.asked[-1][1:3] == (
+        "/v1/sweeps/swp_1/ranking",
+        {"repeated": ["/seed"], "limit": ["10"]},
+    )
     told = " ".join(done.stderr.split())
     for part in (
         "submitted swp_1",
@@ -162,10 +282,11 @@ def test_followed_to_its_end_it_shows_the_best(
 @pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 3)])
 def test_watch_follows_a_sweep_too(fake: Fake, run: Run, state: str, code: int) -> None:
     fake.answers["GET /v1/sweeps/swp_1"] = (200, {**ENDED, "state": state})
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    empty = {**RANKING, "data": [], "trials": 0, "configurations": 0, "left_out": {}}
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, empty)
     done = run("watch", "swp_1")
     assert done.exit_code == code
-    assert "no job has a val_accuracy" in done.stderr
+    assert done.stdout == "no job has a val_accuracy yet\n"
     done = run("watch", "swp_1", "--json")
     assert (done.exit_code, json.loads(done.stdout)["state"]) == (code, state)
     done = run("watch", "swp_1", "--plot", "x.png")
@@ -256,7 +377,7 @@ def test_sweeps_are_moved_as_jobs_are(
 
 def test_show_says_how_a_sweep_stands(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, RANKING)
     shown = lines(run("show", "swp_1").stdout)
     for line in (
         "name bounds [wide]",
@@ -265,10 +386,142 @@ def test_show_says_how_a_sweep_stands(fake: Fake, run: Run) -> None:
         "done 4 of 4 jobs: 3 succeeded, 1 failed",
         "best 0.9712 by job_2",
         "begins no more every configuration has been chosen",
-        "0.9712 0.2 0.9 succeeded job_2",
+        "0.9712 0.0021 3 0.2 0.9",
     ):
         assert line in shown
     assert json.loads(run("show", "swp_1", "--json").stdout)["id"] == "swp_1"
+
+
+def test_show_of_what_cannot_be_ranked_says_why(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    problem = {"title": "Conflict", "detail": "its objective [is] that of another version"}
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (409, problem)
+    done = run("show", "swp_1")
+    assert done.exit_code == 0
+    assert "its objective [is] that of another version" in done.stderr
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (404, {"title": "Not Found"})
+    assert run("show", "swp_1").exit_code == 1
+
+
+def test_range_tests_are_shown_as_settings(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, RANGE_TESTS)
+    fake.answers["GET /v1/sweeps/swp_1/pick"] = (200, PICK)
+    expected = [
+        "batch_size lowest loss stable to max_lr status seconds",
+        "16 0.1614 0.24 0.06 ok 0.15",
+        "32 0.1614 10+ 0.06 no_edge_in_range",
+        "",
+        "/batch_size = 16 falls lowest.",
+        'Train with it: "max_lr": {"range_test": "job_1"}',
+        "left out: 2 not finished",
+    ]
+    for words in (("show", "swp_1"), ("sweep-pick", "swp_1")):
+        assert lines(run(*words).stdout)[-7:] == expected
+    (first, _) = csv.DictReader(io.StringIO(run("sweep-pick", "swp_1", "--csv").stdout))
+    assert (first["/batch_size"], first["iterations"], first["jobs"]) == ("16", "712.0", "job_1")
+    assert json.loads(run("sweep-pick", "swp_1", "--json").stdout)["chosen"] == SETTING
+    nothing = {**PICK, "chosen": None, "settings": [], "left_out": {"unfinished": 0}}
+    fake.answers["GET /v1/sweeps/swp_1/pick"] = (200, nothing)
+    assert run("sweep-pick", "swp_1").stdout == "no range test has ended yet\n"
+
+
+def test_a_ranking_in_every_form(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, RANKING)
+    shown = lines(run("sweep-ranking", "swp_1", "--limit", "3").stdout)
+    assert shown[1] == "0.9712 0.0021 3 0.2 0.9"
+    assert json.loads(run("sweep-ranking", "swp_1", "--json").stdout) == RANKING
+    rows = list(csv.DictReader(io.StringIO(run("sweep-ranking", "swp_1", "--csv").stdout)))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert (rows[0]["p"], rows[1]["p"], rows[1]["interval_low"]) == ("", "0.002", "0.4")
+    assert rows[1]["jobs"] == "job_10 job_11"
+    run("sweep-ranking", "swp_1", "--repeated", "/seed", "--repeated", "/batch_size")
+    assert fake.asked[-1][2]["repeated"] == ["/seed", "/batch_size"]
+    assert "`stepsize sweeps` lists them" in run("sweep-ranking", "job_1").stderr
+
+
+def test_without_repeats_a_ranking_says_how_to_have_them(fake: Fake, run: Run) -> None:
+    alone = {"n": 1, "diverged": 0, "sd": None, "jobs": ["job_7"], "verdict": "best"}
+    data = [ranked_(2, 0.9, **alone, against_best=None), ranked_(1, 0.5, **alone)]
+    answer = {**RANKING, "data": data, "configurations": 2, "left_out": {}}
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, answer)
+    assert lines(run("sweep-ranking", "swp_1").stdout) == [
+        "val_accuracy max_lr momentum behind",
+        "0.9 0.2 0.9",
+        "0.5 0.1 0.9 0.471",
+        "",
+        "The best is best.",
+        "Its job is job_7.",
+        'One seed each: with "/seed": [0, 1, 2] in the space chance can be told apart.',
+    ]
+
+
+def test_importance_has_bars_and_warnings(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1/importance"] = (200, IMPORTANCE)
+    assert lines(run("sweep-importance", "swp_1").stdout) == [
+        "parameter share p trials",
+        f"max_lr 73% {'█' * 15} < 0.001 24",
+        "seed 0% 0.9 24",
+        "",
+        "two together, beyond each alone share",
+        "max_lr x seed 20%",
+        "",
+        "note: shares of 6 trials are mostly chance",
+        "left out: 2 stopped early, 1 failed (`stepsize sweep-results swp_1` has all)",
+    ]
+    run("sweep-importance", "swp_1", "--by-value")
+    assert fake.asked[-1][2] == {"by": ["value"]}
+    text = run("sweep-importance", "swp_1", "--csv").stdout.splitlines()
+    assert text[:2] == ["parameters,share,p,n", "/schedule/max_lr,0.731,0.0002,24"]
+    assert text[3] == "/schedule/max_lr /seed,0.2,,24"
+    nothing = {**IMPORTANCE, "data": [], "interactions": [], "warnings": [], "left_out": {}}
+    fake.answers["GET /v1/sweeps/swp_1/importance"] = (200, nothing)
+    assert "no parameter can be given a share" in run("sweep-importance", "swp_1").stdout
+
+
+def test_values_along_parameters_alone_and_together(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, ENDED)
+    fake.answers["GET /v1/sweeps/swp_1/marginals"] = (200, MARGINALS)
+    fake.answers["GET /v1/sweeps/swp_1/pairs"] = (200, PAIR)
+    shown = lines(run("sweep-marginals", "swp_1").stdout)
+    assert shown[:3] == [
+        "max_lr trials diverged mean best 25 % median 75 %",
+        "0.1 3 0 0.5 0.5 0.5 0.5 0.5",
+        "0.2 .. 0.4 2 1 0.25 0.25 0.25 0.25 0.25",
+    ]
+    assert shown[4:7] == [
+        "name trials mean best 25 % median 75 %",
+        "sgd 3 0.5 0.5 0.5 0.5 0.5",
+        '["adam"] 2 0.25 0.25 0.25 0.25 0.25',
+    ]
+    run("sweep-marginals", "swp_1", "max_lr", "/nowhere")
+    assert fake.asked[-1][2] == {"parameter": ["/schedule/max_lr", "/nowhere"]}
+    assert "names no one parameter" in run("sweep-marginals", "swp_1", "lr").stderr
+    rows = run("sweep-marginals", "swp_1", "--csv").stdout.splitlines()
+    assert rows[0].startswith("parameter,value,low,high,n,diverged,mean")
+    assert len(rows) == 5
+    both = ("sweep-marginals", "swp_1", "max_lr", "momentum", "--together")
+    assert lines(run(*both).stdout)[:3] == [
+        "mean val_accuracy: momentum down, max_lr across",
+        "momentum 0.1 0.2 .. 0.4",
+        "0.9 0.5 diverged",
+    ]
+    assert fake.asked[-1][2] == {"x": ["/schedule/max_lr"], "y": ["/optimizer/params/momentum"]}
+    table = list(csv.DictReader(io.StringIO(run(*both, "--csv").stdout)))
+    assert table[1]["/schedule/max_lr low"] == "0.2"
+    assert (table[1]["diverged"], table[1]["mean"]) == ("2", "")
+    assert json.loads(run(*both, "--json").stdout) == PAIR
+    assert run("sweep-marginals", "swp_1", "max_lr", "--together").exit_code == 2
+
+
+def test_results_are_asked_for_in_pages(fake: Fake) -> None:
+    first = {**RESULTS, "next_cursor": "4"}
+    fake.answers["GET /v1/sweeps/swp_1/results"] = [(200, first), (200, RESULTS)]
+    with Client() as client:
+        assert len(client.sweeps.results("swp_1")) == 8
+    assert [query for _, _, query, _ in fake.asked] == [
+        {"limit": ["1000"]},
+        {"limit": ["1000"], "cursor": ["4"]},
+    ]
 
 
 def test_jobs_of_a_sweep_are_listed(fake: Fake, run: Run) -> None:

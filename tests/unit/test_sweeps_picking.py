@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedules.analysis import analyse
-from sweeps.picking import Ramped, lowest_loss, pick
+from schedules.analysis import analyse, lowest_loss
+from sweeps.picking import Ramped, pick, together
 
 ENDS: dict[str, Any] = {"range": {"start": 1e-5, "end": 10.0}}
 
@@ -158,3 +158,14 @@ def test_the_picked_one_is_stable_and_none_is_better_at_both(tests: list[Ramped]
     for each in found.settings:
         if low is not None and each.lowest is not None and each.stable_lr is not None:
             assert not (each.lowest < low and each.stable_lr > rate)
+
+
+def test_seeds_of_a_setting_are_its_repeats() -> None:
+    seeds = [at_momentum(0.9, edge, low) for edge, low in ((0.5, 0.2), (0.1, 0.4), (0.3, 0.3))]
+    one = together(seeds)
+    assert (one.lowest, one.result) == ((0.2, 0.4, 0.3), seeds[2].result)
+    failed = Ramped(seeds[0].parameters, None)
+    assert together([failed, seeds[0], failed]).result is None
+    assert together([failed, seeds[0], seeds[1]]).result == seeds[1].result
+    with pytest.raises(ValueError, match="at least one"):
+        together([])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue, ValidationError
 
-from schedules.analysis import Analysis, Status, analyse, has_risen
+from schedules.analysis import Analysis, Status, analyse, has_risen, lowest_loss
 from schedules.ramp import Ramp
 from schedules.values import F64
 from spec.jobs import RangeTestSpec
@@ -89,10 +89,24 @@ def range_test(
                 "iterations": rates.size,
                 "extended": climb.extended,
             },
+            "lowest": _lowest(climb.repeats, rates, spec),
             "diverged": [repeat.diverged for repeat in climb.repeats],
             "iterations": climb.done,
         }
     )
+
+
+def _lowest(repeats: Sequence[Repeat], rates: F64, spec: RangeTestSpec) -> list[JsonValue]:
+    """How low the loss of each repeat came, without its noise; None where it never was finite."""
+    planned = _measured(rates, repeats[0], spec).size
+    return [lowest_loss(repeat.loss(spec.loss), planned) for repeat in repeats]
+
+
+def _measured(rates: F64, repeat: Repeat, spec: RangeTestSpec) -> F64:
+    """The rates at which the loss that the spec names was measured."""
+    if spec.loss == "validation" and repeat.every is not None:
+        return rates[repeat.every - 1 :: repeat.every]
+    return rates
 
 
 def _is_open(repeat: Repeat, rates: F64, spec: RangeTestSpec) -> bool:
@@ -106,12 +120,9 @@ def _is_open(repeat: Repeat, rates: F64, spec: RangeTestSpec) -> bool:
 
 def _read(repeats: Sequence[Repeat], rates: F64, spec: RangeTestSpec, recipe: Recipe) -> Analysis:
     """The analysis of the loss that the spec names, at the rates of when it was measured."""
-    every = repeats[0].every
-    if spec.loss == "validation" and every is not None:
-        rates = rates[every - 1 :: every]
     accuracies = [repeat.accuracy(spec.loss) for repeat in repeats]
     return analyse(
-        rates,
+        _measured(rates, repeats[0], spec),
         [repeat.loss(spec.loss) for repeat in repeats],
         family=family(recipe.optimizer),
         loss=spec.loss,
