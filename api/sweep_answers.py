@@ -76,6 +76,15 @@ class SweepsOut(BaseModel):
     next_cursor: str | None
 
 
+class StepOut(BaseModel):
+    """A step of a recipe."""
+
+    name: Annotated[str, Field(description="its jobs have this as their tag `step`")]
+    jobs: Annotated[int, Field(description="at most")]
+    iterations: Annotated[int | None, Field(description="at most, of all its jobs, where known")]
+    seconds: Annotated[float | None, Field(description="of computing, where known")]
+
+
 class PreviewOut(BaseModel):
     """What a sweep would run."""
 
@@ -86,7 +95,13 @@ class PreviewOut(BaseModel):
     seconds: Annotated[
         float | None, Field(description="of computing, by the speed of like jobs; null: none yet")
     ]
-    sample: Annotated[list[dict[str, JsonValue]], Field(description="the first configurations")]
+    sample: Annotated[
+        list[dict[str, JsonValue]],
+        Field(description="the first configurations; rates that are to be found are left out"),
+    ]
+    steps: Annotated[
+        list[StepOut] | None, Field(description="of a recipe, one after the other; else null")
+    ] = None
 
 
 class ResultOut(BaseModel):
@@ -99,7 +114,11 @@ class ResultOut(BaseModel):
     value: Annotated[float | None, Field(description="of the objective")]
     metrics: Annotated[dict[str, JsonValue], Field(description="the numbers of the job's result")]
     short: Annotated[
-        bool, Field(description="a brief run of coarse_to_fine: compare it with the others only")
+        bool,
+        Field(
+            description="of those that look for where to look: a brief run of coarse_to_fine, or a"
+            " recipe's search for the learning rates; compare it with the others only"
+        ),
     ]
 
 
@@ -124,7 +143,7 @@ def result(trial: sweeps.Trial, objective: Objective) -> ResultOut:
         parameters=trial.parameters,
         value=job and choosing.value_of(job, objective),
         metrics=numbers,
-        short=trial.memory.get("stage") == "coarse",
+        short=trial.memory.get("stage") in sweeps.LOOKING,
     )
 
 

@@ -17,6 +17,9 @@ from store.tables import sweeps as table
 
 DONE = "every configuration has been chosen"
 
+STUCK = "there is nothing to go on with: "
+"""How an ending begins that a retry of the failed jobs may undo."""
+
 
 class WrongSweepStateError(Exception):
     """The sweep's state does not allow this."""
@@ -84,7 +87,13 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
     failed = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.FAILED)
     again = moves.every(tx, RETRY, failed, by=by)
     if again and sweep.finished_at is not None:
-        values = {"state": State.RUNNING, "finished_at": None, "cancel_requested": False}
+        values: dict[str, object] = {
+            "state": State.RUNNING,
+            "finished_at": None,
+            "cancel_requested": False,
+        }
+        if sweep.ending and sweep.ending.startswith(STUCK):
+            values["ending"] = None
         sweep = sweeps.change(tx, sweep, **values)
     return sweep, again
 
@@ -177,6 +186,8 @@ def settle(tx: WriteTx, sweep: Sweep) -> Sweep:
         values["state"] = State.SUCCEEDED
         if sweep.cancel_requested:
             values["state"] = State.CANCELLED
+        elif sweep.ending.startswith(STUCK):
+            values["state"] = State.FAILED
         elif not counts.get(State.SUCCEEDED):
             values["state"] = State.FAILED if counts.get(State.FAILED) else State.CANCELLED
     return sweeps.change(tx, sweep, **values) if values else sweep

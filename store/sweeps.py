@@ -12,6 +12,7 @@ from uuid6 import uuid7
 
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.recipes import ANY_SWEEP, RecipeSpec
 from spec.states import State
 from spec.sweeps import SweepSpec
 from store.database import ReadTx, WriteTx
@@ -50,13 +51,17 @@ class Sweep:
 COLUMNS = tuple(sweeps.c[field.name] for field in fields(Sweep))
 
 
-def spec_of(sweep: Sweep) -> SweepSpec:
+LOOKING = ("coarse", "find")
+"""Stages that only look for where to look: what comes of them is not compared with the rest."""
+
+
+def spec_of(sweep: Sweep) -> SweepSpec | RecipeSpec:
     """The sweep's spec, validated again by this version of the code.
 
     Raises:
         pydantic.ValidationError: it was stored by another version.
     """
-    return SweepSpec.model_validate(sweep.spec)
+    return ANY_SWEEP.validate_python(sweep.spec)
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ class Best:
 def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> Best | None:
     """The job whose result has the best number at a path; the first chosen of several.
 
-    Short runs, which look for where to look, do not count.
+    Those that look for where to look do not count.
     """
     value = jobs.c.result[tuple(metric)].as_float()
     stage = trials.c.memory["stage"].as_string()
@@ -229,7 +234,7 @@ def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> 
             jobs.c.sweep == sweep_id,
             jobs.c.state == State.SUCCEEDED,
             value.is_not(None),
-            stage.is_distinct_from("coarse"),
+            func.coalesce(stage, "").not_in(LOOKING),
         )
         .order_by(value.desc() if largest else value, trials.c.number)
         .limit(1)

@@ -1,7 +1,7 @@
 """What a sampler is told, and what it answers: the trials so far, and configurations to try."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +19,7 @@ class Trial:
         number: 0, 1, ... in the order in which they were chosen.
         value: of the objective; None where there is none, as of a training that diverged.
         memory: what the sampler proposed it with.
+        result: all that the job came to; None where it has none.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Trial:
     state: Literal["waiting", "running", "done", "failed", "stopped"]
     value: float | None = None
     memory: dict[str, JsonValue] = field(default_factory=dict)
+    result: Mapping[str, JsonValue] | None = None
 
     @property
     def ended(self) -> bool:
