@@ -123,8 +123,9 @@ def next_of(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial], count: int) -
     Raises:
         InvalidError: it cannot be run as it is, or a configuration makes no job.
     """
-    # a schedule that the rates do not suit should be known before the others have been trained
-    wanted = MOST_JOBS if isinstance(spec, RecipeSpec) else count
+    wanted = count
+    if isinstance(spec, RecipeSpec) and not recipes.compares(trials):
+        wanted = MOST_JOBS  # what the rates do not suit should be known before anything is trained
     try:
         proposals = proposing.propose(spec, trials, wanted)
     except SweepError as error:

@@ -7,6 +7,7 @@ docs/which-schedule.md and its pictures from that file alone.
 import argparse
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ REQUEST = recipe(
     "fashion-mnist",
     {"name": "sgd", "params": {"momentum": 0.9}},
     batch_size=200,
-    length={"epochs": 6},
+    length={"epochs": 4},
     evaluate={"every": {"epochs": 1}},
     about={
         "name": "which schedule?",
@@ -54,6 +55,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
         sweep = client.sweeps.submit(REQUEST)
         while not sweep.finished:
             service.tend()
+            time.sleep(1)
             now = client.sweeps.get(sweep)
             if now.done > sweep.done:
                 print(f"{now.done}/{now.promised}", flush=True)
@@ -95,6 +97,7 @@ def _training(client: Client, job: Job) -> dict[str, Any]:
     return {
         "iterations": int(series.iteration[-1]) + 1,
         "warnings": job.warnings,
+        "first_loss": float(series["loss"][0]),
         "loss": _short(_parts(series["loss"])),
         "lr": _short(_parts(series["lr"])),
         "at": measured.iteration.tolist(),

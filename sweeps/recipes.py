@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -92,12 +93,17 @@ def propose(recipe: RecipeSpec, trials: Sequence[Trial], count: int) -> list[Pro
         for each in _comparing(recipe, rates)
         if (each.memory["schedule"], each.memory["seed"]) not in known
     )
-    return [each for each, _ in zip(new, range(count), strict=False)]
+    return list(islice(new, count))
+
+
+def compares(trials: Sequence[Trial]) -> bool:
+    """Whether the rates have been found, and the comparison has begun."""
+    return any(trial.parameters.get(STEP) == COMPARE for trial in trials)
 
 
 def stuck(recipe: RecipeSpec, trials: Sequence[Trial]) -> str | None:
     """Why no schedules can be compared, and what to do, once all jobs have ended; else None."""
-    if any(trial.parameters.get(STEP) == COMPARE for trial in trials):
+    if compares(trials):
         return None
     found = _found(recipe, trials)
     return found if isinstance(found, str) else None
