@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import choosing
+from api.examples import SWEEPS
 from api.idempotency import SWEEP_CREATED, OncePart
 from api.parts import BrokerPart, CallerPart, SessionsPart, SweepIdPart
 from api.previews import previewed
@@ -15,6 +16,8 @@ from store import audit, sweep_moves, sweeps
 from store.jobs import Job
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+SpecPart = Annotated[AnySweep, Body(openapi_examples=SWEEPS)]
 
 WAKE_UPS = 100
 """Workers that one request wakes; the reconciler wakes more while jobs wait."""
@@ -37,7 +40,7 @@ class Page(BaseModel):
     responses=SWEEP_CREATED,
 )
 def submit(
-    spec: AnySweep, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+    spec: SpecPart, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
 ) -> Response:
     """Submits a sweep or a recipe; what it runs is settled now, or follows as jobs end."""
     learns = choosing.learns(spec)
@@ -66,7 +69,7 @@ def submit(
 
 
 @router.post("/preview", operation_id="preview_sweep")
-def preview(spec: AnySweep, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
+def preview(spec: SpecPart, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
     """What a sweep or a recipe would run, before it costs anything."""
     with sessions.read() as tx:
         return previewed(tx, spec, owner=caller.owner)

@@ -41,7 +41,7 @@ def page(found: Found) -> str:
         .read_text()
         .format(
             jobs=found["preview"]["jobs"],
-            request=json.dumps(recipe, indent=1),
+            request=_json(recipe),
             steps=", then ".join(
                 f"{each['jobs']} of the step `{each['name']}`" for each in found["preview"]["steps"]
             ),
@@ -66,6 +66,14 @@ def page(found: Found) -> str:
             count={2: "Two", 3: "Three", 5: "Five"}.get(len(seeds), str(len(seeds))),
         )
     )
+
+
+def _json(recipe: Mapping[str, Any]) -> str:
+    """A field a line, and one for each field of the template."""
+    lines = {name: json.dumps(value) for name, value in recipe.items()}
+    template = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in recipe["template"].items())
+    lines["template"] = "{" + ",\n   ".join(template) + "}"
+    return "{" + ",\n ".join(f"{json.dumps(k)}: {v}" for k, v in lines.items()) + "}"
 
 
 def ranking(found: Found) -> list[Ranked]:
@@ -171,7 +179,7 @@ def _ramps(test: Mapping[str, Any], path: Path) -> None:
     axes.set(
         xlabel="learning rate", ylabel="training loss", ylim=(0, 1.5 * start), xlim=(1e-5, None)
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower left")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
