@@ -37,7 +37,7 @@ def page(found: Found) -> str:
     longest = max(each["iterations"] for each in found["trainings"])
     seeds = recipe["seeds"]
     return (
-        (FOLDER / "page.md")
+        (FOLDER / "page.txt")
         .read_text()
         .format(
             jobs=found["preview"]["jobs"],
