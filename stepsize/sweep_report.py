@@ -202,7 +202,7 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
     rates: dict[str, float] | None = None
     try:
         for now in client.sweeps.watch(sweep_id, timeout=timeout):
-            name = escape(now.name or "sweep")
+            name = escape(now.name or ("recipe" if now.is_recipe else "sweep"))
             bar.update(
                 task,
                 description=name if now.state == "running" else f"{name} [dim]{now.state}[/]",
