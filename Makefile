@@ -89,6 +89,7 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/suggestion_quality.py report
 	$(VENV)/bin/python benchmarks/case_study.py measure
 	$(VENV)/bin/python benchmarks/case_study.py report
+	$(VENV)/bin/python benchmarks/recipe_study.py measure
 
 clean: ## everything that can be made again
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output

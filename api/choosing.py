@@ -9,13 +9,15 @@ from api.problems import FieldError, InvalidError, field_errors
 from schedules.values import Epochs
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.recipes import RecipeSpec
+from spec.spaces import MOST_JOBS
 from spec.states import State
 from spec.sweeps import CmaEs, CoarseToFine, Objective, SweepSpec, Tpe
 from store import sweep_moves, sweeps
 from store.database import WriteTx
 from store.jobs import Job
 from store.sweeps import NewTrial, Sweep
-from sweeps import proposing
+from sweeps import proposing, recipes
 from sweeps.configurations import InvalidConfigurationError, digest, job_spec, placed
 from sweeps.space import SweepError
 from sweeps.trials import Proposal, Trial
@@ -40,17 +42,17 @@ class Choice:
     digest: str
 
 
-def ahead(spec: SweepSpec) -> int:
-    """Jobs that a sampler which learns has under way at one time."""
-    return spec.budget.parallel or AHEAD
+def ahead(spec: SweepSpec | RecipeSpec) -> int:
+    """Jobs of a sweep that learns which are under way at one time; a recipe learns only once."""
+    return spec.budget.parallel or (MOST_JOBS if isinstance(spec, RecipeSpec) else AHEAD)
 
 
-def learns(spec: SweepSpec) -> bool:
+def learns(spec: SweepSpec | RecipeSpec) -> bool:
     """Whether configurations are chosen as results come in."""
-    return isinstance(spec.sampler, Tpe | CmaEs | CoarseToFine)
+    return isinstance(spec, RecipeSpec) or isinstance(spec.sampler, Tpe | CmaEs | CoarseToFine)
 
 
-def promised(spec: SweepSpec) -> int:
+def promised(spec: SweepSpec | RecipeSpec) -> int:
     """How many configurations the sweep runs at most.
 
     Raises:
@@ -75,17 +77,58 @@ def all_of(spec: SweepSpec) -> list[Choice]:
     return _checked(spec, proposals)
 
 
-def next_of(spec: SweepSpec, trials: Sequence[Trial], count: int) -> list[Choice]:
+def first_of(spec: SweepSpec | RecipeSpec) -> list[Choice]:
+    """What a sweep begins with: all of it, unless configurations are chosen as results come in.
+
+    Raises:
+        InvalidError: it cannot be run as it is, or a configuration makes no job.
+    """
+    if isinstance(spec, RecipeSpec):
+        steps_of(spec)
+    elif not learns(spec):
+        return all_of(spec)
+    return next_of(spec, [], ahead(spec))
+
+
+def steps_of(spec: RecipeSpec) -> list[tuple[recipes.Step, list[Choice]]]:
+    """The steps of a recipe, each with jobs like those that it will run.
+
+    Raises:
+        InvalidError: it cannot be run as it is, or two schedules are the same.
+    """
+    try:
+        steps = recipes.steps(spec)
+    except SweepError as error:
+        raise InvalidError.at(error.pointer, error.detail) from error
+    found = [(step, _checked(spec, step.proposals)) for step in steps]
+    *_, (compared, choices) = found
+    kept = {id(each.proposal) for each in choices}
+    for proposal in compared.proposals:
+        if id(proposal) not in kept:
+            again = recipes.place(spec, proposal, "/schedule")
+            raise InvalidError.at(again, "is there twice: leave one of them out")
+    return found
+
+
+def stuck(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial]) -> str | None:
+    """Why a sweep whose jobs have all ended cannot go on although there is more to do."""
+    return recipes.stuck(spec, trials) if isinstance(spec, RecipeSpec) else None
+
+
+def next_of(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial], count: int) -> list[Choice]:
     """Up to `count` configurations that a sampler chooses after these trials.
 
     Raises:
         InvalidError: it cannot be run as it is, or a configuration makes no job.
     """
+    wanted = count
+    if isinstance(spec, RecipeSpec) and not recipes.compares(trials):
+        wanted = MOST_JOBS  # what the rates do not suit should be known before anything is trained
     try:
-        proposals = proposing.propose(spec, trials, count)
+        proposals = proposing.propose(spec, trials, wanted)
     except SweepError as error:
         raise InvalidError.at(error.pointer, error.detail) from error
-    return _checked(spec, proposals)
+    return _checked(spec, proposals)[:count]
 
 
 def add(
@@ -113,7 +156,7 @@ def add(
     return jobs
 
 
-def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec, *, by: Caller) -> list[Job]:
+def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, *, by: Caller) -> list[Job]:
     """Lets jobs of a locked sweep go, as far as its budget allows."""
     most = spec.budget.iterations
     if most is None:
@@ -141,6 +184,7 @@ def _told(trial: sweeps.Trial, job: sweeps.Run | None, objective: Objective) -> 
         value=value_of(job, objective),
         memory=trial.memory,
         reached=job.iteration,
+        result=job.result,
     )
 
 
@@ -166,11 +210,14 @@ def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:
     return spec.iterations(iterations_per_epoch=1)
 
 
-def _checked(spec: SweepSpec, proposals: Iterable[Proposal]) -> list[Choice]:
+def _checked(spec: SweepSpec | RecipeSpec, proposals: Iterable[Proposal]) -> list[Choice]:
     found: dict[str, Choice] = {}
     for proposal in proposals:
+        template = spec.template
+        if isinstance(spec, RecipeSpec):
+            template = recipes.base(spec, proposal.parameters)
         try:
-            job = job_spec(spec.template, proposal.parameters)
+            job = job_spec(template, proposal.parameters)
         except InvalidConfigurationError as error:
             wrong = field_errors(error.errors, error.job)
             raise InvalidError(_placed(wrong, proposal, spec)) from error
@@ -183,8 +230,15 @@ def _checked(spec: SweepSpec, proposals: Iterable[Proposal]) -> list[Choice]:
     return list(found.values())
 
 
-def _placed(wrong: Iterable[FieldError], proposal: Proposal, spec: SweepSpec) -> list[FieldError]:
+def _placed(
+    wrong: Iterable[FieldError], proposal: Proposal, spec: SweepSpec | RecipeSpec
+) -> list[FieldError]:
     """Errors of a job as errors of the sweep; those of a combination say which, and what helps."""
+    if isinstance(spec, RecipeSpec):
+        return [
+            FieldError(pointer=recipes.place(spec, proposal, each.pointer), detail=each.detail)
+            for each in wrong
+        ]
     chosen = ", ".join(f"{name} = {value}" for name, value in proposal.parameters.items())
     hint = "" if spec.constraints else "; leave such combinations out by /constraints"
     return [

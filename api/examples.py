@@ -79,6 +79,38 @@ JOBS: dict[str, Example] = {
     },
 }
 
+SWEEPS: dict[str, Example] = {
+    "sweep": {
+        "summary": "a grid of peaks and momenta",
+        "value": {
+            "kind": "sweep",
+            "template": {
+                "kind": "training",
+                **_COMMON,
+                "optimizer": {"name": "sgd"},
+                "schedule": {"policy": "one_cycle", "max_lr": 0.1},
+                "length": {"epochs": 10},
+            },
+            "space": {
+                "/schedule/max_lr": {"low": 0.03, "high": 1.0, "log": True, "points": 6},
+                "/optimizer/params/momentum": [0.8, 0.9],
+            },
+            "objective": {"metric": "val_accuracy", "direction": "maximize"},
+        },
+    },
+    "recipe": {
+        "summary": "find the learning rates, then compare schedules over three seeds",
+        "value": {
+            "kind": "recipe",
+            "template": {**_COMMON, "length": {"epochs": 10}},
+            "find": {"name": "range_test"},
+            "schedules": [{"policy": "cosine"}, {"policy": "one_cycle"}, {"policy": "triangular2"}],
+            "seeds": [0, 1, 2],
+            "objective": {"metric": "val_accuracy", "direction": "maximize"},
+        },
+    },
+}
+
 PREVIEWS: dict[str, Example] = {
     "triangular2": {
         "summary": "three cycles, each half as high as the one before",

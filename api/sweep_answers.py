@@ -11,7 +11,7 @@ from spec.states import State
 from spec.sweeps import Objective
 from store import outcomes, sweeps
 from store.database import ReadTx
-from store.outcomes import COARSE
+from store.outcomes import LOOKING
 from store.sweeps import Sweep, UnreadableSpecError
 
 
@@ -86,6 +86,15 @@ class SweepsOut(BaseModel):
     next_cursor: str | None
 
 
+class StepOut(BaseModel):
+    """A step of a recipe."""
+
+    name: Annotated[str, Field(description="its jobs have this as their tag `step`")]
+    jobs: Annotated[int, Field(description="at most")]
+    iterations: Annotated[int | None, Field(description="at most, of all its jobs, where known")]
+    seconds: Annotated[float | None, Field(description="of computing, where known")]
+
+
 class PreviewOut(BaseModel):
     """What a sweep would run."""
 
@@ -99,7 +108,13 @@ class PreviewOut(BaseModel):
     at_most: Annotated[
         bool, Field(description="whether jobs may be stopped early, and all be less than this")
     ]
-    sample: Annotated[list[dict[str, JsonValue]], Field(description="the first configurations")]
+    sample: Annotated[
+        list[dict[str, JsonValue]],
+        Field(description="the first configurations; rates that are to be found are left out"),
+    ]
+    steps: Annotated[
+        list[StepOut] | None, Field(description="of a recipe, one after the other; else null")
+    ] = None
 
 
 class ResultOut(BaseModel):
@@ -115,7 +130,11 @@ class ResultOut(BaseModel):
         str | None, Field(description="why it was ended early; `value` is of the point it came to")
     ]
     short: Annotated[
-        bool, Field(description="a brief run of coarse_to_fine: compare it with the others only")
+        bool,
+        Field(
+            description="of those that look for where to look: a brief run of coarse_to_fine, or a"
+            " recipe's search for the learning rates; compare it with the others only"
+        ),
     ]
 
 
@@ -142,5 +161,5 @@ def result(trial: sweeps.Trial, objective: Objective | None) -> ResultOut:
         value=choosing.value_of(job, objective) if job and objective else None,
         metrics=numbers,
         stopped=job and choosing.stopped(job),
-        short=trial.memory.get("stage") == COARSE,
+        short=trial.memory.get("stage") in LOOKING,
     )

@@ -9,6 +9,7 @@ from api import choosing
 from api.broker import Broker
 from api.problems import InvalidError
 from spec.access import Caller
+from spec.recipes import RecipeSpec
 from spec.states import State
 from spec.sweeps import SweepSpec
 from store import sweep_moves, sweeps
@@ -124,7 +125,7 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     return freed
 
 
-def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec, by: Caller) -> Sweep:
+def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, by: Caller) -> Sweep:
     open_now = sweep_moves.under_way(tx, sweep.id)
     room = choosing.ahead(spec) - open_now
     if room <= 0:
@@ -138,6 +139,8 @@ def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec, by: Caller) -> Sweep:
         wrong = "; ".join(f"{each.pointer}: {each.detail}" for each in error.errors)
         log.warning("sweep.ended sweep=%s %s", sweep.id, wrong)
         return sweep_moves.end(tx, sweep, f"a configuration makes no job: {wrong}", by=by)
-    if not choices and not open_now:
-        return sweeps.change(tx, sweep, ending=sweep_moves.DONE)
+    if not choices and all(each.ended for each in trials):
+        why = choosing.stuck(spec, trials)
+        ending = sweep_moves.DONE if why is None else f"{sweep_moves.STUCK}{why}"
+        return sweeps.change(tx, sweep, ending=ending)
     return sweep

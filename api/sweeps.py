@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import choosing, preferences, tables
 from api.conditional import CSV, conditional
 from api.etags import etag_of_outcomes, etag_of_sweep, etag_of_sweeps, matches
+from api.examples import SWEEPS
 from api.idempotency import SWEEP_CREATED, OncePart
 from api.parts import (
     AcceptPart,
@@ -20,11 +21,12 @@ from api.parts import (
     SessionsPart,
     SweepIdPart,
 )
+from api.previews import previewed
 from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result
 from spec.access import Caller
+from spec.recipes import AnySweep
 from spec.spaces import MOST_JOBS
-from spec.sweeps import SweepSpec
-from store import audit, outcomes, speeds, standings, sweep_moves, sweeps
+from store import audit, outcomes, standings, sweep_moves, sweeps
 from store.database import Sessions
 from store.jobs import Job
 from store.standings import Standing
@@ -32,8 +34,7 @@ from store.sweeps import Sweep
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
-SHOWN = 10
-"""Configurations of a preview."""
+SpecPart = Annotated[AnySweep, Body(openapi_examples=SWEEPS)]
 
 WAKE_UPS = 100
 """Workers that one request wakes; the reconciler wakes more while jobs wait."""
@@ -69,11 +70,11 @@ class Rows(BaseModel):
     responses=SWEEP_CREATED,
 )
 def submit(
-    spec: SweepSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+    spec: SpecPart, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
 ) -> Response:
-    """Submits a sweep; what it runs is settled now, or comes from its sampler as jobs end."""
+    """Submits a sweep or a recipe; what it runs is settled now, or follows as jobs end."""
     learns = choosing.learns(spec)
-    choices = choosing.next_of(spec, [], choosing.ahead(spec)) if learns else choosing.all_of(spec)
+    choices = choosing.first_of(spec)
     promised = choosing.promised(spec) if learns else len(choices)
     held = spec.budget.parallel is not None or spec.budget.iterations is not None
     with sessions.begin() as tx:
@@ -98,27 +99,10 @@ def submit(
 
 
 @router.post("/preview", operation_id="preview_sweep")
-def preview(spec: SweepSpec, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
-    """What a sweep would run, before it costs anything."""
-    learns = choosing.learns(spec)
-    choices = choosing.next_of(spec, [], choosing.ahead(spec)) if learns else choosing.all_of(spec)
-    jobs = choosing.promised(spec) if learns else len(choices)
-    lengths = [choosing.iterations_of(each.spec) for each in choices]
-    total = None
-    if None not in lengths and lengths:
-        known = [each for each in lengths if each is not None]
-        total = sum(known) if len(choices) == jobs else max(known) * jobs
-    if total is not None and spec.budget.iterations is not None:
-        total = min(total, spec.budget.iterations)
+def preview(spec: SpecPart, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
+    """What a sweep or a recipe would run, before it costs anything."""
     with sessions.read() as tx:
-        pace = speeds.pace(tx, caller.owner, choices[0].spec) if choices else None
-    return PreviewOut(
-        jobs=jobs,
-        iterations=total,
-        seconds=None if pace is None or total is None else total * pace,
-        at_most=spec.stopping is not None,
-        sample=[each.proposal.parameters for each in choices[:SHOWN]],
-    )
+        return previewed(tx, spec, owner=caller.owner)
 
 
 @router.get(

@@ -119,10 +119,9 @@ class _Job(Value):
     queue: Identifier = "default"
 
 
-class RangeTestSpec(_Job):
-    """A learning-rate range test: train while the rate climbs, and see where the loss turns."""
+class Ramping(Value):
+    """How a range test is run, whatever it is of."""
 
-    kind: Literal["range_test"]
     range: Ramp = Ramp()
     repeats: Annotated[
         int,
@@ -149,6 +148,12 @@ class RangeTestSpec(_Job):
         tuple[Check, ...],
         Field(max_length=2, description="second opinions on the edge, which make `agreement`"),
     ] = ()
+
+
+class RangeTestSpec(Ramping, _Job):
+    """A learning-rate range test: train while the rate climbs, and see where the loss turns."""
+
+    kind: Literal["range_test"]
 
 
 class Snapshots(Value):

@@ -150,8 +150,12 @@ def _listed(value: object) -> object:
     return {"values": value} if isinstance(value, list) else value
 
 
+_Values = Annotated[list[JsonValue], Field(min_length=1, max_length=1000)]
+
 Dimension = Annotated[
-    Annotated[Choice, BeforeValidator(_listed), Tag("choice")]
+    Annotated[
+        Choice, BeforeValidator(_listed, json_schema_input_type=Choice | _Values), Tag("choice")
+    ]
     | Annotated[Range, Tag("range")]
     | Annotated[Normal, Tag("distribution")],
     Discriminator(

@@ -76,6 +76,13 @@ class CoarseToFine(Value):
     rounds: Annotated[int, Field(strict=True, ge=1, le=5, description="of finer grids")] = 2
     points: Annotated[int, Field(strict=True, ge=2, le=20, description="of each finer grid")] = 5
 
+    @field_validator("high")
+    @classmethod
+    def _climbs(cls, high: float, info: ValidationInfo) -> float:
+        if high < info.data.get("low", 0.0):
+            raise PydanticCustomError("range", "must be >= low")
+        return high
+
 
 Sampler = Annotated[Grid | Random | Quasi | Tpe | CmaEs | CoarseToFine, Field(discriminator="name")]
 """How configurations are chosen."""
@@ -181,11 +188,4 @@ class SweepSpec(Value):
     def _varies_something(cls, sampler: Sampler, info: ValidationInfo) -> Sampler:
         if info.data.get("space") == {} and not isinstance(sampler, CoarseToFine):
             raise PydanticCustomError("sampler", "has nothing to vary: the space is empty")
-        return sampler
-
-    @field_validator("sampler")
-    @classmethod
-    def _climbs(cls, sampler: Sampler) -> Sampler:
-        if isinstance(sampler, CoarseToFine) and sampler.high < sampler.low:
-            raise PydanticCustomError("range", "high must be >= low", {"field": "high"})
         return sampler

@@ -4,7 +4,7 @@ from stepsize.client import Client
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.events import End, Points
 from stepsize.series import Columns, Series
-from stepsize.specs import range_test, training
+from stepsize.specs import range_test, recipe, training
 from stepsize.values import Job, Suggestion
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Suggestion",
     "UnreachableError",
     "range_test",
+    "recipe",
     "training",
 ]

@@ -11,7 +11,7 @@ from stepsize.client import Client
 from stepsize.errors import StepsizeError
 from stepsize.following import AsJson
 from stepsize.report import notes, put
-from stepsize.specs import read_spec
+from stepsize.specs import Spec, read_spec
 from stepsize.sweep_report import (
     is_sweep,
     listing,
@@ -49,7 +49,7 @@ def sweep(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a sweep from a file, many jobs of one template, and print its id.
+    """Queue a sweep or a recipe from a file, and print its id.
 
     Followed, it exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
 
@@ -63,6 +63,11 @@ def sweep(
             f"{file} is one {spec['kind']}: `stepsize submit` queues it; in a sweep it is the"
             " `template`, beside a `space`"
         )
+    asked(spec, preview=preview, watch=watch, as_json=as_json)
+
+
+def asked(spec: Spec, *, preview: bool, watch: bool, as_json: bool) -> None:
+    """Says what a sweep would run, or queues it, and says so or follows it to its end."""
     with Client() as client:
         if preview:
             told = client.sweeps.preview(spec)

@@ -27,6 +27,23 @@ def training(model: Named, data: Named, optimizer: Named, **fields: Any) -> Spec
     return _job("training", model, data, optimizer, fields)
 
 
+def recipe(
+    model: Named,
+    data: Named,
+    optimizer: Named,
+    *,
+    about: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Spec:
+    """The spec of a recipe: find the learning rates, train under each schedule, compare.
+
+    `fields` are those of a training without its schedule: batch_size, length, ...; `about` are
+    those of the recipe beside its template: name, find, schedules, seeds, objective, budget.
+    """
+    template = _job("training", model, data, optimizer, fields)
+    return {"kind": "recipe", "template": template, **(about or {})}
+
+
 def _job(kind: str, model: Named, data: Named, optimizer: Named, fields: Mapping[str, Any]) -> Spec:
     parts = {"model": model, "data": data, "optimizer": optimizer}
     named = {

@@ -16,7 +16,7 @@ from stepsize.columns import as_csv, names, number, short
 from stepsize.errors import ApiError
 from stepsize.judgment_report import pick_parts, ranking_parts
 from stepsize.report import OUTCOMES, age, notes, plain_table, put
-from stepsize.sweeps import Sweep, SweepPreview, SweepResult
+from stepsize.sweeps import Step, Sweep, SweepPreview, SweepResult
 
 BEST = 10
 """Configurations that are shown at the end of a sweep."""
@@ -51,6 +51,8 @@ def sweep_watched(
     else:
         _best(client, last)
         notes.print(escape(f"{last.state}: {tally(last)}"), soft_wrap=True)
+        if last.state == "failed" and last.ending:
+            notes.print(escape(last.ending), soft_wrap=True)
         if last.counts.get("failed"):
             why = f"`stepsize jobs --sweep {last.id} --state failed` lists what failed"
             notes.print(f"{why}, `stepsize retry {last.id}` runs it again", soft_wrap=True)
@@ -75,7 +77,13 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     if sweep.name:
         yield "name", sweep.name
     yield "state", sweep.state
-    yield "sampler", str(sweep.spec.get("sampler", {}).get("name", ""))
+    if sweep.is_recipe:
+        schedules = [str(each.get("policy")) for each in sweep.spec["schedules"]]
+        seeds = ", ".join(map(str, sweep.spec["seeds"]))
+        yield "learning rates", f"found by {sweep.spec['find']['name']}"
+        yield "compares", f"{', '.join(schedules)}, each with seeds {seeds}"
+    else:
+        yield "sampler", str(sweep.spec.get("sampler", {}).get("name", ""))
     yield "objective", f"{'largest' if sweep.maximizes else 'smallest'} {sweep.metric}"
     yield "done", f"{sweep.done:,} of {sweep.promised:,} jobs: {tally(sweep)}"
     if sweep.best is not None:
@@ -154,17 +162,37 @@ def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
             "computing",
             "not known before a job like these has run"
             if seconds is None
-            else f"{most or 'about '}{timedelta(seconds=max(round(seconds), 1))}",
+            else f"{most or 'about '}{_time(seconds)}",
         ),
     ):
         facts.add_row(f"[bold]{name}[/]", value)
     yield facts
     yield ""
+    if preview.steps is not None:
+        yield _steps(preview.steps)
+        yield ""
     pointers = names(preview.sample)
     rows = [[number(each.get(pointer)) for pointer in pointers] for each in preview.sample]
     yield plain_table(short(pointers), rows)
     if preview.jobs > len(preview.sample):
         yield f"... {preview.jobs - len(preview.sample):,} more"
+
+
+def _steps(steps: Sequence[Step]) -> Table:
+    rows = [
+        (
+            each.name,
+            f"{each.jobs:,}",
+            "" if each.iterations is None else f"{each.iterations:,}",
+            "" if each.seconds is None else _time(each.seconds),
+        )
+        for each in steps
+    ]
+    return plain_table(("step", "jobs", "iterations", "computing"), rows)
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=max(round(seconds), 1)))
 
 
 def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
@@ -178,9 +206,10 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
     )
     task = bar.add_task("", total=None, told="")
     held = False
+    rates: dict[str, float] | None = None
     try:
         for now in client.sweeps.watch(sweep_id, timeout=timeout):
-            name = escape(now.name or "sweep")
+            name = escape(now.name or ("recipe" if now.is_recipe else "sweep"))
             bar.update(
                 task,
                 description=name if now.state == "running" else f"{name} [dim]{now.state}[/]",
@@ -189,6 +218,11 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
                 told=_told(now),
             )
             bar.start()  # not before there is a sweep to draw
+            if now.is_recipe and not rates and now.done:
+                rates = client.sweeps.rates(now)
+                if rates:
+                    found = ", ".join(f"{each} {number(lr)}" for each, lr in rates.items())
+                    bar.console.print(f"range test: {found}", soft_wrap=True)
             if now.paused and not held:
                 again = f"{now.id} is paused: `stepsize resume {now.id}` lets it go on"
                 bar.console.print(again, soft_wrap=True)

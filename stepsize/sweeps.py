@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+RATES = ("base_lr", "max_lr", "fixed_lr")
+
 PAGE = 100
 """The most sweeps that the server lists at once."""
 
@@ -57,6 +59,11 @@ class Sweep(Lasting):
     def done(self) -> int:
         """Jobs that have ended, however."""
         return sum(count for state, count in self.counts.items() if state in FINISHED)
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether it finds learning rates first, and then compares schedules."""
+        return self.spec.get("kind") == "recipe"
 
     @property
     def metric(self) -> str:
@@ -97,11 +104,20 @@ class SweepResult(Answer):
         return own | self.parameters | {"value": self.value} | self.metrics
 
 
+class Step(Answer):
+    """A step of a recipe before it has begun; numbers are at most, None where not known."""
+
+    name: str
+    jobs: int
+    iterations: int | None = None
+    seconds: float | None = None
+
+
 class SweepPreview(Answer):
     """What a sweep would run: jobs at most, and the first configurations.
 
     `iterations` and `seconds` are of all its jobs, None where they are not known, and `at_most`
-    where some may be stopped early.
+    where some may be stopped early; a recipe has `steps`, one after the other.
     """
 
     jobs: int
@@ -109,6 +125,7 @@ class SweepPreview(Answer):
     seconds: float | None = None
     at_most: bool = False
     sample: list[Row]
+    steps: list[Step] | None = None
 
 
 class _Page(Answer):
@@ -129,7 +146,7 @@ class Sweeps:
         self._answers_within = answers_within
 
     def submit(self, spec: Mapping[str, Any] | str | Path, *, key: str | None = None) -> Sweep:
-        """Queues a sweep, given as its spec or as the path of a JSON, YAML or TOML file.
+        """Queues a sweep or a recipe, given as its spec or as the path of a file that holds it.
 
         Where the answer gets lost it is asked for again, and there is still one sweep. The same
         goes for two calls within a day that have the same `key`.
@@ -159,6 +176,13 @@ class Sweeps:
             if cursor is None:
                 break
         return found
+
+    def rates(self, sweep: Sweep | str) -> dict[str, float] | None:
+        """The learning rates that the range test of a recipe suggests; None before it has."""
+        params = {"sweep": _id(sweep), "tag": "step:range_test"}
+        found = self._send("GET", "/v1/jobs", params=params).json()["data"]
+        suggestion = (found[0]["result"] or {}).get("suggestion") if found else None
+        return suggestion and {name: suggestion[name] for name in RATES}
 
     def results(self, sweep: Sweep | str) -> builtins.list[SweepResult]:
         """One row a job, in the order in which they were chosen; `ranked` puts the best first."""
@@ -273,5 +297,9 @@ def _body(spec: Mapping[str, Any] | str | Path) -> Row:
     return read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
 
 
+def _id(sweep: Sweep | str) -> str:
+    return sweep if isinstance(sweep, str) else sweep.id
+
+
 def _path(sweep: Sweep | str) -> str:
-    return f"/v1/sweeps/{quote(sweep if isinstance(sweep, str) else sweep.id, safe='')}"
+    return f"/v1/sweeps/{quote(_id(sweep), safe='')}"

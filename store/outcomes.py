@@ -12,8 +12,8 @@ from spec.states import FINISHED, State
 from store.database import ReadTx
 from store.tables import jobs, trials
 
-COARSE = "coarse"
-"""Stage of the short runs of coarse_to_fine, as the sampler remembers it."""
+LOOKING = ("coarse", "find")
+"""Stages that only look for where to look: what comes of them is not compared with the rest."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outcome:
     Attributes:
         job_id: None where the job has been deleted; then it has no state either.
         found: the fields that were asked for, None where they are not there.
-        short: a brief run of coarse_to_fine, which only compares with others of its kind.
+        short: it only looks for where to look, and compares with others of its kind alone.
         stopped: it was ended early, for others did better.
     """
 
@@ -56,7 +56,7 @@ def outcomes(tx: ReadTx, sweep_id: str, *paths: Sequence[str]) -> list[Outcome]:
             job_id=job_id,
             state=state and State(state),
             found=tuple(found),
-            short=stage == COARSE,
+            short=stage in LOOKING,
             stopped=bool(stopped),
         )
         for number, parameters, job_id, state, stage, stopped, *found in tx.execute(
@@ -105,7 +105,7 @@ def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> 
             jobs.c.sweep == sweep_id,
             jobs.c.state == State.SUCCEEDED,
             value.is_not(None),
-            stage.is_distinct_from(COARSE),
+            func.coalesce(stage, "").not_in(LOOKING),
         )
         .order_by(stopped, value.desc() if largest else value, trials.c.number)
         .limit(1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
-from spec.sweeps import Objective, Stopping
+from spec.sweeps import Objective, Stopping, SweepSpec
 from spec.values import JobId
 from store import leases, sweeps
 from store.database import ReadTx, WriteTx
@@ -43,7 +43,7 @@ def contest(tx: ReadTx, sweep_id: str, job_id: JobId) -> Contest | None:
     if trial is None or trial.memory.get("stage") == "coarse":
         return None
     spec = sweeps.spec_of(sweeps.get(tx, sweep_id))
-    if spec.stopping is None:
+    if not isinstance(spec, SweepSpec) or spec.stopping is None:
         return None
     return Contest(sweep_id, trial.number, spec.stopping, spec.objective)
 

@@ -17,6 +17,9 @@ from store.tables import sweeps as table
 
 DONE = "every configuration has been chosen"
 
+STUCK = "there is nothing to go on with: "
+"""How an ending begins that a retry of the failed jobs may undo."""
+
 
 class WrongSweepStateError(Exception):
     """The sweep's state does not allow this."""
@@ -95,7 +98,7 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
     values: dict[str, object] = {}
     if again and sweep.finished_at is not None:
         values = {"state": State.RUNNING, "finished_at": None, "cancel_requested": False}
-    if again and sweep.ending == DONE:
+    if again and sweep.ending and (sweep.ending == DONE or sweep.ending.startswith(STUCK)):
         values["ending"] = None  # a sampler that learns has something to learn again
     return (sweeps.change(tx, sweep, **values) if values else sweep), again
 
@@ -188,6 +191,8 @@ def settle(tx: WriteTx, sweep: Sweep) -> Sweep:
         values["state"] = State.SUCCEEDED
         if sweep.cancel_requested:
             values["state"] = State.CANCELLED
+        elif sweep.ending.startswith(STUCK):
+            values["state"] = State.FAILED
         elif not counts.get(State.SUCCEEDED):
             values["state"] = State.FAILED if counts.get(State.FAILED) else State.CANCELLED
     return sweeps.change(tx, sweep, **values) if values else sweep

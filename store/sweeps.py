@@ -18,6 +18,7 @@ from sqlalchemy import (
 from uuid6 import uuid7
 
 from spec.access import Caller
+from spec.recipes import ANY_SWEEP, RecipeSpec
 from spec.states import State
 from spec.sweeps import Objective, SweepSpec
 from store.database import ReadTx, WriteTx
@@ -64,7 +65,7 @@ class UnreadableSpecError(Exception):
         super().__init__(f"of sweep {sweep.id}: {place}: {first['msg']}{more}")
 
 
-def spec_of(sweep: Sweep) -> SweepSpec:
+def spec_of(sweep: Sweep) -> SweepSpec | RecipeSpec:
     """The sweep's spec, validated again by this version of the code.
 
     Only who leads a sweep on needs it: one that no longer validates must still be found, judged
@@ -74,7 +75,7 @@ def spec_of(sweep: Sweep) -> SweepSpec:
         UnreadableSpecError: it was stored by another version.
     """
     try:
-        return SweepSpec.model_validate(sweep.spec)
+        return ANY_SWEEP.validate_python(sweep.spec)
     except ValidationError as error:
         raise UnreadableSpecError(sweep, error) from error
 

@@ -64,7 +64,7 @@ def _stages(spec: SweepSpec, sampler: CoarseToFine, trials: Sequence[Trial]) -> 
     """Each stage; to be asked for the next one when all trials of the last have ended."""
     orders = [(rate, _brief(spec, sampler, rate)) for rate in _orders(spec, sampler)]
     yield {"stage": "coarse", "round": 0}, orders
-    best = _best(spec, trials, 0)
+    best = best_rate(spec, trials, 0)
     low, high = _ends(spec, sampler)
     spacing = 1.0  # in orders of ten
     for number in range(1, sampler.rounds + 1):
@@ -78,7 +78,7 @@ def _stages(spec: SweepSpec, sampler: CoarseToFine, trials: Sequence[Trial]) -> 
             {"stage": "fine", "round": number},
             [(r, parameters) for r, parameters in wanted if _holds(spec, parameters)],
         )
-        best = _best(spec, trials, number)
+        best = best_rate(spec, trials, number)
     if best is None:
         return
     at_best = _at_rate(spec, sampler, best)
@@ -88,7 +88,7 @@ def _stages(spec: SweepSpec, sampler: CoarseToFine, trials: Sequence[Trial]) -> 
         yield {"stage": "rest", "round": sampler.rounds + 1}, others
 
 
-def _best(spec: SweepSpec, trials: Sequence[Trial], rounds: int) -> float | None:
+def best_rate(spec: SweepSpec, trials: Sequence[Trial], rounds: int) -> float | None:
     """The best rate of the first rounds of finer grids, or of the orders of ten before them."""
     for trial in ranked(trials, spec.objective):
         own = min(1, rounds) <= cast("int", trial.memory["round"]) <= rounds

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 
+from spec.recipes import RecipeSpec
 from spec.sweeps import CmaEs, CoarseToFine, Grid, Quasi, Random, SweepSpec, Tpe
-from sweeps import coarse_to_fine, drawing, grid
+from sweeps import coarse_to_fine, drawing, grid, recipes
 from sweeps.space import Parameters, Space, SweepError, identity
 from sweeps.trials import Proposal, Trial
 
 
-def promised(spec: SweepSpec) -> int:
+def promised(spec: SweepSpec | RecipeSpec) -> int:
     """How many configurations a sweep runs: exactly, or at most where its sampler learns.
 
     Raises:
         SweepError: it cannot be run as it is.
     """
+    if isinstance(spec, RecipeSpec):
+        return recipes.promised(spec)
     match spec.sampler:
         case CoarseToFine() as sampler:
             return coarse_to_fine.promised(spec, sampler)
@@ -46,7 +49,7 @@ def expand(spec: SweepSpec) -> list[Parameters]:
     raise SweepError("/sampler/name", f"{spec.sampler.name} chooses as results come in")
 
 
-def propose(spec: SweepSpec, trials: Sequence[Trial], count: int) -> list[Proposal]:
+def propose(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial], count: int) -> list[Proposal]:
     """Up to `count` configurations to run next, none of which is among the trials.
 
     Fewer where a stage must end first, and where the space or the budget has no more; the same
@@ -58,6 +61,8 @@ def propose(spec: SweepSpec, trials: Sequence[Trial], count: int) -> list[Propos
     count = min(count, promised(spec) - len(trials))
     if count <= 0:
         return []
+    if isinstance(spec, RecipeSpec):
+        return recipes.propose(spec, trials, count)
     found: Iterable[Proposal]
     match spec.sampler:
         case Tpe() as sampler:

@@ -252,5 +252,5 @@ def _differing(parameters: Parameters, others: Mapping[str, JsonValue]) -> Param
 
 
 def _short(value: JsonValue) -> str:
-    text = json.dumps(value)
+    text = f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -1,7 +1,7 @@
 """What a sampler is told, and what it answers: the trials so far, and configurations to try."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +20,7 @@ class Trial:
         value: of the objective; None where there is none, as of a training that diverged.
         memory: what the sampler proposed it with.
         reached: updates that it has made.
+        result: all that the job came to; None where it has none.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Trial:
     value: float | None = None
     memory: dict[str, JsonValue] = field(default_factory=dict)
     reached: int = 0
+    result: Mapping[str, JsonValue] | None = None
 
     @property
     def ended(self) -> bool:

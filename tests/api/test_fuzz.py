@@ -52,7 +52,7 @@ READ = (
     "/openapi.json",
     "/",
 )
-WRITTEN = ("/v1/jobs", "/v1/jobs:batch", "/v1/schedules/preview")
+WRITTEN = ("/v1/jobs", "/v1/jobs:batch", "/v1/schedules/preview", "/v1/sweeps/preview")
 """Paths that take a body."""
 MOVES = tuple(f"/v1/jobs/{{job}}/{verb}" for verb in ("cancel", "pause", "resume", "retry"))
 LOCAL = (b"Host", b"127.0.0.1")
@@ -147,10 +147,28 @@ NESTED = st.tuples(st.sampled_from([b"[", b'{"a":', b'{"jobs":[']), st.integers(
 )
 
 
+def _sweep(**fields: Any) -> dict[str, Any]:
+    peaks = {"low": 0.01, "high": 1, "log": True, "points": 3}
+    return {"template": training_json(**fields), "space": {"/schedule/max_lr": peaks}}
+
+
+def _recipe(**fields: Any) -> dict[str, Any]:
+    template = training_json(**fields)
+    del template["schedule"]
+    return {
+        "kind": "recipe",
+        "template": template,
+        "find": {"name": "coarse_to_fine", "low": 1e-3},
+        "schedules": [{"policy": "sgdr"}, {"policy": "cosine", "warmup": 3, "lr": 0.1}],
+        "seeds": [0, 1],
+        "budget": {"parallel": 2},
+    }
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
     """A spec that was valid, with odd values in some of its places."""
-    made = draw(st.sampled_from([training_json, range_test_json]))
+    made = draw(st.sampled_from([training_json, range_test_json, _sweep, _recipe]))
     spec = deepcopy(made(tags={"a": "b"}, name="x"))
     for _ in range(draw(st.integers(1, 3))):
         at: Any = spec

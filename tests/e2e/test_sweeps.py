@@ -184,3 +184,51 @@ def test_one_that_diverges_ends_at_once(service: Service) -> None:
     fine, gone = (service.job(row["job"])["result"] for row in results(service, sweep))
     assert fine["iterations"] == 600
     assert gone["iterations"] == gone["diverged_at"] + 10 < 100
+
+
+def test_a_recipe_goes_on_whatever_dies(service: Service) -> None:
+    node = service.start_worker()
+    sweep = submitted(
+        service,
+        kind="recipe",
+        template={
+            **{name: each for name, each in LONGER.items() if name != "schedule"},
+            "data": {"name": "digits"},
+        },
+        schedules=[{"policy": "cosine"}, {"policy": "triangular2"}],
+        seeds=[0, 1],
+        objective={"metric": "val_accuracy", "direction": "maximize"},
+        budget={"parallel": 2},
+    )
+
+    def counts() -> dict[str, int]:
+        found: dict[str, int] = look(service, sweep)["counts"]
+        return found
+
+    eventually(lambda: counts()["running"], within=60, what="the range test to begin")
+    node.kill()
+    node.wait()
+    api = next(p for p in service.processes if "api" in map(str, p.args) and p.poll() is None)
+    api.kill()
+    api.wait()
+    service.start_api()
+    node = service.start_worker()
+    eventually(lambda: counts()["succeeded"] >= 2, within=90, what="the first training")
+    service.child_of(node).kill()
+    eventually(lambda: look(service, sweep)["finished_at"], within=120, what="the end")
+    done = look(service, sweep)
+    assert (done["state"], done["counts"]["succeeded"], done["promised"]) == ("succeeded", 5, 5)
+    test, *compared = results(service, sweep)
+    suggestion = service.job(test["job"])["result"]["suggestion"]
+    ran = [tuple(map(row["parameters"].get, ("/schedule/policy", "/seed"))) for row in compared]
+    assert ran == [
+        ("cosine", 0), ("triangular2", 0), ("cosine", 1), ("triangular2", 1)
+    ]  # fmt: skip
+    for row in compared:
+        job = service.job(row["job"])
+        rate = "lr" if job["spec"]["schedule"]["policy"] == "cosine" else "max_lr"
+        assert job["spec"]["schedule"][rate] == suggestion["fixed_lr" if rate == "lr" else rate]
+        assert sum(each["outcome"] == "succeeded" for each in job["attempts"]) == 1
+        assert service.series(row["job"])["total_points"] == job["result"]["iterations"] == 600
+        assert row["value"] is not None
+    assert done["best"]["value"] == max(row["value"] for row in compared)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spec.recipes import ANY_SWEEP, RecipeSpec
 from stepsize import ApiError, Client, StepsizeError
 from stepsize.sweeps import Sweep, ranked
 from tests.unit.conftest import Fake, Run
@@ -205,6 +206,7 @@ def test_a_preview_queues_nothing(fake: Fake, run: Run, file: str) -> None:
         "seconds": 95.2,
         "at_most": False,
         "sample": [{"/schedule/max_lr": 0.0135935639, "/model/params/hidden/0": 64}],
+        "steps": None,
     }
     fake.answers["POST /v1/sweeps/preview"] = (200, told)
     assert lines(run("sweep", file, "--preview").stdout) == [
@@ -588,3 +590,107 @@ def test_a_file_that_is_not_there_is_said(fake: Fake) -> None:
     with Client() as client, pytest.raises(StepsizeError, match="cannot read none"):
         client.sweeps.submit("none.yaml")
     assert not fake.asked
+
+
+RECIPE: dict[str, Any] = {
+    **SWEEP,
+    "name": None,
+    "spec": {
+        "kind": "recipe",
+        "find": {"name": "range_test"},
+        "schedules": [{"policy": "cosine"}, {"policy": "one_cycle"}],
+        "seeds": [0, 1],
+        "objective": {"metric": "val_loss", "direction": "minimize"},
+    },
+}
+ASKED = ("--model", "mlp", "--data", "digits", "--optimizer", "sgd", "--batch-size", "32")
+
+
+def test_a_recipe_needs_no_file(fake: Fake, run: Run) -> None:
+    fake.answers["POST /v1/sweeps"] = (201, RECIPE)
+    extra = ("--schedule", "cosine", "--schedule", "rex", "--metric", "val_accuracy")
+    done = run(
+        *("recipe", *ASKED, "--length", "30e", "--seeds", "2", *extra, "--no-watch"),
+        *("--model-param", "hidden=[8]", "--set", 'record=["accuracy"]', "--parallel", "4"),
+    )
+    assert (done.exit_code, done.stdout) == (0, "swp_1\n")
+    ((_, _, _, body),) = fake.asked
+    assert body == {
+        "kind": "recipe",
+        "name": None,
+        "template": {
+            "kind": "training",
+            "model": {"name": "mlp", "params": {"hidden": [8]}},
+            "data": {"name": "digits", "params": {}},
+            "optimizer": {"name": "sgd", "params": {}},
+            "batch_size": 32,
+            "length": {"epochs": 30},
+            "record": ["accuracy"],
+        },
+        "find": {"name": "range_test"},
+        "schedules": [{"policy": "cosine"}, {"policy": "rex"}],
+        "seeds": [0, 1],
+        "objective": {"metric": "val_accuracy", "direction": "maximize"},
+        "budget": {"parallel": 4},
+    }
+    assert isinstance(ANY_SWEEP.validate_python(body), RecipeSpec)
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [("3000", {"iterations": 3000}), ("2.5e", {"epochs": 2.5}), ("x", None), ("3e4", None)],
+)
+def test_lengths_on_the_command_line(
+    fake: Fake, run: Run, length: str, expected: dict[str, Any] | None
+) -> None:
+    fake.answers["POST /v1/sweeps"] = (201, RECIPE)
+    done = run("recipe", *ASKED, "--length", length, "--no-watch")
+    assert done.exit_code == (0 if expected else 2)
+    if expected:
+        assert fake.asked[0][3]["template"]["length"] == expected
+
+
+def test_a_recipe_is_followed_through_its_steps(fake: Fake, run: Run) -> None:
+    counts = {**COUNTS, "succeeded": 1, "queued": 3}
+    found = {**RECIPE, "state": "running", "counts": counts}
+    ended = {**found, "state": "succeeded", "counts": {**COUNTS, "succeeded": 5}, "ending": "done"}
+    fake.answers["POST /v1/sweeps"] = (201, RECIPE)
+    fake.answers["GET /v1/sweeps/swp_1"] = [(200, RECIPE), (200, found), (200, ended)]
+    suggestion = {"base_lr": 0.02, "max_lr": 0.08123456, "fixed_lr": 0.05, "schedules": {}}
+    listed = {"data": [{"result": {"suggestion": suggestion}}], "next_cursor": None}
+    fake.answers["GET /v1/jobs"] = (200, listed)
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    done = run("recipe", *ASKED, "--length", "3000")
+    assert done.exit_code == 0
+    told = " ".join(done.stderr.split())
+    assert told.count("range test: base_lr 0.02, max_lr 0.08123, fixed_lr 0.05") == 1
+    assert [path for _, path, _, _ in fake.asked].count("/v1/jobs") == 1
+
+
+def test_a_recipe_that_finds_nothing_says_why(fake: Fake, run: Run) -> None:
+    why = "there is nothing to go on with: [the range test failed]"
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, {**RECIPE, "state": "failed", "ending": why})
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    done = run("watch", "swp_1")
+    assert done.exit_code == 1
+    assert why in " ".join(done.stderr.split())
+
+
+def test_what_is_said_of_a_recipe(fake: Fake, run: Run) -> None:
+    fake.answers["GET /v1/sweeps/swp_1"] = (200, RECIPE)
+    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    shown = lines(run("show", "swp_1").stdout)
+    assert "learning rates found by range_test" in shown
+    assert "compares cosine, one_cycle, each with seeds 0, 1" in shown
+
+
+def test_a_preview_of_a_recipe_shows_its_steps(fake: Fake, run: Run) -> None:
+    steps = [
+        {"name": "range_test", "jobs": 1, "iterations": 2700, "seconds": 2.0},
+        {"name": "compare", "jobs": 4, "iterations": None, "seconds": None},
+    ]
+    told = {"jobs": 5, "iterations": None, "seconds": None, "sample": [], "steps": steps}
+    fake.answers["POST /v1/sweeps/preview"] = (200, told)
+    shown = lines(run("recipe", *ASKED, "--length", "9e", "--preview").stdout)
+    assert "range_test 1 2,700 0:00:02" in shown
+    assert "compare 4" in shown

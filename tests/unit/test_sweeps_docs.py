@@ -8,11 +8,15 @@ from typing import Any, get_args
 
 import pytest
 
-from spec.jobs import RangeTestSpec, TrainingSpec
+from api.choosing import first_of
+from spec.jobs import Ramping, RangeTestSpec, TrainingSpec
+from spec.recipes import ANY_SWEEP, WHICH, RecipeSpec
 from spec.spaces import COMPARED
-from spec.sweeps import CoarseToFine, Sampler, Stopping, SweepSpec
+from spec.sweeps import CoarseToFine, Sampler, Stopping
 from sweeps.configurations import job_spec
+from sweeps.filling import CYCLES
 from sweeps.proposing import promised, propose
+from sweeps.recipes import base
 from sweeps.stopping import MOST
 
 PATH = Path(__file__).parents[2] / "docs" / "sweeps.md"
@@ -31,12 +35,23 @@ def test_every_example_is_read() -> None:
 
 @pytest.mark.parametrize(("example", "jobs"), EXAMPLES)
 def test_an_example_runs_what_is_said(example: str, jobs: str) -> None:
-    spec = SweepSpec.model_validate({"template": FIRST["template"], **json.loads(example)})
+    spec = ANY_SWEEP.validate_python({"template": FIRST["template"], **json.loads(example)})
     assert promised(spec) == int(jobs)
     proposals = propose(spec, [], int(jobs))
     assert proposals
     for each in proposals:
-        assert isinstance(job_spec(spec.template, each.parameters), KINDS[spec.template["kind"]])
+        template = base(spec, each.parameters) if isinstance(spec, RecipeSpec) else spec.template
+        assert isinstance(job_spec(template, each.parameters), KINDS[template["kind"]])
+    if isinstance(spec, RecipeSpec):
+        first_of(spec)  # each schedule makes a job
+
+
+def test_recipes_compare_what_is_said_unless_told_otherwise() -> None:
+    names = [f"`{each['policy']}`" for each in WHICH]
+    assert f"unset, {', '.join(names[:-1])} and {names[-1]} |" in PAGE
+    for field in Ramping.model_fields.keys() - {"evaluate"}:
+        assert f"`{field}`" in PAGE
+    assert CYCLES == 3
 
 
 @pytest.mark.parametrize("name", [get_args(field.annotation)[0] for field in SAMPLERS])
