@@ -158,10 +158,13 @@ def _trained(
     due: Callable[[int], bool],
     began: float,
 ) -> Iterator[tuple[int, Block | Checkpoint | Finished]]:
-    done, iterations = members[0].watch.done, members[0].course.iterations
-    seconds = pace.first
+    done, seconds = members[0].watch.done, pace.first
+    ended = [each for each in members if done == each.course.iterations]
+    for each in ended:  # was handed back with its last checkpoint
+        yield each.index, each.finished(each.before)
+    members = _kept(members, stack, [each not in ended for each in members])
     while members := _kept(members, stack, [each.index not in left for each in members]):
-        stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
+        stop = min(_stop(members, done), done + min(PLANNED, pace.points))
         t = np.arange(done, stop, dtype=np.float64)
         lr = np.stack([each.rates.lr_at(t) for each in members], axis=1)
         momenta = [each.rates.momentum_at(t) for each in members]
@@ -177,10 +180,12 @@ def _trained(
         done += rows
 
         yield from _evaluated(members, stack, done)
-        going = [done < iterations and each.watch.diverged_at is None for each in members]
+        going = [
+            done < each.course.iterations and each.watch.diverged_at is None for each in members
+        ]
         for i, (each, goes_on) in enumerate(zip(members, going, strict=True)):
             spent = each.before + perf_counter() - began
-            if is_kept(each.watch, iterations, asked=due(each.index)):
+            if is_kept(each.watch, each.course.iterations, asked=due(each.index)):
                 made = each.checkpoint(stack.learner_state(i, done))
                 yield each.index, stamped(made, seconds=spent, device=recipe.numerics.device)
             if not goes_on:
@@ -196,18 +201,22 @@ def _kept(members: list[Member], stack: Stack, staying: Sequence[bool]) -> list[
     return [members[i] for i in positions]
 
 
-def _stop(members: Sequence[Member], done: int) -> float:
-    """The next update after which a member is evaluated or looked at."""
+def _stop(members: Sequence[Member], done: int) -> int:
+    """The next update after which a member is evaluated, looked at, or ends."""
     intervals = {each.every for each in members if each.every is not None}
-    return min(((done // every + 1) * every for every in intervals), default=np.inf)
+    ends = (each.course.iterations for each in members)
+    return min((*ends, *((done // every + 1) * every for every in intervals)))
 
 
 def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[tuple[int, Block]]:
-    planned = members[0].course
-    due = done == planned.iterations or (planned.every is not None and done % planned.every == 0)
-    found = stack.evaluate(done) if due else []
-    for member, evaluation in zip(members, found, strict=False):
-        if member.watch.diverged_at is None:
+    due = [
+        done == each.course.iterations
+        or (each.course.every is not None and done % each.course.every == 0)
+        for each in members
+    ]
+    found = stack.evaluate(done) if any(due) else []
+    for member, evaluation, is_due in zip(members, found, due, strict=False):
+        if is_due and member.watch.diverged_at is None:
             yield member.index, member.verdict.take(evaluation)
     for member in members:
         every, looks = member.every, member.looks
