@@ -110,14 +110,17 @@ class Study:
     ) -> tuple[float, float, float]:
         """Whether the best was kept, regret and share saved, with runs begun in this order."""
         rule = Stopping(name="asha", eta=ETA)
-        waiting = [int(each) for each in order[::-1]]
+        waiting = list(enumerate(int(each) for each in order))[::-1]
         came: dict[str, list[list[float]]] = defaultdict(list)
         ended, spent = [], 0
-        # when it comes to its next rung or its end, which run, and how many rungs it has passed
-        going = [(self._at(ladders[run], 0), run, 0) for run in _taken(waiting, parallel)]
+        # when it comes to its next rung or its end, its place in the order, which run it is, and
+        # how many rungs it has passed
+        going = [
+            (self._at(ladders[run], 0), place, run, 0) for place, run in _taken(waiting, parallel)
+        ]
         heapq.heapify(going)
         while going:
-            now, run, passed = heapq.heappop(going)
+            now, place, run, passed = heapq.heappop(going)
             here = self._at(ladders[run], passed)
             if passed == len(ladders[run]):
                 ended.append(run)
@@ -129,11 +132,11 @@ class Study:
                 came[rung.place].append(value)
             if not stop:
                 then = self._at(ladders[run], passed + 1)
-                heapq.heappush(going, (now + then - here, run, passed + 1))
+                heapq.heappush(going, (now + then - here, place, run, passed + 1))
                 continue
             spent += here
-            for new in _taken(waiting, 1):
-                heapq.heappush(going, (now + self._at(ladders[new], 0), new, 0))
+            for place, new in _taken(waiting, 1):
+                heapq.heappush(going, (now + self._at(ladders[new], 0), place, new, 0))
         final = values[:, -1]
         best, kept = final.min(), final[ended].min()
         return float(kept == best), kept / best - 1, 1 - spent / (len(values) * self.iterations)
@@ -142,5 +145,5 @@ class Study:
         return ladder[number].iteration if number < len(ladder) else self.iterations
 
 
-def _taken(waiting: list[int], count: int) -> list[int]:
+def _taken(waiting: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
     return [waiting.pop() for _ in range(min(count, len(waiting)))]
