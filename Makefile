@@ -87,6 +87,9 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/check_agreement.py
 	$(VENV)/bin/python benchmarks/suggestion_quality.py measure
 	$(VENV)/bin/python benchmarks/suggestion_quality.py report
+	$(VENV)/bin/python benchmarks/sweep_speed.py --page $(if $(RAY),--ray-python $(RAY))
+	$(VENV)/bin/python benchmarks/cycle_end_stopping.py measure
+	$(VENV)/bin/python benchmarks/cycle_end_stopping.py report
 	$(VENV)/bin/python benchmarks/case_study.py measure
 	$(VENV)/bin/python benchmarks/case_study.py report
 	$(VENV)/bin/python benchmarks/recipe_study.py measure

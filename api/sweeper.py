@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
+from time import monotonic
 
 from api import choosing
 from api.broker import Broker
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 SWEEPER = "sweeper"
 
 EVERY = 0.5
-"""Seconds between two looks at sweeps that have not ended."""
+"""Seconds between two looks for sweeps."""
+
+SOON, LIVELY = 0.15, 10.0
+"""Seconds to the next look, for so long after jobs have moved: somebody may wait for the end."""
 
 ANYWAY = 10
 """Looks after which a sweep is led on although none of its jobs has moved: its time may be over."""
@@ -31,13 +35,13 @@ ANYWAY = 10
 class Sweeper:
     """One per API process; they may lead the same sweep on, and take turns then."""
 
-    def __init__(self, sessions: Sessions, broker: Broker, *, every: float = EVERY) -> None:
+    def __init__(self, sessions: Sessions, broker: Broker) -> None:
         self._sessions = sessions
         self._broker = broker
-        self._every = every
         self._seen: Mapping[str, Mapping[State, int]] = {}
         self._aside: set[str] = set()
         self._looks = 0
+        self._moved = -LIVELY
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -51,7 +55,7 @@ class Sweeper:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
+        while not self._stop.wait(SOON if monotonic() - self._moved < LIVELY else EVERY):
             try:
                 self.step()
             except Unavailable as error:
@@ -64,6 +68,8 @@ class Sweeper:
         with self._sessions.read() as tx:
             ids = sweeps.open_ids(tx)
             now = sweeps.counts(tx, ids) if ids else {}
+        if now != self._seen:
+            self._moved = monotonic()
         self._looks += 1
         if self._looks % ANYWAY == 0:
             self._seen = {}

@@ -5,10 +5,8 @@ import json
 from typing import Any
 
 from schedules import Auto, Hypergradient
-from schedules.values import Epochs
 from spec.components import AdamParams, AdamwParams, LenetParams, MlpParams, SgdParams
 from spec.jobs import RangeTestSpec, TrainingSpec
-from spec.lengths import InIterations
 from spec.values import Component
 
 MODELS = (MlpParams.component, LenetParams.component)
@@ -18,7 +16,10 @@ OPTIMIZERS: dict[str, type[SgdParams | AdamParams]] = {
     each.component: each for each in (SgdParams, AdamParams, AdamwParams)
 }
 
-OWN = {"name", "tags", "priority", "queue", "max_seconds", "seed", "schedule", "optimizer"}
+OWN = {
+    *("name", "tags", "priority", "queue", "max_seconds"),
+    *("seed", "schedule", "optimizer", "length"),
+}
 """Fields of a training that may differ between the members of a population."""
 
 
@@ -53,8 +54,6 @@ def population_key(spec: RangeTestSpec | TrainingSpec) -> str | None:
     if isinstance(spec.schedule, Auto | Hypergradient) or spec.snapshots is not None:
         return None
     if spec.origin is not None:
-        return None
-    if not isinstance(spec.length, InIterations | Epochs):
         return None
     shared: dict[str, Any] = spec.model_dump(mode="json", exclude=OWN)
     shared["optimizer"] = [spec.optimizer.name, *_shared(spec.optimizer)]

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import State
@@ -16,7 +16,8 @@ LIKE = 20
 def pace(tx: ReadTx, owner: str, spec: RangeTestSpec | TrainingSpec) -> float | None:
     """Seconds of an iteration, the median of the owner's latest jobs that compute the same.
 
-    The same model, data, batch size and kind of optimizer; None where there is no such job.
+    The same model, data, batch size and kind of optimizer; None where there is no such job. One
+    that was trained with others took its share of their time.
     """
     same = [
         jobs.c.spec["model"]["name"].as_string() == spec.model.name,
@@ -31,8 +32,11 @@ def pace(tx: ReadTx, owner: str, spec: RangeTestSpec | TrainingSpec) -> float | 
         .limit(LIKE * LIKE)
     )
     seconds, count = (jobs.c.result[name].as_float() for name in ("seconds", "iterations"))
+    size = func.coalesce(jobs.c.resolved["population"].as_float(), 1)
+    # a range test has as many iterations as its repeats have together
+    together = case((jobs.c.kind == "training", size), else_=1)
     rows = tx.execute(
-        select(seconds / count)
+        select(seconds / count / together)
         .where(jobs.c.id.in_(recent), *same, seconds > 0, count > 0)
         .order_by(jobs.c.id.desc())
         .limit(LIKE)

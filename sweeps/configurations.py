@@ -38,12 +38,14 @@ def job_spec(
 ) -> RangeTestSpec | TrainingSpec:
     """The job that a template makes with some parameters.
 
+    Where neither says so, it may be trained in one program with others of the sweep.
+
     Raises:
         InvalidConfigurationError: it makes none.
     """
     job = template
     try:
-        job = merged(template, parameters)
+        job = {"population": True, **merged(template, parameters)}
         return JOB_SPEC.validate_python(job)
     except ValidationError as error:
         errors: list[Any] = list(error.errors(include_url=False))

@@ -46,7 +46,7 @@ def run(
         )
         if siblings:
             members = [first, *(running(*claimed) for claimed in siblings)]
-            population.train(members, device=device, data_dir=settings.data_dir)
+            population.train(members, recorder, device=device, data_dir=settings.data_dir)
         else:
             _alone(first, device=device, settings=settings)
 

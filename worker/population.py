@@ -16,7 +16,8 @@ from store.jobs import Job
 from store.leases import Lease
 from worker import engine
 from worker.beginning import Beginning
-from worker.engine import EngineError
+from worker.engine import Checkpoint, EngineError, Finished
+from worker.recorder import Recorder
 from worker.running import Running, specified
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ def share(ready: int, idle: int) -> int:
     return -(-ready // (1 + idle))
 
 
-def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -> None:
+def train(
+    members: Sequence[Running], recorder: Recorder, *, device: torch.device, data_dir: Path
+) -> None:
     """Runs jobs as one program, each to its own end.
 
     Where that program cannot be run, what has not ended goes back to the queue, to train alone.
@@ -77,7 +80,7 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
     parsed = [found for found in begun if found[2].after == furthest]
     try:
         if parsed:
-            _follow(parsed, device=device, data_dir=data_dir)
+            _follow(parsed, recorder, device=device, data_dir=data_dir)
     except EngineError as error:
         trace = error if error.reason is Reason.CODE else None
         log.warning("population.failed reason=%s %s", error.reason, error.detail, exc_info=trace)
@@ -90,6 +93,7 @@ def train(members: Sequence[Running], *, device: torch.device, data_dir: Path) -
 
 def _follow(
     parsed: Sequence[tuple[Running, TrainingSpec, Beginning]],
+    recorder: Recorder,
     *,
     device: torch.device,
     data_dir: Path,
@@ -105,15 +109,36 @@ def _follow(
         resume=[each.resume for _, _, each in parsed if each.resume is not None],
         comparing=[member.contestant.comparing for member, _, _ in parsed],
     )
+    finished: list[tuple[Running, Finished]] = []
     for index, event in events:
         member = parsed[index][0]
-        if not member.ended:
-            member.follow(event)
-        if member.ended:
+        if isinstance(event, Finished) and not member.ended:
+            finished.append((member, event))
             left.add(index)
+        else:
+            if not isinstance(event, Checkpoint):  # those of others that end now come in between
+                _succeed(finished, recorder)
+            if not member.ended:
+                member.follow(event)
+            if member.ended:
+                left.add(index)
         if len(left) == len(parsed):
+            _succeed(finished, recorder)
             return
     raise RuntimeError("the engine ended before its jobs did")
+
+
+def _succeed(finished: list[tuple[Running, Finished]], recorder: Recorder) -> None:
+    """Ends all of them in one transaction; who has to be asked again is, by itself."""
+    if not finished:
+        return
+    ended = recorder.finish_together(dict(member.success(event) for member, event in finished))
+    for member, event in finished:
+        if member.lease in ended:
+            member.succeeded()
+        else:
+            member.follow(event)
+    finished.clear()
 
 
 def _begun(member: Running) -> tuple[Running, TrainingSpec, Beginning] | None:

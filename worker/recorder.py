@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 
 import numpy as np
 
@@ -88,10 +89,14 @@ class Recorder:
         """A job starts at an iteration; `after` is that of its own checkpoint, 0 without one."""
         self._pending[pulse.lease] = _Pending(pulse, iteration, after)
 
-    def checkpoint(self, pulse: Pulse, saved: Saved) -> None:
-        """Takes a checkpoint whose file is there; what it supersedes is removed."""
+    def checkpoint(self, pulse: Pulse, saved: Saved, *, last: bool = False) -> None:
+        """Takes a checkpoint whose file is there; what it supersedes is removed.
+
+        The last one is stored with the end of its job, which is about to follow.
+        """
         self._of(pulse).checkpoint(saved)
-        self._store()
+        if not last:
+            self._store()
 
     def add(self, pulse: Pulse, block: Block) -> None:
         """Takes a job's block, and stores what is pending when it is time to.
@@ -125,7 +130,7 @@ class Recorder:
         delay = FIRST_INTERVAL
         while not pulse.lost:
             try:
-                if self._write([pending], end):
+                if self._write([pending], {pulse.lease: end}):
                     return
             except Unavailable as error:
                 log.warning("job.end_failed job=%s %s", pulse.lease.job_id, describe(error))
@@ -134,6 +139,17 @@ class Recorder:
                 delay = min(2 * delay, LONGEST_INTERVAL)
         raise LeaseLostError(f"{pulse.lease.job_id} is no longer held")
 
+    def finish_together(self, ends: Mapping[Pulse, End]) -> Collection[Lease]:
+        """Ends jobs as `finish` does, in one transaction and trying once; those that have ended."""
+        pending = [self._of(pulse) for pulse in ends]
+        try:
+            return self._write(pending, {pulse.lease: end for pulse, end in ends.items()})
+        except Unavailable as error:
+            log.warning("job.end_failed jobs=%d %s", len(ends), describe(error))
+        except Exception:  # whose fault it is shows when each ends by itself
+            log.exception("job.end_failed jobs=%d", len(ends))
+        return ()
+
     def forget(self, pulse: Pulse) -> None:
         """Drops what is pending of a job that has ended."""
         self._pending.pop(pulse.lease, None)
@@ -141,23 +157,26 @@ class Recorder:
     def _of(self, pulse: Pulse) -> _Pending:
         return self._pending.setdefault(pulse.lease, _Pending(pulse))
 
-    def _write(self, news: list[_Pending], end: End | None = None) -> bool:
-        """Stores what is new of those that are held, with the end; False where none is."""
+    def _write(
+        self, news: list[_Pending], ends: Mapping[Lease, End] = MappingProxyType({})
+    ) -> Collection[Lease]:
+        """Stores what is new of those that are held, with their ends; which these are."""
         by_lease = {each.pulse.lease: each for each in news if not each.pulse.lost}
         if not by_lease:
-            return False
+            return ()
         asked_at = clock()
         progress = [each.progress() for each in by_lease.values()]
         with self._sessions.begin() as tx:
             renewal = leases.record(tx, progress, extend=self._extend)
-            if end is not None and renewal.kept:
-                end(tx)
+            for lease in renewal.kept:
+                if lease in ends:
+                    ends[lease](tx)
         for lease, requests in renewal.kept.items():
             by_lease[lease].stored(asked_at=asked_at, requests=requests)
         remove(self._files, renewal.superseded)
         for lease in renewal.lost:
             by_lease[lease].pulse.lose()
-        return bool(renewal.kept)
+        return renewal.kept.keys()
 
 
 def _follows(block: Block, before: Block) -> bool:

@@ -21,7 +21,7 @@ from worker import checkpoints, snapshots
 from worker.beginning import Beginning, StorageError, beginning
 from worker.comparing import Contestant
 from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot, Standing
-from worker.pulse import PLANNED, Heartbeat
+from worker.pulse import PLANNED, Heartbeat, Pulse
 from worker.recorder import End, Recorder
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class Running:
         self._deadline = math.inf
         self._checkpoint = 0  # the iteration of the last
         self._checkpointed_at = time.monotonic()
+        self._iterations: int | None = None  # of the whole job, once they are known
         self._recorded = self._stopping = self._told = False
         # iteration -> where its snapshot is, from the data directory; None where it was not kept
         self._snapshots: dict[int, str | None] = {}
@@ -108,6 +109,17 @@ class Running:
                 self._heed(event)
         except Exception as error:  # noqa: BLE001 - failing logs it
             self.fail(error)
+
+    def success(self, event: Finished) -> tuple[Pulse, End]:
+        """What ends it with its result, for the recorder to make together with others' ends."""
+        self._pulse.moved()
+        result = snapshots.with_files(event.result, self._snapshots)
+        return self._pulse, partial(self.contestant.succeed, result=result)
+
+    def succeeded(self) -> None:
+        """Its `success` has been made."""
+        log.info("job.succeeded job=%s", self.job.id)
+        self._close()
 
     def fail(self, error: Exception) -> None:
         """Ends the job with what is wrong."""
@@ -156,8 +168,7 @@ class Running:
             case Standing():
                 self.contestant.stand(event)
             case Finished():
-                result = snapshots.with_files(event.result, self._snapshots)
-                self._end("succeeded", partial(self.contestant.succeed, result=result))
+                self._end("succeeded", self.success(event)[1])
             case EngineError():
                 self.fail(event)
 
@@ -239,7 +250,7 @@ class Running:
             self._tell("checkpoint_failed", f"the job goes on without this checkpoint: {error}")
         else:
             self._checkpoint = event.iteration
-            self._recorder.checkpoint(self._pulse, saved)
+            self._recorder.checkpoint(self._pulse, saved, last=event.iteration == self._iterations)
 
     def _tell(self, verb: str, detail: str) -> None:
         """Put what went wrong into the job's history, the first time in this attempt."""
@@ -262,6 +273,7 @@ class Running:
         )
 
     def _plan(self, plan: Plan) -> None:
+        self._iterations = plan.iterations
         if not self._recorded:
             self._recorder.begin(self._pulse, iteration=plan.start, after=self._checkpoint)
         before = self.job.resolved or {}

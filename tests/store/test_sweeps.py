@@ -308,3 +308,17 @@ def test_a_sweep_is_its_owners(sessions: Sessions) -> None:
         for move in (sweep_moves.cancel, sweep_moves.pause, sweep_moves.resume, sweep_moves.retry):
             with pytest.raises(SweepNotFoundError):
                 move(tx, sweep.id, by=grace)  # type: ignore[operator] # they differ in what they return
+
+
+def test_a_job_that_was_trained_with_others_took_its_share_of_their_time(
+    sessions: Sessions,
+) -> None:
+    sweep = swept(sessions, 2)
+    for _ in range(2):
+        lease = claim(sessions)
+        assert lease is not None
+        with sessions.begin() as tx:
+            leases.plan(tx, lease, start=0, iterations=100, resolved={"population": 4})
+        succeed(sessions, lease, seconds=2.0, iterations=100.0)
+    with sessions.read() as tx:
+        assert sweeps.pace(tx, sweep.owner, spec()) == pytest.approx(2 / 100 / 4)

@@ -36,6 +36,13 @@ def test_a_parameter_goes_into_lists_and_makes_objects() -> None:
     assert json.dumps(TEMPLATE) == before
 
 
+def test_jobs_of_a_sweep_may_train_together_unless_it_says_otherwise() -> None:
+    assert job_spec(TEMPLATE, {}).population
+    assert not job_spec({**TEMPLATE, "population": False}, {}).population
+    assert not job_spec(TEMPLATE, {"/population": False}).population
+    assert digest(job_spec(TEMPLATE, {})) == digest(job_spec(TEMPLATE, {"/population": True}))
+
+
 @pytest.mark.parametrize("last", ["2", "-1", "01", "x"])
 def test_a_list_has_no_other_items(last: str) -> None:
     with pytest.raises(InvalidConfigurationError, match="there is no") as error:

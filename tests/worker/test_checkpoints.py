@@ -544,7 +544,7 @@ def test_what_killed_workers_leave_behind_is_removed(
     there = worker.files.names()
     job_id = worker.submit(TRAINING)
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:

@@ -498,7 +498,46 @@ def test_what_many_jobs_record_is_stored_in_one_transaction(
     monkeypatch.setattr(recorders, "ENOUGH_ROWS", 2 * ROWS)
     ids = submitted(sessions, 8)
     assert work()
-    # the first block of all, then all of them whenever one has enough, then each end
-    assert stored_at_once == [1, *[8] * 3, *[1] * 8]
+    # the first block of all, then all of them whenever one has enough, then their ends
+    assert stored_at_once == [1, *[8] * 3, 8]
     for seed, job_id in enumerate(ids):
         assert_succeeded(sessions, job_id, seed)
+
+
+def test_one_whose_end_cannot_be_stored_does_not_keep_the_others_from_theirs(
+    sessions: Sessions,
+    program: Program,
+    work: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = leases.succeed
+
+    def succeed(tx: Any, lease: leases.Lease, result: dict[str, Any]) -> None:
+        if result["seed"] == 2:
+            raise ValueError("no such result")
+        real(tx, lease, result)
+
+    monkeypatch.setattr(leases, "succeed", succeed)
+    ids = submitted(sessions)
+    assert work()
+    for seed in (0, 1, 3):
+        assert_succeeded(sessions, ids[seed], seed)
+    failed = stored(sessions, ids[2])
+    assert (failed.state, failed.reason) == (State.FAILED, Reason.CODE)
+    assert losses(sessions, ids[2]) == expected(2)
+
+
+def test_one_that_is_lost_at_the_last_moment_does_not_keep_the_others_from_their_ends(
+    sessions: Sessions,
+    program: Program,
+    work: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorders, "FIRST_INTERVAL", 60.0)
+    ids = submitted(sessions)
+    program.before = once(ROUNDS - 1, lambda: run_out(sessions, ids[1]))
+    assert work()
+    for seed in (0, 2, 3):
+        assert_succeeded(sessions, ids[seed], seed)
+    assert stored(sessions, ids[1]).state == State.QUEUED
+    assert [outcome for _, outcome, _ in history(sessions, ids[1])] == ["lost"]

@@ -9,10 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from spec.jobs import JOB_SPEC, TrainingSpec
+from spec.lengths import InIterations
 from spec.population import population_key
+from sweeps.configurations import job_spec
+from sweeps.proposing import expand
+from tests.sweeping import sweep
 from tests.worker.engine.conftest import CPU, TRAINING, Record
 from worker.engine import (
     Block,
+    Checkpoint,
     EngineError,
     Event,
     Finished,
@@ -54,8 +59,12 @@ def alone(each: TrainingSpec, tmp_path: Path) -> Told:
     return list(run(each, device=CPU, data_dir=tmp_path))
 
 
+def blocks(told: Told) -> list[Block]:
+    return [each for each in told if isinstance(each, Block)]
+
+
 def column(told: Told, name: str) -> NDArray[Any]:
-    rows = [each for each in told if isinstance(each, Block) and name in each.columns]
+    rows = [each for each in blocks(told) if name in each.columns]
     if not name.startswith("val_"):
         ends = [each.start + len(each) for each in rows]
         assert [each.start for each in rows] == [0, *ends[:-1]]
@@ -66,6 +75,8 @@ def result(told: Told) -> dict[str, Any]:
     assert isinstance(told[-1], Finished)
     return {name: each for name, each in told[-1].result.items() if name != "seconds"}
 
+
+EVALUATED: dict[str, Any] = {"evaluate": {"every": {"iterations": 25}}}
 
 SCHEDULES: list[dict[str, Any]] = [
     {"policy": "triangular", "base_lr": 0.01, "max_lr": 0.05, "step_size": 20},
@@ -112,6 +123,37 @@ def test_each_run_is_what_it_would_be_alone(
         assert found["best"]["iteration"] == expected["best"]["iteration"]
         assert isinstance(told[0], Plan)
         assert told[0].notes["population"] == len(specs)
+
+
+def test_runs_of_different_lengths_each_end_with_their_own(tmp_path: Path) -> None:
+    cycle = {"policy": "triangular", "base_lr": 0.01, "max_lr": 0.05, "step_size": 10}
+    specs = [
+        spec(seed=0, length={"iterations": 70}, **EVALUATED),
+        spec(seed=1, length={"cycles": 2}, schedule=cycle, **EVALUATED),
+        spec(seed=2, length={"cycles": 1}, schedule=cycle | {"step_size": 30}, **EVALUATED),
+        spec(seed=3, length={"iterations": 55}, schedule=SCHEDULES[1], **EVALUATED),
+    ]
+    lengths, evaluated = [70, 40, 60, 55], [[25, 50, 70], [25, 40], [25, 50, 60], [25, 50, 55]]
+    for each, told, length, at in zip(
+        specs, together(specs, tmp_path), lengths, evaluated, strict=True
+    ):
+        single = alone(each, tmp_path)
+        assert len(column(told, "loss")) == result(told)["iterations"] == length
+        assert column(told, "lr").tolist() == column(single, "lr").tolist()
+        assert [each.start for each in blocks(told) if each.series == "validation"] == at
+        for series in ("loss", "val_loss"):
+            np.testing.assert_allclose(column(told, series), column(single, series), rtol=1e-4)
+
+
+def test_one_that_is_at_its_end_already_ends_at_once(tmp_path: Path) -> None:
+    specs = [spec(seed=i, length={"iterations": n}) for i, n in enumerate((30, 60))]
+    short = [each.model_copy(update={"length": InIterations(iterations=30)}) for each in specs]
+    before = together(short, tmp_path)
+    states = [each.state for told in before for each in told if isinstance(each, Checkpoint)]
+    ended, other = together(specs, tmp_path, resume=states)
+    assert [type(each) for each in ended] == [Plan, Finished]
+    assert result(ended) == result(before[0])
+    assert result(other)["iterations"] == 60
 
 
 def test_a_convolutional_model(tmp_path: Path) -> None:
@@ -228,7 +270,6 @@ def test_what_cannot_be_stacked_trains_alone(changes: dict[str, Any]) -> None:
     "changes",
     [
         {"batch_size": 16},
-        {"length": {"iterations": 51}},
         {"optimizer": {"name": "adam"}},
         {"optimizer": {"name": "sgd", "params": {"momentum": 0.9, "nesterov": True}}},
         {"model": {"name": "mlp", "params": {"hidden": [33]}}},
@@ -249,8 +290,52 @@ def test_hyperparameters_do_not_change_the_key() -> None:
         tags={"a": "b"},
         schedule=SCHEDULES[1],
         optimizer={"name": "sgd", "params": {"momentum": 0.3, "weight_decay": 0.1}},
+        length={"epochs": 3.0},
     )
     assert population_key(other) == population_key(spec())
+
+
+CYCLICAL = TRAINING | {
+    "schedule": {"policy": "triangular", "base_lr": 0.01, "max_lr": 0.1, "step_size": 20},
+    "length": {"cycles": 3},
+}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"/schedule/max_lr": [0.1, 0.2], "/schedule/base_lr": [0.01, 0.02]},
+        {"/schedule/policy": ["triangular", "triangular2"]},
+        {"/schedule/step_size": [20, 30, {"epochs": 0.5}]},
+        {
+            "/schedule": [
+                CYCLICAL["schedule"],
+                {"policy": "sgdr", "lr": 0.1, "t_0": {"epochs": 1.0}, "t_mult": 2},
+            ],
+            "/schedule/max_lr": {
+                "values": [0.1, 0.2],
+                "when": {"/schedule/policy": ["triangular"]},
+            },
+        },
+        {
+            "/schedule": [
+                {"policy": "constant", "lr": 0.1},
+                {"policy": "one_cycle", "max_lr": 0.1},
+                {"policy": "cosine", "lr": 0.1, "min_lr": 0.0},
+                {"policy": "plateau", "lr": 0.1},
+            ],
+            "/length": [{"iterations": 60}, {"epochs": 2.0}],
+        },
+        {"/optimizer/params/momentum": [0.8, 0.9], "/optimizer/params/weight_decay": [0, 1e-4]},
+        {"/seed": [0, 1, 2], "/length/cycles": [2, 3]},
+    ],
+)
+def test_what_sweeps_vary_is_one_population(space: dict[str, Any]) -> None:
+    made = expand(sweep(space, template=CYCLICAL))
+    keys = {population_key(job_spec(CYCLICAL, each)) for each in made}
+    assert len(made) > 1
+    assert len(keys) == 1
+    assert keys != {None}
 
 
 # How many

@@ -177,15 +177,18 @@ def _trained(
     due: Callable[[int], bool],
     began: float,
 ) -> Iterator[tuple[int, Event]]:
-    done, iterations = members[0].watch.done, members[0].course.iterations
-    seconds = pace.first
+    done, seconds = members[0].watch.done, pace.first
+    ended = [each for each in members if done == each.course.iterations]
+    for each in ended:  # was handed back with its last checkpoint
+        yield each.index, each.finished(each.before)
+    members = _kept(members, stack, [each not in ended for each in members])
     yield from _compared(members, stack, done, began=began)  # of those that are resumed at a rung
     for each in members:
         if each.enough is not None:
             yield each.index, each.finished(each.before + perf_counter() - began)
     members = _kept(members, stack, [each.enough is None for each in members])
     while members := _kept(members, stack, [each.index not in left for each in members]):
-        stop = min(_stop(members, done), iterations, done + min(PLANNED, pace.points))
+        stop = min(_stop(members, done), done + min(PLANNED, pace.points))
         t = np.arange(done, stop, dtype=np.float64)
         lr = np.stack([each.rates.lr_at(t) for each in members], axis=1)
         momenta = [each.rates.momentum_at(t) for each in members]
@@ -203,12 +206,13 @@ def _trained(
         yield from _evaluated(members, stack, done)
         yield from _compared(members, stack, done, began=began)
         going = [
-            done < iterations and each.watch.diverged_at is None and each.enough is None
+            done < each.course.iterations and each.watch.diverged_at is None and each.enough is None
             for each in members
         ]
         for i, (each, goes_on) in enumerate(zip(members, going, strict=True)):
             spent = each.before + perf_counter() - began
-            if is_kept(each.watch, iterations, asked=due(each.index) or each.enough is not None):
+            asked = due(each.index) or each.enough is not None
+            if is_kept(each.watch, each.course.iterations, asked=asked):
                 made = each.checkpoint(stack.learner_state(i, done))
                 yield each.index, stamped(made, seconds=spent, device=recipe.numerics.device)
             if not goes_on:
@@ -224,20 +228,23 @@ def _kept(members: list[Member], stack: Stack, staying: Sequence[bool]) -> list[
     return [members[i] for i in positions]
 
 
-def _stop(members: Sequence[Member], done: int) -> float:
-    """The next update after which a member is evaluated, looked at or compared."""
+def _stop(members: Sequence[Member], done: int) -> int:
+    """The next update after which a member is evaluated, looked at or compared, or ends."""
     intervals = {each.every for each in members if each.every is not None}
-    stops = {(done // every + 1) * every for every in intervals}
-    stops |= {rung for each in members for rung in each.rungs if rung > done}
-    return min(stops, default=np.inf)
+    ends = (each.course.iterations for each in members)
+    rungs = (rung for each in members for rung in each.rungs if rung > done)
+    return min((*ends, *rungs, *((done // every + 1) * every for every in intervals)))
 
 
 def _evaluated(members: Sequence[Member], stack: Stack, done: int) -> Iterator[tuple[int, Block]]:
-    planned = members[0].course
-    due = done == planned.iterations or (planned.every is not None and done % planned.every == 0)
-    found = stack.evaluate(done) if due else []
-    for member, evaluation in zip(members, found, strict=False):
-        if member.watch.diverged_at is None:
+    due = [
+        done == each.course.iterations
+        or (each.course.every is not None and done % each.course.every == 0)
+        for each in members
+    ]
+    found = stack.evaluate(done) if any(due) else []
+    for member, evaluation, is_due in zip(members, found, due, strict=False):
+        if is_due and member.watch.diverged_at is None:
             yield member.index, member.verdict.take(evaluation)
     for member in members:
         every, looks = member.every, member.looks
