@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from stepsize.client import Client
+from stepsize.notebook import Shown, sweep_html
+from stepsize.progress import in_notebook
 from stepsize.report import OUTCOMES, age, notes, plain_table, put
 from stepsize.sweeps import Sweep, SweepPreview, SweepResult, ranked
 
@@ -40,7 +42,7 @@ def sweep_watched(
         last = (
             client.sweeps.wait(sweep_id, timeout=timeout)
             if as_json
-            else _follow(client, sweep_id, timeout=timeout)
+            else draw(client.sweeps.watch(sweep_id, timeout=timeout))
         )
     except KeyboardInterrupt:
         notes.print(f"{sweep_id} goes on: `stepsize watch {sweep_id}` follows it again")
@@ -160,7 +162,13 @@ def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
         yield f"... {preview.jobs - len(preview.sample):,} more"
 
 
-def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
+def draw(looks: Iterable[Sweep]) -> Sweep:
+    """A bar of a sweep, at each look at it; the last of them."""
+    if in_notebook():
+        shown = Shown()
+        for now in looks:
+            shown.put(sweep_html(now))
+        return now
     bar = Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -172,7 +180,7 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
     task = bar.add_task("", total=None, told="")
     held = False
     try:
-        for now in client.sweeps.watch(sweep_id, timeout=timeout):
+        for now in looks:
             name = escape(now.name or "sweep")
             bar.update(
                 task,

@@ -6,16 +6,16 @@ import builtins
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import httpx
 from pydantic import Field
 
 from stepsize import transport, watching
+from stepsize.answers import FINISHED, Answer, Lasting
 from stepsize.errors import StepsizeError
 from stepsize.specs import read_spec
-from stepsize.values import FINISHED, Answer, Lasting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,27 @@ class Sweep(Lasting):
     def maximizes(self) -> bool:
         """Whether more of that is better."""
         return bool(self.spec.get("objective", {}).get("direction") == "maximize")
+
+    def wait(self, *, progress: bool = False, timeout: float | None = None) -> Sweep:
+        """The sweep once it has finished, whatever its end; with `progress`, draws a bar."""
+        return self._sweeps.wait(self.id, progress=progress, timeout=timeout)
+
+    def results(self) -> list[SweepResult]:
+        """One row a job, the best first."""
+        return ranked(self, self._sweeps.results(self.id))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The results as a data frame, in the order in which they were chosen; needs pandas."""
+        return self._sweeps.to_pandas(self.id)
+
+    @property
+    def _sweeps(self) -> Sweeps:
+        return cast("Sweeps", self.home())
+
+    def _repr_html_(self) -> str:
+        from stepsize.notebook import sweep_html  # noqa: PLC0415 - only where it is displayed
+
+        return sweep_html(self)
 
 
 class SweepResult(Answer):
@@ -120,7 +141,7 @@ class Sweeps:
         """
         headers = transport.once(key)
         answer = self._send("POST", "/v1/sweeps", body=_body(spec), headers=headers)
-        return transport.parse(Sweep, answer)
+        return transport.parse(Sweep, answer, home=self)
 
     def preview(self, spec: Mapping[str, Any] | str | Path) -> SweepPreview:
         """What that sweep would run; nothing is queued."""
@@ -129,7 +150,7 @@ class Sweeps:
 
     def get(self, sweep: Sweep | str) -> Sweep:
         """The sweep as it is now."""
-        return transport.parse(Sweep, self._send("GET", _path(sweep)))
+        return transport.parse(Sweep, self._send("GET", _path(sweep)), home=self)
 
     def list(self, *, limit: int = 50) -> builtins.list[Sweep]:
         """The newest sweeps, at most `limit`."""
@@ -137,7 +158,8 @@ class Sweeps:
         cursor = None
         while len(found) < limit:
             params = {"limit": min(limit - len(found), PAGE), "cursor": cursor}
-            page = transport.parse(_Page, self._send("GET", "/v1/sweeps", params=params))
+            answer = self._send("GET", "/v1/sweeps", params=params)
+            page = transport.parse(_Page, answer, home=self)
             found += page.data
             cursor = page.next_cursor
             if cursor is None:
@@ -167,10 +189,16 @@ class Sweeps:
             return self._send("GET", _path(sweep), headers=headers)
 
         within = self._answers_within
-        yield from watching.watch(Sweep, look, timeout=timeout, answers_within=within)
+        yield from watching.watch(Sweep, look, timeout=timeout, answers_within=within, home=self)
 
-    def wait(self, sweep: Sweep | str, *, timeout: float | None = None) -> Sweep:
-        """The sweep once it has finished, whatever its end."""
+    def wait(
+        self, sweep: Sweep | str, *, progress: bool = False, timeout: float | None = None
+    ) -> Sweep:
+        """The sweep once it has finished, whatever its end; with `progress`, draws a bar."""
+        if progress:
+            from stepsize.progress import follow_sweep  # noqa: PLC0415 - rich, where it is drawn
+
+            return follow_sweep(self, sweep, timeout=timeout)
         *_, last = self.watch(sweep, timeout=timeout)
         return last
 
@@ -191,7 +219,7 @@ class Sweeps:
         return self._move(sweep, "retry")
 
     def _move(self, sweep: Sweep | str, verb: str) -> Sweep:
-        return transport.parse(Sweep, self._send("POST", f"{_path(sweep)}/{verb}"))
+        return transport.parse(Sweep, self._send("POST", f"{_path(sweep)}/{verb}"), home=self)
 
 
 def ranked(sweep: Sweep, results: list[SweepResult]) -> list[SweepResult]:
