@@ -88,42 +88,38 @@ class Chart:
         return f"{left}{center:^{room}}{right}" if room > len(center) else left
 
     def _cells(self, across: int, rows: int) -> list[list[tuple[int, str]]]:
-        import numpy as np  # noqa: PLC0415 - heavy, and many commands draw nothing
-
-        low, high = self._span()
-        bottom, top = self.limits
+        """The code and the color of each character, row by row."""
         cells = [[(0, "")] * across for _ in range(rows)]
-
-        def column(x: NDArray[Any]) -> NDArray[Any]:
-            if self.log_x:
-                x = np.log(np.maximum(x, low) / low) / math.log(high / low)
-            else:
-                x = (x - low) / (high - low)
-            return x * (2 * across - 1)
-
-        def put(x: int, y: int, color: str) -> None:
+        for x, y, color in self._dots(2 * across, 4 * rows):
             if 0 <= x < 2 * across and 0 <= y < 4 * rows:
                 code, _ = cells[y // 4][x // 2]
                 cells[y // 4][x // 2] = (code | DOTS[y % 4][x % 2], color)
-
-        for place, color in self.marks:
-            at = round(float(column(np.array([place]))[0]))
-            for y in range(0, 4 * rows, 2):
-                put(at, y, color)
-        for curve in self.curves:
-            right, down = column(curve.x), (top - curve.y) / ((top - bottom) or 1.0)
-            down = np.clip(down, -0.5, 1.5) * (4 * rows - 1)
-            whole = np.isfinite(right) & np.isfinite(down)
-            before: tuple[float, float] | None = None
-            for i in range(len(down)):
-                if not whole[i]:
-                    before = None
-                    continue
-                here = float(right[i]), float(down[i])
-                for at, height in _between(before or here, here):
-                    put(at, height, curve.color)
-                before = here
         return cells
+
+    def _dots(self, across: int, down: int) -> Iterator[tuple[int, int, str]]:
+        import numpy as np  # noqa: PLC0415 - heavy, and many commands draw nothing
+
+        left, right = self._span()
+        bottom, top = self.limits
+
+        def place(x: NDArray[Any]) -> NDArray[Any]:
+            if self.log_x:
+                share = np.log(np.maximum(x, left) / left) / math.log(right / left)
+            else:
+                share = (x - left) / (right - left)
+            return np.asarray(share * (across - 1))
+
+        for mark, color in self.marks:
+            x = round(float(place(np.array([mark]))[0]))
+            yield from ((x, y, color) for y in range(0, down, 2))
+        for curve in self.curves:
+            height = np.clip((top - curve.y) / ((top - bottom) or 1.0), -0.5, 1.5) * (down - 1)
+            before: tuple[float, float] | None = None
+            for x, y in zip(place(curve.x).tolist(), height.tolist(), strict=True):
+                here = (x, y) if math.isfinite(x) and math.isfinite(y) else None
+                if here is not None:
+                    yield from ((*dot, curve.color) for dot in _between(before or here, here))
+                before = here
 
 
 def _between(a: tuple[float, float], b: tuple[float, float]) -> Iterator[tuple[int, int]]:

@@ -216,6 +216,11 @@ class Client(Reading):
         """Jobs side by side, as they are now: their settings that differ, results and curves."""
         return Comparison([self.job(job) for job in jobs], self)
 
+    def dashboard(self, job: Job | str | None = None) -> str:
+        """The address of the dashboard, or of the page of a job in it."""
+        page = "" if job is None else f"#{job if isinstance(job, str) else job.id}"
+        return f"{self.url}/{page}"
+
     def _move(self, job: Job | str, verb: str) -> Job:
         return transport.parse(Job, self._send("POST", f"{path_of(job)}/{verb}"), home=self)
 

@@ -137,6 +137,7 @@ def watch(
 ) -> None:
     """Follow a job, or a sweep, to its end and print the result.
 
+    In a terminal its curve is drawn as it is recorded; elsewhere lines say how far it is.
     What is paused is waited for, until it has been resumed and ends.
     Exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """

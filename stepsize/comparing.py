@@ -1,4 +1,4 @@
-"""Jobs side by side: which of their settings differ, how each ended, their curves in one picture."""
+"""Jobs side by side: which settings differ, how each ended, their curves in one picture."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Comparison:
 
         None stands for a setting that a job does not have.
         """
-        flat = [dict(_leaves(_settings(job.spec))) for job in self.jobs]
+        flat = [dict(leaves(_settings(job.spec))) for job in self.jobs]
         names = dict.fromkeys(name for each in flat for name in each)
         found = {name: [each.get(name) for each in flat] for name in names}
         return {
@@ -148,11 +148,11 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in spec.items() if name not in NOT_SETTINGS}
 
 
-def _leaves(value: object, pointer: str = "") -> list[tuple[str, Any]]:
+def leaves(value: object, pointer: str = "") -> list[tuple[str, Any]]:
     """Numbers, words and lists of a spec by JSON pointer."""
     if not isinstance(value, Mapping) or not value:
         return [(pointer, value if value != {} else None)]
-    return [leaf for name, each in value.items() for leaf in _leaves(each, f"{pointer}/{name}")]
+    return [leaf for name, each in value.items() for leaf in leaves(each, f"{pointer}/{name}")]
 
 
 def _results(job: Job) -> dict[str, Any]:
