@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stepsize.series import Series
     from stepsize.values import Job
 
-BLOCK = 20_000
+BLOCK = 50_000
 """Iterations that are in memory at one time."""
 
 PREFIXES = ("val_", "range_")

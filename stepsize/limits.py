@@ -18,4 +18,5 @@ def loss_limits(losses: Sequence[NDArray[Any]]) -> tuple[float, float]:
     lowest = min(float(each.min()) for each in finite)
     highest = max(float(each.max()) for each in finite)
     drop = max(first - lowest, 1e-12 + 0.1 * abs(first))
-    return lowest - 0.08 * drop, min(highest, first + 0.6 * drop) + 0.12 * drop
+    bottom = lowest - 0.08 * drop
+    return (max(bottom, 0.0) if lowest >= 0 else bottom), min(highest, first + 0.6 * drop) + 0.12 * drop

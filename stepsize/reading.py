@@ -23,7 +23,7 @@ from stepsize.series import (
 )
 from stepsize.values import Figures, Job, Summary
 
-MANY = 100_000
+MANY = 20_000
 """Rows from which on they are asked for as Arrow, where pyarrow is installed."""
 
 FEW = 4

@@ -63,8 +63,11 @@ def _write(client: Client, job: Job, found: list[Group], place: Path) -> None:
     told = _Told(**json.loads(state.read_text())) if state.exists() else _Told(job.id)
     if told.job != job.id:
         raise StepsizeError(f"{place} is the run of {told.job}: export to another folder")
-    began, each = instants(job)
     made = int(job.created_at.timestamp()) if job.created_at else 0
+    file = place / f"events.out.tfevents.{made}.stepsize"
+    if told.bytes and (not file.exists() or file.stat().st_size < told.bytes):
+        told = _Told(job.id)  # someone has cleared the folder: all of it is written again
+    began, each = instants(job)
 
     def keep(length: int) -> None:
         told.bytes = length
@@ -72,7 +75,7 @@ def _write(client: Client, job: Job, found: list[Group], place: Path) -> None:
         part.write_text(json.dumps(vars(told)))
         part.replace(state)
 
-    with _events(place / f"events.out.tfevents.{made}.stepsize", told.bytes) as (put, end):
+    with _events(file, told.bytes) as (put, end):
         if not told.bytes:
             for summary in _headings(job, place.name):
                 put(began, 0, summary)
