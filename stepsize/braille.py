@@ -58,8 +58,9 @@ class Chart:
         cells = self._cells(across, rows)
         yield Text(f"{'':{margin}} {self.title}"[:width], style="bold")
         for row in range(rows):
-            line = Text(f"{names.get(row, ''):>{margin - 1}} ", style="dim", no_wrap=True)
-            line.append("|" if ascii_only else "│", style="dim")
+            line = Text(no_wrap=True)
+            axis = "|" if ascii_only else "│"
+            line.append(f"{names.get(row, ''):>{margin - 1}} {axis}", style="dim")
             for code, color in cells[row]:
                 shown = (" *"[code > 0]) if ascii_only else chr(BLANK + code) if code else " "
                 line.append(shown, style=color)

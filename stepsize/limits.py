@@ -19,4 +19,6 @@ def loss_limits(losses: Sequence[NDArray[Any]]) -> tuple[float, float]:
     highest = max(float(each.max()) for each in finite)
     drop = max(first - lowest, 1e-12 + 0.1 * abs(first))
     bottom = lowest - 0.08 * drop
-    return (max(bottom, 0.0) if lowest >= 0 else bottom), min(highest, first + 0.6 * drop) + 0.12 * drop
+    return (max(bottom, 0.0) if lowest >= 0 else bottom), min(
+        highest, first + 0.6 * drop
+    ) + 0.12 * drop
