@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -19,6 +19,8 @@ DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 BLANK = 0x2800
 NARROWEST = 10
+NOISY = 60
+"""Points from which on a curve is drawn smooth, by the mean of a thirtieth of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,26 @@ class Curve:
     x: NDArray[Any]
     y: NDArray[Any]
     color: str = COLORS[0]
+
+
+def with_ghosts(curves: Sequence[Curve], limits: tuple[float, float]) -> list[Curve]:
+    """Of noisy curves what they do on the whole, bright over themselves, which are dim."""
+    import numpy as np  # noqa: PLC0415 - heavy, and many commands draw nothing
+
+    ghosts, lines = [], []
+    for curve in curves:
+        if len(curve.y) < NOISY:
+            lines.append(curve)
+            continue
+        ghosts.append(replace(curve, color=f"dim {curve.color}"))
+        whole = np.isfinite(curve.y)
+        # where it diverges, one loss would lift all its neighbours out of the chart
+        y = np.where(whole, np.clip(curve.y, *limits), 0.0)
+        near = np.ones(2 * (len(y) // NOISY) + 1)
+        weight = np.convolve(whole, near, "same")
+        mean = np.convolve(y, near, "same") / np.maximum(weight, 1)
+        lines.append(replace(curve, y=np.where(whole, mean, np.nan)))
+    return ghosts + lines
 
 
 @dataclass(frozen=True, eq=False)

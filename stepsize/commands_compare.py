@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from stepsize.braille import COLORS, Chart, Curve
+from stepsize.braille import COLORS, Chart, Curve, with_ghosts
 from stepsize.client import Client
 from stepsize.comparing import Along, Comparison, short
 from stepsize.errors import StepsizeError
@@ -101,7 +101,7 @@ def _chart(compared: Comparison, name: str, along: Along) -> Chart | str:
     tests = compared.are_range_tests
     title = f"{name} by {'learning rate' if tests else along}"
     limits = loss_limits([curve.y for curve in drawn])
-    return Chart(drawn, height=HEIGHT, limits=limits, title=title, log_x=tests)
+    return Chart(with_ghosts(drawn, limits), height=HEIGHT, limits=limits, title=title, log_x=tests)
 
 
 def _table(compared: Comparison, *, colored: bool) -> None:

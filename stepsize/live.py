@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 
-from stepsize.braille import COLORS, Chart, Curve
+from stepsize.braille import COLORS, Chart, Curve, with_ghosts
 from stepsize.errors import ApiError, UnreachableError
 from stepsize.limits import loss_limits
 from stepsize.progress import Bar
@@ -102,7 +102,7 @@ class LiveChart:
         if "val" in self._curves and len(self._curves["val"].y):
             title += " (yellow: validation)"
         chart = Chart(
-            losses,
+            with_ghosts(losses, (low, high)),
             height=height - RATE if shows_rate else height,
             limits=(low, high),
             title=title,

@@ -95,7 +95,7 @@ def _drawing(client: Client, console: Console | None, *, chart: bool) -> Drawing
 
         return Display(client)
     console = console or Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         return Lines(console)
     if chart:
         from stepsize.live import LiveChart  # noqa: PLC0415 - numpy, only where it is drawn

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from stepsize import Job
-from stepsize.braille import BLANK, Chart, Curve
+from stepsize.braille import BLANK, Chart, Curve, with_ghosts
 from stepsize.limits import loss_limits
 from stepsize.live import LiveChart
 from stepsize.progress import follow
@@ -56,6 +56,19 @@ def test_equal_values_and_no_points_are_charts_too() -> None:
     for x, y in (([], []), ([3], [1.0]), ([3, 3], [1.0, 1.0])):
         chart = Chart([Curve(np.array(x), np.array(y))], height=6, limits=(1.0, 1.0), log_x=True)
         assert len(list(chart.lines(60))) == 6
+
+
+def test_a_noisy_curve_is_drawn_smooth_over_itself() -> None:
+    x = np.arange(300)
+    y = np.where(x % 2, 1.0, 3.0)
+    y[100], y[299] = np.nan, 1e9
+    few = Curve(x[:20], y[:20], "red")
+    ghost, line, plain = with_ghosts([Curve(x, y, "cyan"), few], (0.0, 4.0))
+    assert (ghost.color, line.color, plain) == ("dim cyan", "cyan", few)
+    np.testing.assert_array_equal(ghost.y, y)
+    assert np.isnan(line.y[100])
+    np.testing.assert_allclose(line.y[20:90], 2.0, atol=0.15)
+    assert line.y[299] < 4
 
 
 def test_limits_leave_out_where_it_diverges() -> None:
