@@ -80,6 +80,7 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/bookkeeping.py
 	$(VENV)/bin/python benchmarks/bookkeeping.py --service
 	$(VENV)/bin/python benchmarks/api_load.py --page
+	$(VENV)/bin/python benchmarks/client_series.py
 	$(VENV)/bin/python benchmarks/series_store.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
 	$(VENV)/bin/python benchmarks/populations.py
 	$(VENV)/bin/python benchmarks/waiting_threads.py

@@ -17,7 +17,7 @@ from tables import machine
 
 from stepsize import Client, Job, recipe
 from stepsize.embedded import Place, free_port, running
-from stepsize.sweeps import Sweep
+from stepsize.sweep_values import Sweep
 
 RESULTS = FOLDER / "results.json"
 

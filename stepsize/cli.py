@@ -8,6 +8,8 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from stepsize import (
+    commands_compare,
+    commands_export,
     commands_jobs,
     commands_judgments,
     commands_keys,
@@ -71,6 +73,8 @@ def main(
 for commands in (
     commands_jobs,
     commands_moves,
+    commands_compare,
+    commands_export,
     commands_sweeps,
     commands_judgments,
     commands_recipes,

@@ -1,36 +1,40 @@
 """The client for scripts and notebooks: submit jobs, wait for them, read and plot their series."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx
 
-from stepsize import events, transport, watching
-from stepsize.downloads import download, write_body
+from stepsize import transport, watching
+from stepsize.comparing import Comparison
+from stepsize.downloads import download
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.keys import Caller, Keys
-from stepsize.series import Columns, ColumnsAnswer, Series, SeriesAnswer, columns_of, series_of
+from stepsize.reading import Reading, path_of
 from stepsize.specs import read_spec
 from stepsize.sweeps import Sweeps
 from stepsize.values import (
     Checkpoint,
     CheckpointList,
-    Figures,
     Job,
     JobList,
     JobPage,
-    Summary,
     Worker,
     WorkerList,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = 500
 """The most jobs that the server lists at once."""
 
 
-class Client:
+class Client(Reading):
     """A stepsize server, by default the one at STEPSIZE_URL, else http://127.0.0.1:8000.
 
     The key comes from `api_key` or STEPSIZE_API_KEY. Times are in seconds.
@@ -68,7 +72,7 @@ class Client:
         """
         body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
         answer = self._send("POST", "/v1/jobs", body=body, headers=transport.once(key))
-        return transport.parse(Job, answer)
+        return transport.parse(Job, answer, home=self)
 
     def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, key: str | None = None
@@ -76,11 +80,11 @@ class Client:
         """Queues up to 1,000 jobs with one request: all of them, or none; else as `submit`."""
         body = {"jobs": [dict(spec) for spec in specs]}
         answer = self._send("POST", "/v1/jobs:batch", body=body, headers=transport.once(key))
-        return transport.parse(JobList, answer).data
+        return transport.parse(JobList, answer, home=self).data
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
-        return transport.parse(Job, self._send("GET", _path(job)))
+        return transport.parse(Job, self._send("GET", path_of(job)), home=self)
 
     def jobs(
         self,
@@ -101,7 +105,8 @@ class Client:
         cursor = None
         while len(found) < limit:
             params = {**query, "limit": min(limit - len(found), PAGE), "cursor": cursor}
-            page = transport.parse(JobPage, self._send("GET", "/v1/jobs", params=params))
+            answer = self._send("GET", "/v1/jobs", params=params)
+            page = transport.parse(JobPage, answer, home=self)
             found += page.data
             cursor = page.next_cursor
             if cursor is None:
@@ -118,9 +123,10 @@ class Client:
         """
 
         def look(headers: Mapping[str, str]) -> httpx.Response:
-            return self._send("GET", _path(job), headers=headers)
+            return self._send("GET", path_of(job), headers=headers)
 
-        yield from watching.watch(Job, look, timeout=timeout, answers_within=self._timeout)
+        within = self._timeout
+        yield from watching.watch(Job, look, timeout=timeout, answers_within=within, home=self)
 
     def wait(self, job: Job | str, *, progress: bool = False, timeout: float | None = None) -> Job:
         """The job once it has finished, whatever its end; with `progress`, draws a bar."""
@@ -130,20 +136,6 @@ class Client:
             return follow(self, job, timeout=timeout)
         *_, last = self.watch(job, timeout=timeout)
         return last
-
-    def events(
-        self,
-        *jobs: Job | str,
-        names: str | Sequence[str] = ("loss",),
-        repeat: int = 0,
-        start: int = 0,
-    ) -> Iterator[events.Event]:
-        """Each `Job` at every change, and its rows as `Points`, until its `End`, and that of all.
-
-        A lost connection is opened again; nothing is missed or told twice. No names: no rows.
-        """
-        ids = list(dict.fromkeys(job if isinstance(job, str) else job.id for job in jobs))
-        return events.follow(self._http, ids, _rows(names, repeat=repeat, start=start))
 
     def cancel(self, job: Job | str) -> Job:
         """Cancels a waiting or paused job; asks a running one to stop."""
@@ -179,74 +171,13 @@ class Client:
 
     def checkpoints(self, job: Job | str) -> list[Checkpoint]:
         """Every checkpoint of a job, oldest first."""
-        answer = self._send("GET", f"{_path(job)}/checkpoints")
+        answer = self._send("GET", f"{path_of(job)}/checkpoints")
         return transport.parse(CheckpointList, answer).data
 
     def download_checkpoint(self, job: Job | str, iteration: int, path: str | Path) -> Path:
         """Writes a checkpoint to a file, which is there once all of it is."""
-        source = f"{_path(job)}/checkpoints/{iteration}"
+        source = f"{path_of(job)}/checkpoints/{iteration}"
         return download(self._http, source, Path(path))
-
-    def series(
-        self,
-        job: Job | str,
-        names: str | Sequence[str] = ("loss",),
-        *,
-        start: int = 0,
-        stop: int | None = None,
-        points: int | None = None,
-        repeat: int = 0,
-    ) -> Series:
-        """Recorded numbers of iterations `[start, stop)`, with at most `points` rows where given.
-
-        `val_loss` and `val_accuracy` have iterations of their own: ask for them on their own.
-        An answer carries a million rows at most; the next ones begin at its `next_start`.
-        """
-        params = _rows(names, start=start, stop=stop, points=points, repeat=repeat)
-        answer = self._send("GET", f"{_path(job)}/series", params=params)
-        return series_of(transport.parse(SeriesAnswer, answer))
-
-    def export(
-        self,
-        job: Job | str,
-        to: BinaryIO,
-        names: str | Sequence[str] = ("loss",),
-        *,
-        media: str = "text/csv",
-        start: int = 0,
-        stop: int | None = None,
-        points: int | None = None,
-        repeat: int = 0,
-    ) -> None:
-        """Writes the same numbers to a file, as the server makes them; they need not fit memory."""
-        params = _rows(names, start=start, stop=stop, points=points, repeat=repeat)
-        accept = {"Accept": media}
-        write_body(self._http, f"{_path(job)}/series", to, params=params, headers=accept)
-
-    def summary(self, job: Job | str) -> list[Figures]:
-        """Count, ends and extremes of every quantity recorded so far, by repeat."""
-        return transport.parse(Summary, self._send("GET", f"{_path(job)}/series/summary")).data
-
-    def preview(
-        self,
-        schedule: Mapping[str, Any],
-        *,
-        iterations: int,
-        points: int | None = None,
-        iterations_per_epoch: int | None = None,
-    ) -> Columns:
-        """The learning rate, and momentum where it is cycled, that a schedule would give.
-
-        A schedule that counts in epochs needs `iterations_per_epoch`.
-        """
-        body = {
-            "schedule": dict(schedule),
-            "iterations": iterations,
-            "points": points,
-            "iterations_per_epoch": iterations_per_epoch,
-        }
-        answer = self._send("POST", "/v1/schedules/preview", body=body)
-        return Columns(columns_of(transport.parse(ColumnsAnswer, answer)))
 
     def workers(self) -> list[Worker]:
         """Every worker the server knows."""
@@ -272,26 +203,27 @@ class Client:
             return False
         return True
 
-    def plot(self, job: Job | str, path: str | Path) -> Path:
-        """Draws a finished job into a PNG file; needs matplotlib."""
-        from stepsize.plots import draw  # noqa: PLC0415 - matplotlib, only where it is drawn
+    def plot(self, job: Job | str, path: str | Path | None = None) -> Figure:
+        """A picture of a finished job, as a PNG file too where one is named; needs matplotlib."""
+        from stepsize import plots  # noqa: PLC0415 - matplotlib, only where it is drawn
 
-        return draw(self, self.job(job), Path(path))
+        picture = plots.figure(self, self.job(job))
+        if path is not None:
+            plots.save(picture, path)
+        return picture
+
+    def compare(self, jobs: Iterable[Job | str]) -> Comparison:
+        """Jobs side by side, as they are now: their settings that differ, results and curves."""
+        return Comparison([self.job(job) for job in jobs], self)
+
+    def dashboard(self, job: Job | str | None = None) -> str:
+        """The address of the dashboard, or of the page of a job in it."""
+        page = "" if job is None else f"#{job if isinstance(job, str) else job.id}"
+        return f"{self.url}/{page}"
 
     def _move(self, job: Job | str, verb: str) -> Job:
-        return transport.parse(Job, self._send("POST", f"{_path(job)}/{verb}"))
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        return transport.send(self._http, method, path, **request)
-
-
-def _path(job: Job | str) -> str:
-    return f"/v1/jobs/{quote(job if isinstance(job, str) else job.id, safe='')}"
+        return transport.parse(Job, self._send("POST", f"{path_of(job)}/{verb}"), home=self)
 
 
 def _worker(worker: Worker | str) -> str:
     return f"/v1/workers/{quote(worker if isinstance(worker, str) else worker.name, safe='@')}"
-
-
-def _rows(names: str | Sequence[str], **query: int | None) -> dict[str, str | int | None]:
-    return {"names": names if isinstance(names, str) else ",".join(names), **query}

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -102,7 +102,7 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     [bold]stepsize range-test --data digits --model mlp --model-param 'hidden=\[64]' \
       --optimizer sgd --optimizer-param momentum=0.9 --batch-size 32 --plot lr.png[/]
     """
-    fields = {
+    fields: dict[str, Any] = {
         "batch_size": batch_size,
         "range": {"start": start, "end": end_, "iterations": iterations, "ramp": ramp},
         "repeats": repeats,
@@ -137,6 +137,7 @@ def watch(
 ) -> None:
     """Follow a job, or a sweep, to its end and print the result.
 
+    In a terminal its curve is drawn as it is recorded; elsewhere lines say how far it is.
     What is paused is waited for, until it has been resumed and ends.
     Exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """

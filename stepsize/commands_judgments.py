@@ -21,7 +21,7 @@ from stepsize.judgment_report import (
 from stepsize.judgments import Bins, Marginals, Pair
 from stepsize.report import put
 from stepsize.sweep_report import is_sweep
-from stepsize.sweeps import Sweep
+from stepsize.sweep_values import Sweep
 
 app = typer.Typer()
 

@@ -12,7 +12,8 @@ from stepsize.following import PANEL, AnyId, AsJson, Id, PlotTo, pairs, submitte
 from stepsize.report import notes, output, put
 from stepsize.story import checkpoint_table, story
 from stepsize.sweep_report import is_sweep, sweep_story, tally
-from stepsize.sweeps import Sweep, Sweeps
+from stepsize.sweep_values import Sweep
+from stepsize.sweeps import Sweeps
 from stepsize.values import Job
 
 app = typer.Typer()

@@ -20,7 +20,7 @@ from stepsize.sweep_report import (
     results_table,
     sweep_watched,
 )
-from stepsize.sweeps import ranked
+from stepsize.sweep_values import ranked
 
 app = typer.Typer()
 

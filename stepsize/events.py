@@ -12,9 +12,10 @@ from urllib.parse import quote
 import httpx
 
 from stepsize import transport
+from stepsize.answers import Answer
 from stepsize.errors import ApiError, NotStepsizeError, UnreachableError
 from stepsize.series import Columns, ColumnsAnswer, columns_of
-from stepsize.values import Answer, Job
+from stepsize.values import Job
 
 PATIENCE = 60.0
 """Seconds that a server may be away, say restarting."""
@@ -84,20 +85,23 @@ class _Listener:
     lost: int = 0
     contact: float = field(default_factory=time.monotonic)
     ended: set[str] = field(default_factory=set)
+    home: object = None
 
     def listen(self, answer: httpx.Response) -> Iterator[Event]:
         for message in messages(answer.iter_bytes()):
             self.contact, self.lost = time.monotonic(), 0
             self.retry = self.retry if message.retry is None else message.retry / 1000
             self.last = message.id or self.last
-            event = _event(message)
+            event = _event(message, self.home)
             if event is not None:
                 job = event.id if isinstance(event, Job) else event.job
                 (self.ended.add if isinstance(event, End) else self.ended.discard)(job)
                 yield event
 
 
-def follow(http: httpx.Client, jobs: Sequence[str], params: Mapping[str, Any]) -> Iterator[Event]:
+def follow(
+    http: httpx.Client, jobs: Sequence[str], params: Mapping[str, Any], *, home: object = None
+) -> Iterator[Event]:
     """Everything that a stream about jobs brings, each event once, until all have ended.
 
     Raises:
@@ -107,7 +111,7 @@ def follow(http: httpx.Client, jobs: Sequence[str], params: Mapping[str, Any]) -
     path = f"/v1/jobs/{quote(jobs[0], safe='')}/events" if len(jobs) == 1 else "/v1/events"
     if len(jobs) != 1:
         params = {**params, "jobs": ",".join(jobs)}
-    here = _Listener()
+    here = _Listener(home=home)
     while True:
         headers = {"Last-Event-ID": here.last} if here.last else {}
         try:
@@ -161,10 +165,10 @@ def _opened(
     )
 
 
-def _event(message: Message) -> Event | None:
+def _event(message: Message, home: object) -> Event | None:
     try:
         if message.name == "state":
-            return Job.model_validate_json(message.data)
+            return Job.model_validate_json(message.data, context=home)
         if message.name == "end":
             return End.model_validate_json(message.data)
         if message.name == "points":

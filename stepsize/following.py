@@ -1,6 +1,7 @@
 """What the commands about jobs have in common: their arguments, and following a job to its end."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,16 +9,52 @@ import typer
 from rich.markup import escape
 
 from stepsize.client import Client
+from stepsize.errors import StepsizeError
 from stepsize.progress import follow
 from stepsize.report import end, notes
 from stepsize.values import Job
 
 PANEL = "Jobs"
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job: job_...", show_default=False)]
+LATEST = 20
+"""Jobs, and sweeps, that completion offers."""
+
+
+def job_ids(incomplete: str) -> list[tuple[str, str]]:
+    """The latest jobs whose ids begin so, for the completion of the shell."""
+    with suppress(StepsizeError), Client(timeout=1) as client:
+        found = client.jobs(limit=LATEST)
+        return [
+            (job.id, f"{job.name or job.kind} ({job.state})")
+            for job in found
+            if job.id.startswith(incomplete)
+        ]
+    return []  # nobody answers: there is nothing to offer
+
+
+def any_ids(incomplete: str) -> list[tuple[str, str]]:
+    """The latest jobs and sweeps, likewise."""
+    with suppress(StepsizeError), Client(timeout=1) as client:
+        found = client.sweeps.list(limit=LATEST)
+        told = [(each.id, f"{each.name or 'sweep'} ({each.state})") for each in found]
+        return [each for each in told if each[0].startswith(incomplete)] + job_ids(incomplete)
+    return []
+
+
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The job: job_...", show_default=False, autocompletion=job_ids
+    ),
+]
 AnyId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="The job or sweep: job_..., swp_...", show_default=False),
+    typer.Argument(
+        metavar="ID",
+        help="The job or sweep: job_..., swp_...",
+        show_default=False,
+        autocompletion=any_ids,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 PlotTo = Annotated[
@@ -52,7 +89,9 @@ def watched(
     """Follows a job, prints its end, and exits with the code of that."""
     try:
         last = (
-            client.wait(job, timeout=timeout) if as_json else follow(client, job, timeout=timeout)
+            client.wait(job, timeout=timeout)
+            if as_json
+            else follow(client, job, timeout=timeout, chart=True)
         )
     except KeyboardInterrupt:
         notes.print(f"{job} goes on: `stepsize watch {job}` follows it again", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepsize.values import Answer
+from stepsize.answers import Answer
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ import httpx
 from pydantic import Field
 
 from stepsize import transport
-from stepsize.values import Answer
+from stepsize.answers import Answer
 
 Scope = Literal["read", "write", "admin"]
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepsize.errors import StepsizeError
+from stepsize.limits import loss_limits
 from stepsize.values import STATUSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from stepsize.client import Client
+    from stepsize.comparing import Along, Comparison
     from stepsize.series import Series
     from stepsize.values import Job, Suggestion
 
@@ -27,10 +28,21 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#CC79A7",
     "#56B4E9",
 )
+COMPARED = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 REPEATS = (BLUE, ORANGE, PURPLE, SKY)
 POINTS = 4000
 """Rows of a view: about two for every pixel across."""
 
+LOOK = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "legend.frameon": False,
+}
+ALONG = {"iteration": "iteration (optimizer update)", "epoch": "epoch", "time": "seconds"}
 LANDMARKS = {
     "lr_start": "descent begins",
     "lr_min": "minimum",
@@ -46,38 +58,53 @@ READ = {
 """Series and axis by the loss that a range test is read by."""
 
 
-def draw(client: Client, job: Job, path: Path) -> Path:
-    """Writes the job's picture as a PNG file and returns its path.
-
-    Raises:
-        StepsizeError: the job has no series to draw, or matplotlib is not installed.
-    """
-    picture = figure(client, job)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save(picture: Figure, path: str | Path) -> None:
+    """Writes a picture as a PNG file, whose folder is made if needed."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path, dpi=150, format="png")
-    return path
 
 
 def figure(client: Client, job: Job) -> Figure:
     """The picture itself: loss by learning rate, or the course of a training by iteration."""
+    mpl = _matplotlib()
+    if not job.finished:
+        raise StepsizeError(f"{job.id} is {job.state}: wait until it has finished")
+    with mpl.rc_context(LOOK):
+        return _range_test(client, job) if job.kind == "range_test" else _training(client, job)
+
+
+def overlaid(compared: Comparison, *, name: str, along: Along) -> Figure:
+    """The curves of several jobs on common axes."""
+    mpl = _matplotlib()
+    curves = compared.curves(name, along=along, points=POINTS)
+    drawn = [(x, y) for x, y in curves if len(y)]
+    if not drawn:
+        raise StepsizeError(f"none of these jobs has recorded a {name}")
+    with mpl.rc_context(LOOK):
+        from stepsize.picture import Picture  # noqa: PLC0415 - see the module
+
+        picture = Picture(figsize=(8.5, 5.2), layout="constrained")
+        ax = picture.subplots()
+        for index, ((x, y), label) in enumerate(zip(curves, compared.labels(), strict=True)):
+            color = COMPARED[index % len(COMPARED)]
+            ax.plot(x, y, color=color, linewidth=1, alpha=0.85, label=label)
+        if compared.are_range_tests:
+            ax.set_xscale("log")
+        if name.endswith("loss"):
+            ax.set_ylim(*loss_limits([y for _, y in drawn]))
+        ax.set_ylabel(name)
+        ax.set_xlabel("learning rate" if compared.are_range_tests else ALONG[along])
+        ax.margins(x=0.01)
+        ax.legend(fontsize=9)
+        return picture
+
+
+def _matplotlib() -> Any:
     try:
         import matplotlib as mpl  # noqa: PLC0415 - heavy, and only for those who draw
     except ImportError as error:
         raise StepsizeError("drawing needs matplotlib: pip install 'stepsize[plot]'") from error
-    if not job.finished:
-        raise StepsizeError(f"{job.id} is {job.state}: wait until it has finished")
-    with mpl.rc_context(
-        {
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "axes.axisbelow": True,
-            "font.size": 10,
-            "legend.frameon": False,
-        }
-    ):
-        return _range_test(client, job) if job.kind == "range_test" else _training(client, job)
+    return mpl
 
 
 def _range_test(client: Client, job: Job) -> Figure:
@@ -94,7 +121,7 @@ def _range_test(client: Client, job: Job) -> Figure:
     picture, axes = _panels(job, rows=1 + measured, height=7.0 if measured else 5.2)
     ax, result = axes[0], job.result or {}
     ax.set_xscale("log" if job.spec["range"]["ramp"] == "exponential" else "linear")
-    low, high = _loss_limits([series[read] for series in repeats])
+    low, high = loss_limits([series[read] for series in repeats])
     ax.set_ylim(low, high)
     stopped = _stopped(job, repeats)
     for index, series in enumerate(repeats):
@@ -162,17 +189,6 @@ def _accuracy(ax: Axes, repeats: list[Series], places: Mapping[str, float | None
         log = ax.get_xscale() == "log"
         ax.legend(loc="upper left" if log else "upper right", fontsize=9)
     ax.set_ylabel("accuracy\nof batches (%)")
-
-
-def _loss_limits(losses: list[NDArray[Any]]) -> tuple[float, float]:
-    """The range that matters: where a run diverges, its loss would flatten all the rest."""
-    import numpy as np  # noqa: PLC0415 - see the module
-
-    first = max(float(np.nanmedian(each[: max(len(each) // 10, 1)])) for each in losses)
-    lowest = min(float(np.nanmin(each)) for each in losses)
-    highest = max(float(np.nanmax(each)) for each in losses)
-    drop = max(first - lowest, 1e-12 + 0.1 * abs(first))
-    return lowest - 0.08 * drop, min(highest, first + 0.6 * drop) + 0.12 * drop
 
 
 def _suggestion(ax: Axes, best: Suggestion, interval: Sequence[float] | None) -> None:
@@ -243,9 +259,9 @@ def _training(client: Client, job: Job) -> Figure:
 
 
 def _panels(job: Job, *, rows: int, height: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - see the module
+    from stepsize.picture import Picture  # noqa: PLC0415 - see the module
 
-    picture = Figure(figsize=(8.5, height), layout="constrained")
+    picture = Picture(figsize=(8.5, height), layout="constrained")
     heights = [2.2, 1.2, 1.0]
     axes = picture.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights[:rows])
     parts = " · ".join(job.spec[field]["name"] for field in ("model", "data", "optimizer"))

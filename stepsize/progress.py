@@ -1,10 +1,12 @@
-"""A progress bar that follows one job: its state, newest loss, iterations per second, ETA."""
+"""Follows a job or sweep on the screen: as a bar, a live chart, or lines, as the place allows."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,10 +18,28 @@ from stepsize.errors import ApiError, UnreachableError
 
 if TYPE_CHECKING:
     from stepsize.client import Client
+    from stepsize.sweep_values import Sweep
+    from stepsize.sweeps import Sweeps
     from stepsize.values import Job
 
 FEW = 4
 """Rows of the smallest view a server gives; the last of them is the newest of all."""
+
+SELDOM = 10.0
+"""Seconds between two lines about a job of which only the progress has changed."""
+
+
+class Drawing(Protocol):
+    """A place on which a job is drawn, over and over."""
+
+    def show(self, job: Job, loss: float | None) -> None:
+        """Draws it as it is now; `loss` is its newest."""
+
+    def say(self, text: str) -> None:
+        """Says something beside that."""
+
+    def stop(self) -> None:
+        """Leaves what was drawn last."""
 
 
 def follow(
@@ -29,46 +49,60 @@ def follow(
     timeout: float | None = None,
     console: Console | None = None,
     at_each_look: Callable[[], None] = lambda: None,
+    chart: bool = False,
 ) -> Job:
     """Draws the job until it has finished, and returns it.
 
-    Where it is paused, that is said, with what lets it go on, and it is waited for.
+    Where it is paused, that is said, with what lets it go on, and it is waited for. With `chart`
+    its curve is drawn too, where there is a terminal.
 
     Raises:
         TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
     """
     loss, seen, held = None, 0, False
-    bar = _bar(console or Console(stderr=True))
-    task = bar.add_task("", total=None, loss=None, pace=None)
+    drawing = _drawing(client, console, chart=chart)
     try:
         for now in client.watch(job, timeout=timeout):
             at_each_look()
-            done, planned = now.progress.iteration, now.progress.iterations
-            if done != seen:
-                newest, seen = _newest_loss(client, now), done
+            if now.progress.iteration != seen:
+                newest, seen = _newest_loss(client, now), now.progress.iteration
                 loss = loss if newest is None else newest
-            # a repeat that diverges ends early: a success has not always run what was planned
-            total = max(done, 1) if now.succeeded else planned
-            bar.update(
-                task,
-                description=_headline(now),
-                completed=done,
-                total=total,
-                loss=loss,
-                pace=now.pace,
-            )
-            bar.start()  # not before there is a job to draw
+            drawing.show(now, loss)
             if now.paused and not held:
-                bar.console.print(_held(now), soft_wrap=True)
+                drawing.say(_held(now))
             held = now.paused
     finally:
-        bar.stop()
+        drawing.stop()
     return now
 
 
-def _headline(job: Job) -> str:
-    name = escape(job.name or job.kind.replace("_", " "))
-    return name if job.state == "running" else f"{name} [dim]{job.state}[/]"
+def follow_sweep(sweeps: Sweeps, sweep: Sweep | str, *, timeout: float | None = None) -> Sweep:
+    """Draws a sweep until it has finished, and returns it."""
+    from stepsize.sweep_report import draw  # noqa: PLC0415 - which builds on this module
+
+    return draw(sweeps.watch(sweep, timeout=timeout))
+
+
+def in_notebook() -> bool:
+    """Whether what is displayed ends up in a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _drawing(client: Client, console: Console | None, *, chart: bool) -> Drawing:
+    if console is None and in_notebook():
+        from stepsize.notebook import Display  # noqa: PLC0415 - only where it is displayed
+
+        return Display(client)
+    console = console or Console(stderr=True)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return Lines(console)
+    if chart:
+        from stepsize.live import LiveChart  # noqa: PLC0415 - numpy, only where it is drawn
+
+        return LiveChart(client, console)
+    return Bar(console)
 
 
 def _held(job: Job) -> str:
@@ -89,14 +123,76 @@ def _newest_loss(client: Client, job: Job) -> float | None:
         return None  # the bar can do without; only the state of the job must not fail
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1)),
-        _Figures(table_column=Column(no_wrap=True)),
-        console=console,
-        expand=True,
-    )
+class Lines:
+    """Where nothing can be drawn over, in a log say: a line whenever there is something new."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = ("", 0)
+        self._at = 0.0
+
+    def show(self, job: Job, loss: float | None) -> None:
+        """A line if its state has changed, or its progress a while after the last one."""
+        now = (job.state, job.progress.iteration)
+        late = time.monotonic() - self._at >= SELDOM
+        if now[0] == self._said[0] and (now == self._said or not late):
+            return
+        self._said, self._at = now, time.monotonic()
+        planned = "?" if job.progress.iterations is None else f"{job.progress.iterations:,}"
+        told = f"{job.id} {job.state}  {now[1]:,}/{planned}"
+        self.say(told if loss is None or job.finished else f"{told}  loss {loss:.4g}")
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(escape(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+
+class Bar:
+    """A line that is drawn over: state, newest loss, iterations per second, ETA."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            _Figures(table_column=Column(no_wrap=True)),
+            console=console,
+            expand=True,
+        )
+        self._task = self.progress.add_task("", total=None, loss=None, pace=None)
+
+    def show(self, job: Job, loss: float | None) -> None:
+        """Draws it, and nothing before there is a job."""
+        self.update(job, loss)
+        self.progress.start()
+
+    def update(self, job: Job, loss: float | None) -> None:
+        """What is to be drawn next."""
+        done, planned = job.progress.iteration, job.progress.iterations
+        self.progress.update(
+            self._task,
+            description=_headline(job),
+            completed=done,
+            # a repeat that diverges ends early: a success has not always run what was planned
+            total=max(done, 1) if job.succeeded else planned,
+            loss=loss,
+            pace=job.pace,
+        )
+
+    def say(self, text: str) -> None:
+        """Above the bar."""
+        self.progress.console.print(escape(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Leaves the bar as it is."""
+        self.progress.stop()
+
+
+def _headline(job: Job) -> str:
+    name = escape(job.name or job.kind.replace("_", " "))
+    return name if job.state == "running" else f"{name} [dim]{job.state}[/]"
 
 
 class _Figures(ProgressColumn):

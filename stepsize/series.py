@@ -1,18 +1,24 @@
-"""Recorded numbers as numpy columns; numpy and pandas are imported when they are first needed."""
+"""Recorded numbers as numpy columns, and as tables of others, imported when first needed."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stepsize.answers import Answer
 from stepsize.errors import StepsizeError
-from stepsize.values import Answer
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
     from numpy.typing import NDArray
+
+ARROW = "application/vnd.apache.arrow.stream"
 
 
 class ColumnsAnswer(Answer):
@@ -56,13 +62,30 @@ class Columns:
         """The optimizer update of each row, counted from 0."""
         return self.columns["iteration"]
 
+    def to_numpy(self) -> NDArray[np.float64]:
+        """The same columns as one array, a row for each row."""
+        import numpy as np  # noqa: PLC0415 - see the module
+
+        return np.column_stack([*self.columns.values()])
+
     def to_pandas(self) -> pd.DataFrame:
-        """The same columns as a data frame; needs pandas."""
-        try:
-            import pandas as pd  # noqa: PLC0415 - heavy, and only for those who ask
-        except ImportError as error:
-            raise StepsizeError("to_pandas needs pandas: pip install pandas") from error
-        return pd.DataFrame(dict(self.columns))
+        """The same columns as a data frame of pandas."""
+        frame: pd.DataFrame = needed("pandas", "to_pandas").DataFrame(dict(self.columns))
+        return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """The same columns as a data frame of polars."""
+        frame: pl.DataFrame = needed("polars", "to_polars").DataFrame(dict(self.columns))
+        return frame
+
+    def to_arrow(self) -> pa.Table:
+        """The same columns as a table of Arrow; what is not finite is nan, not null."""
+        return needed("pyarrow", "to_arrow").table(dict(self.columns))
+
+    def _repr_html_(self) -> str:
+        from stepsize.notebook import columns_html  # noqa: PLC0415 - only where it is displayed
+
+        return columns_html(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +124,41 @@ def series_of(answer: SeriesAnswer) -> Series:
         reduced=answer.reduced,
         damaged=answer.damaged,
     )
+
+
+def series_of_arrow(stream: bytes, told: SeriesAnswer) -> Series:
+    """The rows of an Arrow stream, as JSON would give them, with what a view `told` of them."""
+    import numpy as np  # noqa: PLC0415 - see the module
+
+    table = needed("pyarrow.ipc", "series").open_stream(stream).read_all()
+    columns: dict[str, NDArray[Any]] = {}
+    for name in table.column_names:
+        values = table[name].to_numpy()
+        if name != "iteration":
+            values = values.astype(np.float64)
+            values[~np.isfinite(values)] = np.nan
+        columns[name] = values
+    rows = columns["iteration"]
+    return Series(
+        columns=columns,
+        job=told.job,
+        total_points=len(rows),
+        next_start=int(rows[-1]) + 1 if len(rows) else told.next_start,
+        complete=told.complete,
+        damaged=json.loads((table.schema.metadata or {}).get(b"damaged", b"[]")),
+    )
+
+
+def needed(package: str, what: str) -> Any:
+    """A package that only some need.
+
+    Raises:
+        StepsizeError: it is not installed; the message has the command that does.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        name = package.partition(".")[0]
+        raise StepsizeError(
+            f"{what} needs {name}: pip install {name}, or 'stepsize[notebook]' for all of them"
+        ) from error

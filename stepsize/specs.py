@@ -4,9 +4,9 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Required, TypedDict, Unpack
 
 import yaml
 
@@ -17,12 +17,56 @@ Named = str | Mapping[str, Any]
 """A model, dataset or optimizer: its name, or a mapping of its name and parameters."""
 
 
-def range_test(model: Named, data: Named, optimizer: Named, **fields: Any) -> Spec:
+class Fields(TypedDict, total=False):
+    """What a job of either kind takes besides its parts; the server knows what each may be."""
+
+    batch_size: Required[int]
+    name: str | None
+    tags: Mapping[str, str]
+    seed: int
+    record: Sequence[Literal["accuracy", "grad_norm", "probe_loss"]]
+    evaluate: Mapping[str, Any] | None
+    precision: Literal["fp32", "tf32", "bf16"]
+    lr_groups: Mapping[str, Any] | None
+    compile: bool
+    channels_last: bool
+    cuda_graphs: bool
+    accumulation: int
+    clipping: Mapping[str, Any] | None
+    threads: int | None
+    loader: Mapping[str, Any] | None
+    population: bool
+    max_seconds: float | None
+    priority: int
+    queue: str
+
+
+class RangeTestFields(Fields, total=False):
+    """What a range test takes besides its parts."""
+
+    range: Mapping[str, Any]
+    repeats: int
+    extensions: int
+    loss: Literal["batch", "probe", "validation"]
+    checks: Sequence[Literal["curvature", "line_search"]]
+
+
+class TrainingFields(Fields, total=False):
+    """What a training takes besides its parts, but for `from`: see `Client.extend`."""
+
+    schedule: Required[Mapping[str, Any]]
+    length: Required[Mapping[str, Any]]
+    snapshots: Mapping[str, Any] | Literal["cycle_end"] | None
+
+
+def range_test(
+    model: Named, data: Named, optimizer: Named, **fields: Unpack[RangeTestFields]
+) -> Spec:
     """The spec of a range test; `fields` are those of the API: batch_size, range, repeats, ..."""
     return _job("range_test", model, data, optimizer, fields)
 
 
-def training(model: Named, data: Named, optimizer: Named, **fields: Any) -> Spec:
+def training(model: Named, data: Named, optimizer: Named, **fields: Unpack[TrainingFields]) -> Spec:
     """The spec of a training; `fields` are those of the API: batch_size, schedule, length, ..."""
     return _job("training", model, data, optimizer, fields)
 
@@ -44,7 +88,9 @@ def recipe(
     return {"kind": "recipe", "template": template, **(about or {})}
 
 
-def _job(kind: str, model: Named, data: Named, optimizer: Named, fields: Mapping[str, Any]) -> Spec:
+def _job(
+    kind: str, model: Named, data: Named, optimizer: Named, fields: Mapping[str, object]
+) -> Spec:
     parts = {"model": model, "data": data, "optimizer": optimizer}
     named = {
         field: {"name": part} if isinstance(part, str) else dict(part)

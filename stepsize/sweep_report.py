@@ -1,6 +1,6 @@
 """Sweeps for a terminal: how one stands, what it would run, its best jobs, a bar to its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -15,8 +15,10 @@ from stepsize.client import Client
 from stepsize.columns import as_csv, names, number, short
 from stepsize.errors import ApiError
 from stepsize.judgment_report import pick_parts, ranking_parts
+from stepsize.notebook import Shown, sweep_html
+from stepsize.progress import in_notebook
 from stepsize.report import OUTCOMES, age, notes, plain_table, put
-from stepsize.sweeps import Step, Sweep, SweepPreview, SweepResult
+from stepsize.sweep_values import Step, Sweep, SweepPreview, SweepResult
 
 BEST = 10
 """Configurations that are shown at the end of a sweep."""
@@ -41,7 +43,7 @@ def sweep_watched(
         last = (
             client.sweeps.wait(sweep_id, timeout=timeout)
             if as_json
-            else _follow(client, sweep_id, timeout=timeout)
+            else draw(client.sweeps.watch(sweep_id, timeout=timeout))
         )
     except KeyboardInterrupt:
         notes.print(f"{sweep_id} goes on: `stepsize watch {sweep_id}` follows it again")
@@ -195,7 +197,13 @@ def _time(seconds: float) -> str:
     return str(timedelta(seconds=max(round(seconds), 1)))
 
 
-def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
+def draw(looks: Iterable[Sweep]) -> Sweep:
+    """A bar of a sweep, at each look at it; the last of them."""
+    if in_notebook():
+        shown = Shown()
+        for now in looks:
+            shown.put(sweep_html(now))
+        return now
     bar = Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -208,7 +216,7 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
     held = False
     rates: dict[str, float] | None = None
     try:
-        for now in client.sweeps.watch(sweep_id, timeout=timeout):
+        for now in looks:
             name = escape(now.name or ("recipe" if now.is_recipe else "sweep"))
             bar.update(
                 task,
@@ -219,7 +227,7 @@ def _follow(client: Client, sweep_id: str, *, timeout: float | None) -> Sweep:
             )
             bar.start()  # not before there is a sweep to draw
             if now.is_recipe and not rates and now.done:
-                rates = client.sweeps.rates(now)
+                rates = now.rates()
                 if rates:
                     found = ", ".join(f"{each} {number(lr)}" for each, lr in rates.items())
                     bar.console.print(f"range test: {found}", soft_wrap=True)

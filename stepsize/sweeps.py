@@ -1,27 +1,24 @@
-"""Sweeps: many jobs from one template, as values, and what a client does with them."""
+"""What a client does with sweeps: many jobs from one template."""
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import Field
 
 from stepsize import transport, watching
+from stepsize.answers import Answer
 from stepsize.errors import StepsizeError
 from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
 from stepsize.specs import read_spec
-from stepsize.values import FINISHED, Answer, Lasting
+from stepsize.sweep_values import Row, Sweep, SweepPreview, SweepResult
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Row = dict[str, Any]
 
 RATES = ("base_lr", "max_lr", "fixed_lr")
 
@@ -32,100 +29,6 @@ ROWS = 1000
 """Results that are asked for at once."""
 
 Judgment = TypeVar("Judgment", bound=Answer)
-
-
-class Best(Answer):
-    """The job that is ahead, and the value of the objective by which it is."""
-
-    job: str
-    parameters: Row
-    value: float
-
-
-class Sweep(Lasting):
-    """A sweep, as it was at the time of asking; `counts` are its jobs by state."""
-
-    name: str | None = None
-    spec: Row = Field(default_factory=dict)
-    promised: int
-    counts: dict[str, int]
-    best: Best | None = None
-    ending: str | None = None
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    @property
-    def done(self) -> int:
-        """Jobs that have ended, however."""
-        return sum(count for state, count in self.counts.items() if state in FINISHED)
-
-    @property
-    def is_recipe(self) -> bool:
-        """Whether it finds learning rates first, and then compares schedules."""
-        return self.spec.get("kind") == "recipe"
-
-    @property
-    def metric(self) -> str:
-        """What its jobs are judged by."""
-        return str(self.spec.get("objective", {}).get("metric", "val_loss"))
-
-    @property
-    def maximizes(self) -> bool:
-        """Whether more of that is better."""
-        return bool(self.spec.get("objective", {}).get("direction") == "maximize")
-
-    @property
-    def of_range_tests(self) -> bool:
-        """Whether its jobs are range tests, which are compared by `pick` rather than ranked."""
-        return bool(self.spec.get("template", {}).get("kind") == "range_test")
-
-
-class SweepResult(Answer):
-    """One configuration and what came of it; `value` is that of the objective.
-
-    `stopped` says why it was ended early: `value` is of the point that it came to. `short` is one
-    of the brief first runs of `coarse_to_fine`, which longer ones do not compare to.
-    """
-
-    job: str | None
-    number: int
-    state: str | None
-    parameters: Row
-    value: float | None
-    metrics: Row = Field(default_factory=dict)
-    stopped: str | None = None
-    short: bool = False
-
-    @property
-    def row(self) -> Row:
-        """All of it side by side; parameters are called by their pointers."""
-        own = {name: getattr(self, name) for name in ("job", "number", "state", "stopped")}
-        return own | self.parameters | {"value": self.value} | self.metrics
-
-
-class Step(Answer):
-    """A step of a recipe before it has begun; numbers are at most, None where not known."""
-
-    name: str
-    jobs: int
-    iterations: int | None = None
-    seconds: float | None = None
-
-
-class SweepPreview(Answer):
-    """What a sweep would run: jobs at most, and the first configurations.
-
-    `iterations` and `seconds` are of all its jobs, None where they are not known, and `at_most`
-    where some may be stopped early; a recipe has `steps`, one after the other.
-    """
-
-    jobs: int
-    iterations: int | None = None
-    seconds: float | None = None
-    at_most: bool = False
-    sample: list[Row]
-    steps: list[Step] | None = None
 
 
 class _Page(Answer):
@@ -153,7 +56,7 @@ class Sweeps:
         """
         headers = transport.once(key)
         answer = self._send("POST", "/v1/sweeps", body=_body(spec), headers=headers)
-        return transport.parse(Sweep, answer)
+        return transport.parse(Sweep, answer, home=self)
 
     def preview(self, spec: Mapping[str, Any] | str | Path) -> SweepPreview:
         """What that sweep would run; nothing is queued."""
@@ -162,7 +65,7 @@ class Sweeps:
 
     def get(self, sweep: Sweep | str) -> Sweep:
         """The sweep as it is now."""
-        return transport.parse(Sweep, self._send("GET", _path(sweep)))
+        return transport.parse(Sweep, self._send("GET", _path(sweep)), home=self)
 
     def list(self, *, limit: int = 50) -> builtins.list[Sweep]:
         """The newest sweeps, at most `limit`."""
@@ -170,7 +73,8 @@ class Sweeps:
         cursor = None
         while len(found) < limit:
             params = {"limit": min(limit - len(found), PAGE), "cursor": cursor}
-            page = transport.parse(_Page, self._send("GET", "/v1/sweeps", params=params))
+            answer = self._send("GET", "/v1/sweeps", params=params)
+            page = transport.parse(_Page, answer, home=self)
             found += page.data
             cursor = page.next_cursor
             if cursor is None:
@@ -248,10 +152,16 @@ class Sweeps:
             return self._send("GET", _path(sweep), headers=headers)
 
         within = self._answers_within
-        yield from watching.watch(Sweep, look, timeout=timeout, answers_within=within)
+        yield from watching.watch(Sweep, look, timeout=timeout, answers_within=within, home=self)
 
-    def wait(self, sweep: Sweep | str, *, timeout: float | None = None) -> Sweep:
-        """The sweep once it has finished, whatever its end."""
+    def wait(
+        self, sweep: Sweep | str, *, progress: bool = False, timeout: float | None = None
+    ) -> Sweep:
+        """The sweep once it has finished, whatever its end; with `progress`, draws a bar."""
+        if progress:
+            from stepsize.progress import follow_sweep  # noqa: PLC0415 - rich, where it is drawn
+
+            return follow_sweep(self, sweep, timeout=timeout)
         *_, last = self.watch(sweep, timeout=timeout)
         return last
 
@@ -278,19 +188,7 @@ class Sweeps:
         return transport.parse(answer, told)
 
     def _move(self, sweep: Sweep | str, verb: str) -> Sweep:
-        return transport.parse(Sweep, self._send("POST", f"{_path(sweep)}/{verb}"))
-
-
-def ranked(sweep: Sweep, results: list[SweepResult]) -> list[SweepResult]:
-    """The best first; then those stopped early, short runs, not succeeded, without a value."""
-
-    def place(each: SweepResult) -> tuple[bool, bool, bool, bool, float]:
-        value = each.value or 0.0
-        worth = -value if sweep.maximizes else value
-        early = each.stopped is not None
-        return each.value is None, each.state != "succeeded", each.short, early, worth
-
-    return sorted(results, key=place)
+        return transport.parse(Sweep, self._send("POST", f"{_path(sweep)}/{verb}"), home=self)
 
 
 def _body(spec: Mapping[str, Any] | str | Path) -> Row:

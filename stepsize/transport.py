@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from stepsize.answers import Answer as Value
 from stepsize.errors import (
     ApiError,
     FieldError,
@@ -18,7 +19,6 @@ from stepsize.errors import (
     StepsizeError,
     UnreachableError,
 )
-from stepsize.values import Answer as Value
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PAUSES = (0.1, 0.2, 0.4)
@@ -103,10 +103,10 @@ def send(
     raise _refusal(response)
 
 
-def parse(answer: type[Answer], response: httpx.Response) -> Answer:
-    """The body as a value of the type it should have."""
+def parse(answer: type[Answer], response: httpx.Response, *, home: object = None) -> Answer:
+    """The body as a value of the type it should have; jobs and sweeps in it belong to `home`."""
     try:
-        return answer.model_validate_json(response.content)
+        return answer.model_validate_json(response.content, context=home)
     except ValidationError as error:
         raise NotStepsizeError(
             f"{response.url} answered what no stepsize server does: is STEPSIZE_URL right?"

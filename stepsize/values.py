@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from stepsize.acting import Acting
+from stepsize.answers import Answer
 from stepsize.errors import StepsizeError
-
-FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 
 STATUSES = {
     "no_descent": "the loss never fell",
@@ -18,34 +18,6 @@ STATUSES = {
     "nonfinite": "the loss was not finite",
 }
 """What each status of a range test but `ok` means; what to do is the `advice` of its result."""
-
-
-class Answer(BaseModel):
-    """A frozen value that keeps whatever else a newer server may say."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-
-class Lasting(Answer):
-    """What goes on for a while, and has a state."""
-
-    id: str
-    state: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether only a retry can move it on."""
-        return self.state in FINISHED
-
-    @property
-    def paused(self) -> bool:
-        """Whether it waits to be resumed."""
-        return self.state == "paused"
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it ended with a result."""
-        return self.state == "succeeded"
 
 
 class Progress(Answer):
@@ -103,7 +75,7 @@ class Change(Answer):
     detail: str | None = None
 
 
-class Job(Lasting):
+class Job(Acting):
     """A range test or a training, as it was at the time of asking.
 
     `attempts` and `history` are there where the job was asked for by its id.

@@ -7,8 +7,8 @@ from typing import TypeVar
 import httpx
 
 from stepsize import transport
+from stepsize.answers import Lasting
 from stepsize.errors import ApiError, UnreachableError
-from stepsize.values import Lasting
 
 Look = Callable[[Mapping[str, str]], httpx.Response]
 """Asks for it, with these headers."""
@@ -23,7 +23,12 @@ WAIT = 20.0
 
 
 def watch(
-    kind: type[Watched], look: Look, *, timeout: float | None, answers_within: float
+    kind: type[Watched],
+    look: Look,
+    *,
+    timeout: float | None,
+    answers_within: float,
+    home: object = None,
 ) -> Iterator[Watched]:
     """What is watched at every look until it has finished.
 
@@ -35,6 +40,7 @@ def watch(
         look: asks for it.
         timeout: seconds until TimeoutError.
         answers_within: seconds that an answer may take; the server is asked to wait for half.
+        home: whose they are.
     """
     began = contact = time.monotonic()
     seen: Watched | None = None
@@ -44,7 +50,7 @@ def watch(
         try:
             answer = look(_headers(etag, min(WAIT, answers_within / 2, left)))
             if seen is None or answer.status_code != httpx.codes.NOT_MODIFIED:
-                seen = transport.parse(kind, answer)
+                seen = transport.parse(kind, answer, home=home)
                 etag = answer.headers.get("ETag", "")
             contact = time.monotonic()
             waited = "Preference-Applied" in answer.headers

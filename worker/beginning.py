@@ -1,10 +1,13 @@
-"""Where a claimed job begins: at its last checkpoint that can be read, at another's, or at 0."""
+"""What a claimed job begins with: its spec, and the last checkpoint of its own or of another."""
 
 import logging
 from dataclasses import dataclass, field
 
+from pydantic import TypeAdapter
+
+from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
-from store import checkpoints, leases
+from store import checkpoints, jobs, leases
 from store.checkpoints import Checkpoint, CheckpointNotFoundError
 from store.database import Sessions
 from store.files import Files
@@ -16,8 +19,24 @@ from worker.engine import EngineError, State
 log = logging.getLogger(__name__)
 
 
+_BOUNDS: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
+
+
 class StorageError(Exception):
     """Checkpoints cannot be read now; they may be there."""
+
+
+def specified(job: Job) -> RangeTestSpec | TrainingSpec:
+    """The job's spec with the bounds that were taken from range tests as numbers.
+
+    Raises:
+        pydantic.ValidationError: it was stored by another version.
+    """
+    spec = jobs.spec_of(job)
+    if not isinstance(spec, TrainingSpec) or job.resolved is None:
+        return spec
+    bounds = _BOUNDS.validate_python(job.resolved.get("bounds", {}))
+    return spec.model_copy(update={"schedule": spec.schedule.with_rates(bounds)})
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from store.files import Files
 from store.jobs import Job
 from store.leases import Lease
 from worker import engine, population
+from worker.beginning import specified
 from worker.devices import is_usable
 from worker.drain import Drain
 from worker.pulse import beating
 from worker.recorder import Recorder
-from worker.running import Running, specified
+from worker.running import Running
 
 
 def run(

@@ -15,10 +15,10 @@ from store.database import Sessions
 from store.jobs import Job
 from store.leases import Lease
 from worker import engine
-from worker.beginning import Beginning
+from worker.beginning import Beginning, specified
 from worker.engine import Checkpoint, EngineError, Finished
 from worker.recorder import Recorder
-from worker.running import Running, specified
+from worker.running import Running
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import cast
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, ValidationError
 
-from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.settings import Settings
 from spec.states import Reason
-from store import history, jobs, leases
+from store import history, leases
 from store.database import Sessions, Unavailable, describe
 from store.files import Files
 from store.jobs import Job
@@ -26,24 +25,10 @@ from worker.recorder import End, Recorder
 
 log = logging.getLogger(__name__)
 
-_BOUNDS: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _DETAIL_LENGTH = 2000
 
 AFTER_TROUBLE = timedelta(seconds=10)
 """For so long a job is left alone that was handed back for what was wrong around it."""
-
-
-def specified(job: Job) -> RangeTestSpec | TrainingSpec:
-    """The job's spec with the bounds that were taken from range tests as numbers.
-
-    Raises:
-        pydantic.ValidationError: it was stored by another version.
-    """
-    spec = jobs.spec_of(job)
-    if not isinstance(spec, TrainingSpec) or job.resolved is None:
-        return spec
-    bounds = _BOUNDS.validate_python(job.resolved.get("bounds", {}))
-    return spec.model_copy(update={"schedule": spec.schedule.with_rates(bounds)})
 
 
 class Running:

@@ -8,7 +8,7 @@ import pytest
 
 from spec.access import ANYONE, Caller
 from spec.states import Reason, State
-from store import claims, jobs, leases, moves, outcomes, recovery, sweep_moves, sweeps
+from store import claims, jobs, leases, moves, outcomes, recovery, speeds, sweep_moves, sweeps
 from store.database import Sessions
 from store.jobs import Submission
 from store.leases import Lease
@@ -321,4 +321,4 @@ def test_a_job_that_was_trained_with_others_took_its_share_of_their_time(
             leases.plan(tx, lease, start=0, iterations=100, resolved={"population": 4})
         succeed(sessions, lease, seconds=2.0, iterations=100.0)
     with sessions.read() as tx:
-        assert sweeps.pace(tx, sweep.owner, spec()) == pytest.approx(2 / 100 / 4)
+        assert speeds.pace(tx, sweep.owner, spec()) == pytest.approx(2 / 100 / 4)

@@ -10,7 +10,7 @@ import pytest
 
 from spec.recipes import ANY_SWEEP, RecipeSpec
 from stepsize import ApiError, Client, StepsizeError
-from stepsize.sweeps import Sweep, ranked
+from stepsize.sweep_values import Sweep, ranked
 from tests.unit.conftest import Fake, Run
 
 COUNTS = dict.fromkeys(("queued", "running", "paused", "succeeded", "failed", "cancelled"), 0)

@@ -10,7 +10,7 @@ import pytest
 
 from schedules.analysis import Status
 from stepsize import Client, Job, StepsizeError
-from stepsize.plots import draw, figure
+from stepsize.plots import figure, save
 from stepsize.values import STATUSES
 
 PARTS = {
@@ -141,7 +141,7 @@ def test_the_loss_that_was_read_is_the_one_that_is_drawn() -> None:
         job = TESTED.model_copy(update={"spec": {**TESTED.spec, "loss": kind, "repeats": 1}})
         (ax,) = figure(client, job).axes
         assert kind in ax.get_ylabel()
-    assert asked == ["probe_loss,lr", "loss,lr", "val_loss"]
+    assert list(dict.fromkeys(asked)) == ["probe_loss,lr", "loss,lr", "val_loss"]
     points = next(line for line in ax.get_lines() if line.get_marker() == ".")
     np.testing.assert_allclose(points.get_xdata(), LR[[99, 199]])
 
@@ -169,8 +169,12 @@ def test_a_training_shows_loss_accuracy_and_learning_rate(tmp_path: Path) -> Non
 
 def test_draws_a_png_into_a_new_folder(tmp_path: Path) -> None:
     client = client_of(lambda _: rows(300))
-    path = draw(client, TESTED, tmp_path / "new" / "curve.png")
+    picture = figure(client, TESTED)
+    path = tmp_path / "new" / "curve.png"
+    save(picture, path)
     assert path.read_bytes().startswith(b"\x89PNG")
+    shown = getattr(picture, "_repr_png_")()  # noqa: B009 - as a notebook asks for it
+    assert shown.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from api.problems import InvalidError
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.recipes import ANY_SWEEP, RecipeSpec
 from spec.sweeps import SweepSpec
-from store.sweeps import LOOKING
+from store.outcomes import LOOKING
 from sweeps.configurations import digest, job_spec
 from sweeps.proposing import promised, propose
 from sweeps.ranking import Row, rank
