@@ -49,7 +49,22 @@ SWEEPS: dict[str, dict[str, Any]] = {
         },
         "budget": {"parallel": 2},
     },
+    "asha": {
+        "space": {PEAK: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]},
+        "stopping": {"name": "asha"},
+        "budget": {"parallel": 2},
+    },
 }
+
+RECIPE: dict[str, Any] = {
+    "kind": "recipe",
+    "name": "recipe",
+    "template": {name: each for name, each in TEMPLATE.items() if name not in {"kind", "schedule"}},
+    "schedules": [{"policy": "cosine"}, {"policy": "triangular"}],
+    "seeds": [0, 1],
+    "budget": {"parallel": 2},
+}
+"""What looks for its rates is left alone by clients: cancelled, there is nothing to go on with."""
 
 
 @pytest.mark.timeout(240 + 12 * STRIKES)
@@ -60,6 +75,7 @@ def test_what_was_promised_runs_once(chaos: Chaos, capsys: pytest.CaptureFixture
         name: chaos.submit({"name": name, "template": TEMPLATE, **spec}, "/v1/sweeps")
         for name, spec in SWEEPS.items()
     }
+    ids["recipe"] = chaos.submit(RECIPE, "/v1/sweeps")
     sessions = connect(chaos.service.database_url)
     for _ in range(STRIKES):
         if not (under_way := looked(sessions, ids)):
@@ -90,7 +106,11 @@ def looked(sessions: Sessions, ids: dict[str, str]) -> list[str]:
         assert sweep.parallel is not None
         assert going <= sweep.parallel, name
         assert len(trials) <= sweep.promised, name
-        found += [each.job.id for each in trials if each.job and not each.job.state.finished]
+        found += [
+            each.job.id
+            for each in trials
+            if each.job and not each.job.state.finished and each.memory.get("stage") != "find"
+        ]
     return found
 
 
