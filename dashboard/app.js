@@ -81,7 +81,7 @@ function open() {
   page = CREATE[at.page]?.(at.id, context) ?? createLostPage();
   main.replaceChildren(page.element);
   for (const link of document.querySelectorAll("header nav a")) {
-    if (parse(link.hash).page === at.page) link.setAttribute("aria-current", "page");
+    if (link.hash && parse(link.hash).page === at.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   window.scrollTo(0, 0);

@@ -6,7 +6,7 @@ const LINE = 15; // px between labels above one another
 const LETTER = 6.6; // px of a label's letter, roughly
 
 /** Grid, ticks and names of both axes, in a field of `width` by `tall` px. */
-export function axes({ x, y, names, width, tall, right }) {
+export function axes({ x, y, name, width, tall, right }) {
   const parts = [];
   for (const { value, label } of x.ticks(Math.max(2, Math.floor(width / 60)))) {
     const at = x.at(value);
@@ -22,7 +22,7 @@ export function axes({ x, y, names, width, tall, right }) {
     if (label) parts.push(text(-7, at + 4, label, "end"));
   }
   parts.push(svg("path", { class: "axis", d: `M0 0V${tall}H${width}` }));
-  parts.push(text(width / 2, tall + 34, names[0], "middle", "name"));
+  parts.push(text(width / 2, tall + 34, name, "middle", "name"));
   return parts;
 }
 

@@ -14,17 +14,17 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 /**
  * A chart whose `update(model)` draws it anew. The model:
  *   x, y: {label, log, limits: [from, to]}
- *   curves: [{label, name, tone or color, x: [], y: [], dots, strong, ghost, stopped, derived}],
- *   ascending in x, null where not finite; curves of one label share one entry of the legend,
- *   and those that are `derived` from others are not in the table
+ *   curves: [{label, name, tone or color, x: [], y: [], dots, strong, ghost, stopped, derived,
+ *   quiet}], ascending in x, null where not finite; curves of one label share one entry of the
+ *   legend; those that are `derived` from others are not in the table, `quiet` ones not in the legend
  *   bands: [{from, to, label, kind}]; marks: [{x, label, after, kind}], `after` says on which side
  *   of its line the label stands; note: text under the chart
  * `moved(x)` and `zoomed(limits or null)` may be replaced, as `link` does.
  */
 export function createChart(title, height) {
   const canvas = el("canvas", { "aria-hidden": "true" });
-  const drawing = svg("svg", { height, "aria-hidden": "true" });
-  const plot = el("div", { class: "plot", tabindex: 0, role: "img" }, canvas, drawing);
+  const [under, over] = [1, 2].map(() => svg("svg", { height, "aria-hidden": "true" }));
+  const plot = el("div", { class: "plot", tabindex: 0, role: "img" }, under, canvas, over);
   const crosshair = svg("g", { class: "crosshair" });
   const legend = el("output", { class: "legend" });
   const note = el("p", { class: "note" });
@@ -72,7 +72,8 @@ export function createChart(title, height) {
   }
 
   function listCurves() {
-    const seen = new Map(model.curves.map((curve) => [curve.label, curve]));
+    const listed = model.curves.filter((curve) => !curve.quiet);
+    const seen = new Map(listed.map((curve) => [curve.label, curve]));
     entries = [...seen].map(([label, curve]) => entry(label, curve));
     entries.unshift(entry(model.x.label, null));
     legend.replaceChildren(...entries.map((each) => each.item));
@@ -80,7 +81,8 @@ export function createChart(title, height) {
 
   function entry(label, curve) {
     const value = el("b");
-    const swatch = curve && el("i", { class: `swatch ${curve.ghost ? "ghost" : ""}` });
+    const faint = curve?.ghost && !model.curves.some((each) => each.quiet);
+    const swatch = curve && el("i", { class: `swatch ${faint ? "ghost" : ""}` });
     if (curve) dress(swatch, curve);
     const words = curve ? [swatch, `${label} `] : [`${label} `];
     return { label, value, swatch, item: el("span", {}, ...words, value) };
@@ -92,28 +94,28 @@ export function createChart(title, height) {
     if (!model || width <= 0) return;
     x = scale(model.x.log, model.x.limits, [0, width]);
     y = scale(model.y.log, model.y.limits, [tall, 0]);
-    const field = { x, y, width, tall, right: MARGIN.right, names: [model.x.label], ...model };
-    Object.assign(field, { x, y });
+    const { bands, marks, x: { label } } = model;
+    const field = { x, y, width, tall, right: MARGIN.right, name: label, bands, marks };
     const origin = `translate(${MARGIN.left} ${MARGIN.top})`;
-    const parts = [...grounds(field), ...axes(field), ...labels(field), crosshair];
-    drawing.replaceChildren(svg("g", { transform: origin }, ...parts));
+    under.replaceChildren(svg("g", { transform: origin }, ...grounds(field), ...axes(field)));
+    over.replaceChildren(svg("g", { transform: origin }, ...labels(field), crosshair));
     paint(canvas, { width, height: tall, x, y, curves: model.curves, colors: colors() });
     point(cursor);
   }
 
   /** What the stylesheet makes of each curve's tone, in this theme. */
   function colors() {
-    const known = new Map();
-    const of = (curve) => curve.color ?? `tone-${curve.tone}`;
     const probe = el("i", { hidden: "" });
-    legend.append(probe);
-    for (const curve of model.curves) {
-      if (known.has(of(curve))) continue;
-      dress(probe, curve);
-      known.set(of(curve), getComputedStyle(probe).getPropertyValue("color"));
+    const computed = getComputedStyle(probe);
+    const known = new Map();
+    plot.append(probe);
+    for (const { tone } of model.curves) {
+      if (known.has(tone)) continue;
+      probe.className = `tone-${tone}`;
+      known.set(tone, computed.color);
     }
     probe.remove();
-    return model.curves.map((curve) => known.get(of(curve)));
+    return model.curves.map(({ tone, color }) => color ?? known.get(tone));
   }
 
   /** Moves the crosshair to the point nearest to `target`, or takes it away. */

@@ -1,23 +1,25 @@
 /** Colours for curves: told apart where values are names, in order where they are numbers. */
 
 /** After Okabe and Ito, and of a lightness that both themes bear. */
-const APART = ["#2b83c6", "#d5712e", "#1f9d78", "#a77bd0", "#c0a000", "#cf5c8d", "#4fa3a8", "#8a8f98"];
+const APART = ["#2b83c6", "#d5712e", "#1f9d78", "#a77bd0", "#c0a000", "#cf5c8d", "#4fa3a8", "#7d6b5d"];
+const NONE = "#8a8f98"; // of what has no value
 
 /** Dark to bright, evenly for the eye: after cividis, its darkest and brightest left out. */
 const ORDER = [[58, 90, 158], [97, 104, 160], [128, 128, 128], [163, 151, 112], [196, 168, 60]];
 
 /** A colour for each value; `names` says that they are mere names. */
 export function coloursOf(values, names = false) {
-  const numbers = values.every((value) => typeof value === "number" && Number.isFinite(value));
-  const known = [...new Set(values.map((value) => JSON.stringify(value)))];
+  const given = values.filter((value) => value !== null);
+  const numbers = given.every((value) => typeof value === "number");
+  const known = [...new Set(given.map((value) => JSON.stringify(value)))];
   if (names || !numbers || known.length < 3) {
     const place = (value) => known.indexOf(JSON.stringify(value));
-    return { colours: values.map((value) => APART[place(value) % APART.length]) };
+    return values.map((value) => (value === null ? NONE : APART[place(value) % APART.length]));
   }
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = [Math.min(...given), Math.max(...given)];
   const bend = low > 0 && high / low >= 10 ? Math.log : Number;
   const share = (value) => (bend(value) - bend(low)) / (bend(high) - bend(low));
-  return { colours: values.map((value) => between(share(value))) };
+  return values.map((value) => (value === null ? NONE : between(share(value))));
 }
 
 function between(share) {

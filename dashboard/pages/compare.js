@@ -70,7 +70,7 @@ export function createComparePage(context) {
     const settings = differing(jobs);
     offer(settings);
     const setting = settings.find(({ path }) => path === tint.read(view));
-    const { colours } = coloursOf(setting?.values ?? jobs.map((_, index) => index), !setting);
+    const colours = coloursOf(setting?.values ?? jobs.map((_, index) => index), !setting);
     const x = across.read(view);
     const part = pairOf(view.get("zoom"));
     const bent = { x: logx.read(view) || x === "lr", y: log.read(view) };
@@ -167,10 +167,10 @@ function modelOf({ jobs, views, name, x, part, bent, width, colours }) {
   const curves = raw.flatMap((curve) => {
     if (!smooth) return curve;
     const y = smoothed(curve.x, curve.y, width * span, bent.x);
-    return [{ ...curve, ghost: true }, { ...curve, label: `${curve.label}, smoothed`, derived: true, y }];
+    return [{ ...curve, ghost: true }, { ...curve, label: `${curve.label}, smoothed`, derived: true, quiet: true, y }];
   });
   const lists = part ? visible(raw, part) : raw.map((curve) => curve.y);
-  const losses = name.endsWith("loss");
+  const losses = name.endsWith("loss") && !part;
   const found = losses ? lossLimits(lists, () => 5, bent.y) : { limits: around(lists, { log: bent.y }) };
   const labels = { epoch: "epoch", time: "seconds of training", lr: "learning rate" };
   const silent = jobs.filter((_, index) => !views[index]?.returned).map(titleOf);
@@ -190,4 +190,4 @@ function ascending(x, y) {
   return end >= x.length ? { x, y } : { x: x.slice(0, end), y: y.slice(0, end) };
 }
 
-const said = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value ?? "–"));
+const said = (value) => (value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));

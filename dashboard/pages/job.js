@@ -29,7 +29,7 @@ export function createJobPage(id, context) {
   const actions = createActions(id, moved);
   const pictures = el("div");
   const result = el("dl", { class: "result" });
-  const results = el("section", { hidden: "" }, el("h2", {}, "Result"), result);
+  const results = el("details", { hidden: "" }, el("summary", {}, "Result in full"), result);
   const use = el("pre", { class: "use", tabindex: 0 });
   const uses = el("section", { hidden: "" }, el("h2", {}, "In a training, one of"), use);
   const spec = el("pre", { tabindex: 0 });
@@ -37,7 +37,7 @@ export function createJobPage(id, context) {
   history.element.hidden = true;
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions.element),
-    facts, origin, problem, actions.refusal, bar, outcome, warnings, pictures, results, uses,
+    facts, origin, problem, actions.refusal, bar, outcome, warnings, pictures, uses, results,
     el("details", {}, el("summary", {}, "Specification"), spec),
     history.element);
 

@@ -22,7 +22,7 @@ export function createJobsPage(context) {
   const body = el("tbody");
   const head = el("tr", {}, ...HEADS.map((name) =>
     el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
-  const table = el("table", { class: "list" }, el("caption", { class: "hidden" }, "Jobs"),
+  const table = el("table", { class: "list cards" }, el("caption", { class: "hidden" }, "Jobs"),
     el("thead", {}, head), body);
   const state = choice("State", "any state", STATES);
   const kind = choice("Kind", "any kind", ["range_test", "training"]);
@@ -75,6 +75,8 @@ export function createJobsPage(context) {
     const { data, next_cursor: next } = await get(`v1/jobs?${queryOf({ limit: most, ...wanted })}`);
     const known = await losses(data);
     if (asked !== current) return true;
+    const nothing = data.length === 0;
+    table.hidden = nothing; // before anything is drawn in it
     const ids = new Set(data.map((job) => job.id));
     for (const [id, row] of rows) if (!ids.has(id)) rows.delete(id), row.element.remove();
     data.forEach((job, place) => {
@@ -84,8 +86,6 @@ export function createJobsPage(context) {
         body.insertBefore(row.element, body.children[place] ?? null);
       row.show(job, known.get(job.id));
     });
-    const nothing = data.length === 0;
-    table.hidden = nothing;
     empty.hidden = !(nothing && filtered());
     teach(nothing && !filtered());
     more.hidden = next === null || most >= MOST;

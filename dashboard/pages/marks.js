@@ -21,13 +21,14 @@ export function marksOf(job, checkpoints) {
   const snapshots = (job.result?.snapshots ?? []).map((each) => each.iteration);
   const ends = cycleEnds(job.resolved?.schedule, job.progress.iterations ?? iterations);
   const cycles = ends.filter((x) => !snapshots.includes(x));
+  const saved = checkpoints.map((each) => each.iteration);
   const restarts = (job.attempts ?? []).slice(1).map(({ attempt, began }) => (
     { x: began, kind: "restart", label: `attempt ${attempt}`, after: true }));
   const diverged = job.result?.diverged_at ?? null;
   const end = { x: diverged, kind: "bad", label: `diverged at ${count(diverged ?? 0)}`, after: true };
   return [
     ...at("cycle", cycles),
-    ...at("checkpoint", checkpoints.map((each) => each.iteration)),
+    ...at("checkpoint", saved.filter((x) => !snapshots.includes(x) && !cycles.includes(x))),
     ...at("snapshot", snapshots),
     ...restarts,
     ...(diverged === null ? [] : [end]),

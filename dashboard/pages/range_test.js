@@ -13,6 +13,8 @@ const APART = 8; // more repeats than these are one entry of the legend
 const TONES = 4;
 const SMOOTH = 2; // percent
 
+const SURE = "darker green: where 90 % of resampled repeats put the upper end";
+
 const LANDMARKS = {
   lr_start: { label: "descent begins" },
   lr_steep: { label: "steepest" },
@@ -120,8 +122,8 @@ function curvesOf(test, views, quantity, { width, span }) {
   const curves = raw.map((curve) => ({ ...curve, ghost: width > 0 || views.length > 1 }));
   if (width > 0)
     for (const curve of raw) {
-      const label = "smoothed";
-      curves.push({ ...curve, label, derived: true, quiet: true, y: smooth(curve.x, curve.y) });
+      const y = smooth(curve.x, curve.y);
+      curves.push({ ...curve, label: `${curve.label}, smoothed`, derived: true, quiet: true, y });
     }
   if (views.length < 2) return curves;
   const median = pointwiseMedian(raw);
@@ -148,8 +150,8 @@ function lossModel(test, whole, views, { width, log, part, peers }) {
   whole.forEach((rows, index) => (curves[index].stopped = stopped(rows, index)));
   const raw = curves.filter((curve) => !curve.derived);
   const bounded = part ? visible(raw, part) : raw.map((curve) => curve.y);
-  const head = (length) => (part ? length : length / 10);
-  const { limits, cut } = lossLimits(bounded, head, log);
+  const most = lossLimits(bounded, (length) => length / 10, log);
+  const { limits, cut } = part ? { limits: around(bounded, { log }), cut: null } : most;
   const some = curves.some((curve) => curve.stopped);
   return {
     x,
@@ -157,7 +159,7 @@ function lossModel(test, whole, views, { width, log, part, peers }) {
     curves,
     bands: bandsOf(result),
     marks: marksOf(result, peers),
-    note: notes(cut, views, some && "× stopped: it diverges"),
+    note: notes(cut, views, some && "× stopped: it diverges", result.interval?.max_lr && SURE),
   };
 }
 

@@ -24,7 +24,7 @@ const CHARTS = [
 export function trainingCharts(context) {
   const turn = (changes) => context.turn(changes);
   const across = choice("Against", "x", AXES, turn);
-  const smooth = smoothing(turn, 2);
+  const smooth = smoothing(turn, 1);
   const log = tick("log loss", "log", turn);
   const rates = tick("log rate", "lograte", turn);
   const all = whole(turn);
@@ -100,8 +100,10 @@ export function trainingCharts(context) {
     const named = name === "loss" ? marks : marks.map((mark) => ({ ...mark, label: "" })); // once
     const said = rows ? [rows] : [];
     if (name === "loss" || name === "probe_loss") {
-      const { limits, cut } = lossLimits(lists, part ? Number : () => 5, settings.log);
-      return { x, y: { log: settings.log, limits }, curves, marks: named, note: notes(cut, said) };
+      const { log: bent } = settings;
+      const most = lossLimits(lists, () => 5, bent);
+      const { limits, cut } = part ? { limits: around(lists, { log: bent }), cut: null } : most;
+      return { x, y: { log: bent, limits }, curves, marks: named, note: notes(cut, said) };
     }
     const log = name === "lr" && settings.lograte;
     const always = name === "lr" && !log && !part ? [0] : [];
@@ -115,7 +117,7 @@ export function trainingCharts(context) {
     const raw = { label, tone, x: rows.columns.iteration.map(axis.at), y: rows.columns[name] };
     if (!(width > 0) || name === "lr" || name === "momentum") return [raw];
     const y = smoothed(raw.x, raw.y, width * (x.limits[1] - x.limits[0]));
-    return [{ ...raw, ghost: true }, { ...raw, label: "training, smoothed", derived: true, y }];
+    return [{ ...raw, ghost: true }, { ...raw, label: batch ? "training, smoothed" : `${label}, smoothed`, derived: true, y }];
   }
 
   function validated(validation, name) {
