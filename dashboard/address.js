@@ -23,12 +23,12 @@ export function href(page, id = null, view = {}) {
   return `#/${page}${id ? `/${id}` : ""}${query ? `?${query}` : ""}`;
 }
 
-/** Commas, colons and slashes stay readable, as they may in the fragment of an address. */
+/** Commas, colons, slashes and tildes stay readable, as they may in the fragment of an address. */
 export function queryOf(view) {
   const pairs = view instanceof URLSearchParams ? [...view] : Object.entries(view);
   const kept = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   const text = new URLSearchParams(kept.map(([name, value]) => [name, String(value)])).toString();
-  return text.replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%2F", "/");
+  return text.replace(/%(2C|3A|2F|7E)/g, decodeURIComponent);
 }
 
 /** `view` with some entries changed; null takes one away. */
@@ -38,6 +38,7 @@ export function changed(view, changes) {
     if (value === null || value === undefined || value === "") next.delete(name);
     else next.set(name, value);
   }
+  next.sort(); // one view has one address
   return next;
 }
 
