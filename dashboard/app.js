@@ -7,6 +7,9 @@ import { createComparePage } from "./pages/compare.js";
 import { createJobPage } from "./pages/job.js";
 import { createJobsPage } from "./pages/jobs.js";
 import { createLostPage } from "./pages/lost.js";
+import { createNewPage } from "./pages/new.js";
+import { createSweepPage } from "./pages/sweep.js";
+import { createSweepsPage } from "./pages/sweeps.js";
 import { createWorkersPage } from "./pages/workers.js";
 import { createSession } from "./session.js";
 
@@ -18,7 +21,9 @@ const RARELY = 60_000; // and while nobody looks or the key is missing
 const CREATE = {
   jobs: (id, context) => (id ? createJobPage(id, context) : createJobsPage(context)),
   compare: (_, context) => createComparePage(context),
-  workers: (_, context) => createWorkersPage(context),
+  sweeps: (id, context) => (id ? createSweepPage(id, context) : createSweepsPage()),
+  workers: () => createWorkersPage(),
+  new: (_, context) => createNewPage(context),
 };
 
 const part = (id) => document.getElementById(id);
