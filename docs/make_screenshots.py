@@ -40,6 +40,22 @@ TRAINING: dict[str, Any] = {
 }
 CYCLES: dict[str, Any] = {"policy": "triangular2", "base_lr": 0.01, "step_size": {"epochs": 4}}
 
+SWEEP: dict[str, Any] = {
+    "kind": "sweep",
+    "name": "peak x momentum",
+    "template": {
+        **TRAINING,
+        "schedule": {**CYCLES, "step_size": 100},
+        "length": {"cycles": 3},
+    },
+    "space": {
+        "/schedule/max_lr": {"low": 0.03, "high": 1, "log": True, "points": 6},
+        "/optimizer/params/momentum": [0.8, 0.9],
+    },
+    "sampler": {"name": "grid"},
+    "objective": {"metric": "val_accuracy", "direction": "maximize"},
+}
+
 
 def main() -> None:
     """Starts a service, runs some jobs, and opens every page."""
@@ -88,6 +104,7 @@ def pages(client: Client) -> dict[str, str]:
     )
     for each in (*peaks, peak):
         client.wait(each)
+    swept = client.sweeps.wait(client.sweeps.submit(SWEEP)).id
     client.submit(
         {
             **TRAINING,
@@ -96,7 +113,6 @@ def pages(client: Client) -> dict[str, str]:
             "length": {"iterations": 1_000_000},
         }
     )
-    swept = client.sweeps.submit(SWEEP).id
     compared = ",".join(each.id for each in peaks)
     return {
         "jobs": "jobs",

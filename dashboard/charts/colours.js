@@ -4,8 +4,8 @@
 const APART = ["#2b83c6", "#d5712e", "#1f9d78", "#a77bd0", "#c0a000", "#cf5c8d", "#4fa3a8", "#7d6b5d"];
 const NONE = "#8a8f98"; // of what has no value
 
-/** Dark to bright, evenly for the eye: after cividis, its darkest and brightest left out. */
-const ORDER = [[58, 90, 158], [97, 104, 160], [128, 128, 128], [163, 151, 112], [196, 168, 60]];
+/** From low to high: after plasma, which any colour vision orders, its darkest end left out. */
+const ORDER = [[104, 90, 225], [176, 80, 190], [221, 90, 115], [236, 135, 60], [214, 176, 30]];
 
 /** A colour for each value; `names` says that they are mere names. */
 export function coloursOf(values, names = false) {

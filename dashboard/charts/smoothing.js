@@ -1,8 +1,9 @@
-/** Smooth curves that do not lag: means over a window that reaches as far ahead as back. */
+/** Smooth curves that do not lag: straight lines through what is near, ahead as well as behind. */
 
 /**
- * The mean of `y` within `width` of each `x` (ascending; in factors of ten where `log`), taken
- * twice, so that no point counts abruptly. Null where a value is not finite, and over those.
+ * At each `x` (ascending; in factors of ten where `log`) what the line of least squares through
+ * the points within `width` says, taken twice, so that no point counts abruptly. Null where a
+ * value is not finite.
  */
 export function smoothed(x, y, width, log = false) {
   if (!(width > 0)) return y;
@@ -11,23 +12,28 @@ export function smoothed(x, y, width, log = false) {
 }
 
 function pass(at, y, width) {
-  const sums = [0];
-  const counts = [0];
-  for (const value of y) {
-    sums.push(sums.at(-1) + (value ?? 0));
-    counts.push(counts.at(-1) + (value === null ? 0 : 1));
-  }
+  const sums = sumsOf(at, y);
   let [from, to] = [0, 0];
   return y.map((value, index) => {
     while (at[from] < at[index] - width) from++;
     while (to < at.length && at[to] <= at[index] + width) to++;
     if (value === null) return null;
-    // as far on one side as on the other, or the ends would bend
-    const reach = Math.min(index - from, to - 1 - index);
-    const [first, end] = [index - reach, index + reach + 1];
-    const number = counts[end] - counts[first];
-    return number ? (sums[end] - sums[first]) / number : null;
+    const [n, x, z, xx, xz] = sums.map((sum) => sum[to] - sum[from]);
+    const spread = n * xx - x * x;
+    if (!(spread > 1e-9 * n * xx)) return z / n;
+    return (z + ((n * xz - x * z) / spread) * (n * (at[index] - at[0]) - x)) / n;
   });
+}
+
+/** How many points there are before each, and the sums of x, y, x*x and x*y; x from the first. */
+function sumsOf(at, y) {
+  const sums = Array.from({ length: 5 }, () => [0]);
+  y.forEach((value, index) => {
+    const x = at[index] - at[0];
+    const terms = value === null ? [0, 0, 0, 0, 0] : [1, x, value, x * x, x * value];
+    terms.forEach((term, kind) => sums[kind].push(sums[kind][index] + term));
+  });
+  return sums;
 }
 
 /** The median of several curves at the places of the longest; null where fewer than half are. */

@@ -12,7 +12,7 @@ export function createRow(id) {
   const state = el("span");
   const link = el("a", { href: href("jobs", id) });
   const tags = el("small");
-  const [kind, model, schedule, worker] = ["wide", "wide", "wide", "wide"].map((name) =>
+  const [kind, model, schedule, worker] = ["wide", "wide model", "wide", "wide"].map((name) =>
     el("td", { class: name }));
   const bar = el("progress", { "aria-label": "progress" });
   const done = el("small");
