@@ -85,7 +85,7 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/api_load.py --page
 	$(VENV)/bin/python benchmarks/series_store.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
 	$(VENV)/bin/python benchmarks/chart_libraries.py
-	$(VENV)/bin/python benchmarks/dashboard.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
+	$(VENV)/bin/python benchmarks/dashboard_pages.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
 	$(VENV)/bin/python benchmarks/populations.py
 	$(VENV)/bin/python benchmarks/waiting_threads.py
 	$(VENV)/bin/python benchmarks/compat_parity.py

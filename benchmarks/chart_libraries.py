@@ -1,8 +1,7 @@
-"""Which library draws the dashboard's curves best: size, time to draw, and what it asks of a page?"""
+"""Which library draws the curves of the dashboard best: size, time, and what it asks of a page?"""
 
 import argparse
 import gzip
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -28,13 +27,15 @@ REPETITIONS = 15
 COMPRESSION = 1
 """What the API compresses with."""
 
-PAGE = "<!doctype html><html lang=en><meta charset=utf-8><title>charts</title>{styles}{scripts}<div id=at></div>"
+PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>charts</title>
+{styles}{scripts}<div id=at></div>"""
 
 DATA = """
 const random = (() => { let s = 1; return () => (s = (s * 16807) % 2147483647) / 2147483647; })();
 window.data = (curves, points) => Array.from({length: curves}, (_, c) => ({
   x: Array.from({length: points}, (_, i) => i + 1),
-  y: Array.from({length: points}, (_, i) => 0.1 + (2 + c / 20) * Math.exp(-i / 300) + 0.1 * random()),
+  y: Array.from({length: points}, (_, i) =>
+    0.1 + (2 + c / 20) * Math.exp(-i / 300) + 0.1 * random()),
 }));
 """
 """Losses that fall, with noise, of every curve its own."""
@@ -54,7 +55,8 @@ window.draw = (curves) => {
 window.draw = (curves) => {
   const at = document.getElementById("at");
   at.replaceChildren();
-  const series = curves.map((_, i) => ({label: `c${i}`, stroke: `hsl(${i * 37} 60% 45%)`, points: {show: false}}));
+  const series = curves.map((_, i) => ({label: `c${i}`, stroke: `hsl(${i * 37} 60% 45%)`,
+    points: {show: false}}));
   new uPlot({width: at.clientWidth, height: 400, series: [{}, ...series],
     scales: {x: {time: false, distr: 3}, y: {distr: 3}}},
     [curves[0].x, ...curves.map((c) => c.y)], at);
@@ -171,7 +173,7 @@ def modules(root: Traversable) -> dict[str, Traversable]:
     """What a chart of the dashboard consists of."""
     charts = [each for each in root.joinpath("charts").iterdir() if each.name.endswith(".js")]
     found = {f"charts/{each.name}": each for each in charts}
-    return found | {name: root.joinpath(name) for name in ("dom.js", "numbers.js", "style.css")}
+    return found | {name: root.joinpath(name) for name in ("dom.js", "numbers.js", "parts.css")}
 
 
 @contextmanager
@@ -206,7 +208,7 @@ def measure(browser: Browser, origin: str) -> list[str]:
         try:
             times.append(f"{median(page.evaluate(TIMED, [curves, POINTS, REPETITIONS])):.0f}")
         except Exception as error:  # noqa: BLE001 - whatever the library throws is a result
-            complaints.add(json.dumps(str(error).splitlines()[0][:80]))
+            complaints.add(f"does not draw ({str(error).split(':')[1].strip()})")
             times.append("-")
     page.close()
     return [*times, ", ".join(sorted(complaints)) or "nothing"]
