@@ -56,9 +56,13 @@ export function smoothing(turn, fallback = 0) {
   };
 }
 
-/** A button that takes the zoom back. */
-export function whole(turn, name = "zoom") {
-  const element = el("button", { type: "button" }, "Whole picture");
-  element.addEventListener("click", () => turn({ [name]: null }));
-  return { element, read: (view) => (element.hidden = !view.has(name)) };
+/** Buttons that zoom the chart of `chartOf()`, and one that takes the zoom back. */
+export function zoom(turn, chartOf, name = "zoom") {
+  const button = (words, label, onclick) =>
+    el("button", { type: "button", "aria-label": label, title: label, onclick }, words);
+  const back = button("Whole picture", "Whole picture", () => turn({ [name]: null }));
+  const element = el("span", { class: "control" },
+    button("+", "Zoom in", () => chartOf()?.closer(0.5)),
+    button("−", "Zoom out", () => chartOf()?.closer(2)), back);
+  return { element, read: (view) => (back.hidden = !view.has(name)) };
 }

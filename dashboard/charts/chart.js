@@ -19,7 +19,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
  *   legend; those that are `derived` from others are not in the table, `quiet` ones not in the legend
  *   bands: [{from, to, label, kind}]; marks: [{x, label, after, kind}], `after` says on which side
  *   of its line the label stands; note: text under the chart
- * `moved(x)` and `zoomed(limits or null)` may be replaced, as `link` does.
+ * `moved(x)` and `zoomed(limits or null)` may be replaced, as `link` does; `closer(factor)` zooms.
  */
 export function createChart(title, height) {
   const canvas = el("canvas", { "aria-hidden": "true" });
@@ -32,9 +32,10 @@ export function createChart(title, height) {
   const heading = el("figcaption", {}, el("span", {}, title));
   const element = el("figure", { class: "chart" }, heading, legend, plot, note, table.element);
   element.setAttribute("aria-label", title);
+  plot.setAttribute("aria-label", title);
   plot.style.height = `${height}px`;
 
-  const chart = { element, heading, update, point, moved: point, zoomed: () => {} };
+  const chart = { element, heading, update, point, moved: point, zoomed: () => {}, closer };
   let model, x, y, entries, width;
   let drawn = 0; // how wide the plot was, in px
   let cursor = null; // where the crosshair stands, in units of x
@@ -162,17 +163,18 @@ export function createChart(title, height) {
     const zooms = { "+": 0.5, "=": 0.5, "-": 2, "_": 2 };
     if (event.key in zooms) {
       event.preventDefault();
-      return void chart.zoomed(closer(zooms[event.key]));
+      return closer(zooms[event.key]);
     }
     if (event.key === "0") return void chart.zoomed(null);
     if (event.key === "Escape") return void chart.moved(null);
     walk(event);
   }
 
-  /** Limits of a picture that is `factor` as wide, around the crosshair or the middle. */
+  /** Zooms to what is `factor` as wide, around the crosshair or the middle. */
   function closer(factor) {
+    if (!x) return;
     const middle = cursor === null ? width / 2 : x.at(cursor);
-    return [0, width].map((edge) => x.value(middle + (edge - middle) * factor));
+    chart.zoomed([0, width].map((edge) => x.value(middle + (edge - middle) * factor)));
   }
 
   function walk(event) {

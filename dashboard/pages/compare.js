@@ -6,7 +6,7 @@ import { createChart, link } from "../charts/chart.js";
 import { coloursOf } from "../charts/colours.js";
 import { around, extent, lossLimits, visible } from "../charts/scales.js";
 import { smoothed } from "../charts/smoothing.js";
-import { choice, smoothing, tick, whole } from "../controls.js";
+import { choice, smoothing, tick, zoom } from "../controls.js";
 import { figureOf, moving, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { AXES, axisOf } from "./clock.js";
@@ -25,7 +25,7 @@ export function createComparePage(context) {
   const tint = choice("colours", "colour", [["", "by job"]], turn);
   const smooth = smoothing(turn, 2);
   const [log, logx] = [tick("log y", "log", turn), tick("log x", "logx", turn)];
-  const all = whole(turn);
+  const all = zoom(turn, () => chart);
   const controls = [metric, across, tint, smooth, log, logx, all].map((each) => each.element);
   const chart = createChart("Comparison", 420);
   const table = el("table", { class: "list differences" });

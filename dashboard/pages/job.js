@@ -132,8 +132,8 @@ export function createJobPage(id, context) {
     if (job === shown) return;
     actions.show(job);
     history.show(job);
-    origin.hidden = !job.parent;
-    if (job.parent) origin.replaceChildren(...originOf(job.parent));
+    origin.hidden = !job.parent && !job.sweep;
+    origin.replaceChildren(...originOf(job));
     results.hidden = !job.result;
     result.replaceChildren(...rowsOf(job.result ?? {}));
     setText(spec, JSON.stringify(job.spec, null, 2));
@@ -158,6 +158,10 @@ function chartsOf(job, context) {
   return [...first, trainingCharts(context)];
 }
 
-function originOf({ job, iteration }) {
-  return ["Goes on from ", el("a", { href: href("jobs", job) }, job), ` at iteration ${count(iteration)}.`];
+function originOf({ parent, sweep }) {
+  const words = [];
+  if (sweep) words.push("A trial of ", el("a", { href: href("sweeps", sweep) }, sweep), ". ");
+  if (!parent) return words;
+  const link = el("a", { href: href("jobs", parent.job) }, parent.job);
+  return [...words, "Goes on from ", link, ` at iteration ${count(parent.iteration)}.`];
 }

@@ -4,7 +4,7 @@ import { href, pairOf } from "../address.js";
 import { createChart, link } from "../charts/chart.js";
 import { around, extent, lossLimits, visible } from "../charts/scales.js";
 import { pointwiseMedian, smoothed } from "../charts/smoothing.js";
-import { smoothing, tick, whole } from "../controls.js";
+import { smoothing, tick, zoom } from "../controls.js";
 import { el } from "../dom.js";
 import { short } from "../numbers.js";
 import { notes, viewOf } from "./views.js";
@@ -40,7 +40,7 @@ export function rangeTestCharts(context) {
   const smooth = smoothing(turn, SMOOTH);
   const log = tick("log loss", "loglr", turn);
   const peers = tick("other finders", "peers", turn);
-  const all = whole(turn, "lr");
+  const all = zoom(turn, () => loss, "lr");
   const use = el("a", { class: "button primary", hidden: "" }, "Train with this");
   const controls = [smooth, log, peers, all].map((each) => each.element);
   const bar = el("div", { class: "controls" }, ...controls, use);

@@ -89,7 +89,7 @@ export function createSweepPage(id, context) {
     const rows = sorted.map((row) => el("tr", {},
       el("th", { scope: "row" }, row.job ? el("a", { href: href("jobs", row.job) }, `#${row.number}`) : `#${row.number}`),
       el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
-      el("td", {}, row.value === null ? "" : short(row.value) + (row.short ? " (short run)" : "")),
+      el("td", {}, row.value === null ? "" : short(row.value) + remarkOf(row)),
       ...paths.map((path) => el("td", {}, path in row.parameters ? valueOf(row.parameters[path]) : ""))));
     table.replaceChildren(el("caption", { class: "hidden" }, "Results"), el("thead", {}, head), el("tbody", {}, ...rows));
   }
@@ -114,4 +114,9 @@ export function createSweepPage(id, context) {
     el("a", { href: address, download: `${id}.csv` }).click();
     URL.revokeObjectURL(address);
   }
+}
+
+function remarkOf(row) {
+  if (row.stopped) return " (stopped early)";
+  return row.short ? " (short run)" : "";
 }

@@ -5,7 +5,7 @@ import { get } from "../api.js";
 import { createChart, link } from "../charts/chart.js";
 import { around, extent, lossLimits, visible } from "../charts/scales.js";
 import { smoothed } from "../charts/smoothing.js";
-import { choice, smoothing, tick, whole } from "../controls.js";
+import { choice, smoothing, tick, zoom } from "../controls.js";
 import { el } from "../dom.js";
 import { AXES, axisOf } from "./clock.js";
 import { KINDS, marksOf } from "./marks.js";
@@ -27,7 +27,7 @@ export function trainingCharts(context) {
   const smooth = smoothing(turn, 1);
   const log = tick("log loss", "log", turn);
   const rates = tick("log rate", "lograte", turn);
-  const all = whole(turn);
+  const all = zoom(turn, () => charts.get("loss"));
   const controls = [across, smooth, log, rates, all].map((each) => each.element);
   const key = el("p", { class: "key" });
   const pictures = el("div");

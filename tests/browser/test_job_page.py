@@ -100,6 +100,21 @@ def test_a_job_is_paused_resumed_and_gone_on_from(site: Site, watched: Watch) ->
     expect(page).to_have_url(f"{site.url}/#/jobs/{job_id}")
 
 
+def test_a_page_that_nobody_looks_at_listens_to_nothing(site: Site, watched: Watch) -> None:
+    job_id = training(site.sessions, iterations=500, finish=False)
+    page = watched(site)
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with page.expect_response("**/events?names="):
+        page.goto(f"{site.url}/#/jobs/{job_id}")
+    with page.expect_event("requestfailed", lambda request: "/events" in request.url):
+        page.evaluate(hide, True)  # the stream is closed
+    with page.expect_request("**/events?names="):
+        page.evaluate(hide, False)
+
+
 def test_a_job_is_deleted_once_that_is_confirmed(site: Site, watched: Watch) -> None:
     job_id = training(site.sessions, iterations=100)
     page = watched(site)
