@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 from stepsize import Client, embedded
 
 FOLDER = Path(__file__).parent / "dashboard"
-SIZE = {"width": 1080, "height": 760}
+SIZE = {"width": 1240, "height": 760}
 COLOURS = 96
 LARGEST = 150_000
 """Bytes of a picture."""

@@ -47,8 +47,9 @@ export function labels({ x, bands, marks, width, tall }) {
   ].filter((note) => note.label && (seen(x, note.x) || note.kind.startsWith("band")));
   const rows = [];
   return notes.flatMap(({ x: value, label, after, kind }) => {
-    const at = Math.max(0, Math.min(width, x.at(value)));
     const room = label.length * LETTER + 5;
+    let at = Math.max(0, Math.min(width, x.at(value)));
+    if (at < room && at + room > width) at = width; // there is room on neither side of it
     const right = after ? at + room < width : at < room;
     const span = right ? [at, at + room] : [at - room, at];
     let row = rows.findIndex((taken) => taken.every(([a, b]) => b < span[0] || a > span[1]));

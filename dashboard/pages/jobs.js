@@ -21,7 +21,7 @@ export function createJobsPage(context) {
   const rows = new Map();
   const body = el("tbody");
   const head = el("tr", {}, ...HEADS.map((name) =>
-    el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
+    el("th", { scope: "col", class: NARROW.includes(name) ? `wide ${name.toLowerCase()}` : "" }, name)));
   const table = el("table", { class: "list cards" }, el("caption", { class: "hidden" }, "Jobs"),
     el("thead", {}, head), body);
   const state = choice("State", "any state", STATES);

@@ -93,7 +93,7 @@ export function rangeTestCharts(context) {
     options.peers = peers.read(view);
     all.read(view);
     peers.element.hidden = !test.result.compat;
-    use.hidden = !test.result.suggestion;
+    use.hidden = !test.result.suggestion || job.kind !== "range_test"; // `auto` trains by itself
     use.href = href("new", null, { from: job.id });
     const views = detail ?? complete;
     loss.update(lossModel(test, complete, views, options));
