@@ -45,5 +45,6 @@ export function changed(view, changes) {
 /** A pair of numbers, as `from~to`; null where there is none. */
 export function pairOf(text) {
   const pair = (text ?? "").split("~").map(Number);
-  return text && pair.length === 2 && pair.every(Number.isFinite) && pair[0] < pair[1] ? pair : null;
+  const numbers = text && pair.length === 2 && pair.every(Number.isFinite);
+  return numbers && pair[0] < pair[1] ? pair : null;
 }

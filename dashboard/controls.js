@@ -6,7 +6,8 @@ const PATIENCE = 60; // ms of a slider's movement that make one change
 
 /** A list to choose from; `options` are [value, words], of which the first is the default. */
 export function choice(label, name, options, turn) {
-  const field = el("select", {}, ...options.map(([value, words]) => el("option", { value }, words)));
+  const entries = options.map(([value, words]) => el("option", { value }, words));
+  const field = el("select", {}, ...entries);
   const [fallback] = options[0];
   field.addEventListener("change", () =>
     turn({ [name]: field.value === fallback ? null : field.value }));

@@ -48,7 +48,8 @@ export function outcomeOf(job) {
   if (loss !== null) parts.push(`training loss ${short(loss)}`);
   const end = parts.length ? `At the end: ${parts.join(", ")}.` : "No finite loss at the end.";
   const { stopped } = result; // where its sweep had no more use for it
-  if (stopped) return `Stopped early at iteration ${count(stopped.iteration)}: ${stopped.why}. ${end}`;
+  if (stopped)
+    return `Stopped early at iteration ${count(stopped.iteration)}: ${stopped.why}. ${end}`;
   if (diverged !== null) return `Diverged at iteration ${count(diverged)}. ${end}`;
   const { ensemble } = result;
   if (!ensemble) return end;

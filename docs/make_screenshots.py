@@ -14,7 +14,7 @@ from stepsize import Client, embedded
 
 FOLDER = Path(__file__).parent / "dashboard"
 SIZE = {"width": 1240, "height": 760}
-COLOURS = 96
+COLOURS = 255
 LARGEST = 150_000
 """Bytes of a picture."""
 

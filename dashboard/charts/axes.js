@@ -34,8 +34,8 @@ export function grounds({ x, bands, marks, width, tall }) {
     const size = { x: left, y: 0, width: right - left, height: tall };
     return svg("rect", { class: `band ${kind}`, ...size });
   });
-  for (const { x: at, kind = "" } of marks)
-    if (seen(x, at)) parts.push(svg("path", { class: `mark ${kind}`, d: `M${x.at(at)} 0V${tall}` }));
+  for (const { x: at, kind = "" } of marks.filter((mark) => seen(x, mark.x)))
+    parts.push(svg("path", { class: `mark ${kind}`, d: `M${x.at(at)} 0V${tall}` }));
   return parts;
 }
 

@@ -16,7 +16,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
  *   x, y: {label, log, limits: [from, to]}
  *   curves: [{label, name, tone or color, x: [], y: [], dots, strong, ghost, stopped, derived,
  *   quiet}], ascending in x, null where not finite; curves of one label share one entry of the
- *   legend; those that are `derived` from others are not in the table, `quiet` ones not in the legend
+ *   legend, where `quiet` ones are not; those that are `derived` from others are not in the table
  *   bands: [{from, to, label, kind}]; marks: [{x, label, after, kind}], `after` says on which side
  *   of its line the label stands; note: text under the chart
  * `moved(x)` and `zoomed(limits or null)` may be replaced, as `link` does; `closer(factor)` zooms.

@@ -1,7 +1,9 @@
 /** Colours for curves: told apart where values are names, in order where they are numbers. */
 
 /** After Okabe and Ito, and of a lightness that both themes bear. */
-const APART = ["#2b83c6", "#d5712e", "#1f9d78", "#a77bd0", "#c0a000", "#cf5c8d", "#4fa3a8", "#7d6b5d"];
+const APART = [
+  "#2b83c6", "#d5712e", "#1f9d78", "#a77bd0", "#c0a000", "#cf5c8d", "#4fa3a8", "#7d6b5d",
+];
 const NONE = "#8a8f98"; // of what has no value
 
 /** From low to high: after plasma, which any colour vision orders, its darkest end left out. */

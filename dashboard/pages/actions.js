@@ -20,8 +20,10 @@ export function createActions(id, moved) {
     button("retry", "Retry"), button("delete", "Delete"),
   ];
   const extend = el("a", { class: "button", hidden: "" }, "Continue");
-  const compare = el("a", { class: "button", href: href("compare", null, { jobs: id }) }, "Compare");
-  const element = el("div", { class: "actions" }, pause, resume, retry, cancel, extend, compare, remove);
+  const beside = href("compare", null, { jobs: id });
+  const compare = el("a", { class: "button", href: beside }, "Compare");
+  const buttons = [pause, resume, retry, cancel, extend, compare, remove];
+  const element = el("div", { class: "actions" }, ...buttons);
   let job = null;
   return { element, refusal, show };
 

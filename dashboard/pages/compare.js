@@ -20,7 +20,8 @@ const RATE = ["lr", "learning rate"];
 
 export function createComparePage(context) {
   const turn = (changes) => context.turn(changes);
-  const metric = choice("Compare", "y", METRICS.map((name) => [name, name.replace("_", " ")]), turn);
+  const metrics = METRICS.map((name) => [name, name.replace("_", " ")]);
+  const metric = choice("Compare", "y", metrics, turn);
   const across = choice("against", "x", [...AXES, RATE], turn);
   const tint = choice("colours", "colour", [["", "by job"]], turn);
   const smooth = smoothing(turn, 2);
@@ -35,11 +36,13 @@ export function createComparePage(context) {
   const shown = el("div", {}, el("div", { class: "controls" }, ...controls, share), chart.element,
     el("h2", {}, "What differs"), scroll);
   const empty = el("p", { class: "empty" }, "Choose jobs to compare: tick some in ",
-    el("a", { href: href("jobs") }, "the table of jobs"), ", and follow the button beside its filters.");
+    el("a", { href: href("jobs") }, "the table of jobs"),
+    ", and follow the button beside its filters.");
   const missing = el("p", { class: "problem", role: "alert" });
   const element = el("section", {}, el("h1", {}, "Compare"), missing, empty, shown);
   let seen = { jobs: [], views: [], name: null };
-  link([chart], (pair) => turn({ zoom: pair?.map((each) => Number(each.toPrecision(6))).join("~") }));
+  const rounded = (value) => Number(value.toPrecision(6));
+  link([chart], (pair) => turn({ zoom: pair?.map(rounded).join("~") }));
   return { element, title: "Compare", refresh, turned: draw };
 
   function ids() {
@@ -167,17 +170,18 @@ function modelOf({ jobs, views, name, x, part, bent, width, colours }) {
   const curves = raw.flatMap((curve) => {
     if (!smooth) return curve;
     const y = smoothed(curve.x, curve.y, width * span, bent.x);
-    return [{ ...curve, ghost: true }, { ...curve, label: `${curve.label}, smoothed`, derived: true, quiet: true, y }];
+    const label = `${curve.label}, smoothed`;
+    return [{ ...curve, ghost: true }, { ...curve, label, derived: true, quiet: true, y }];
   });
   const lists = part ? visible(raw, part) : raw.map((curve) => curve.y);
   const losses = name.endsWith("loss") && !part;
-  const found = losses ? lossLimits(lists, () => 5, bent.y) : { limits: around(lists, { log: bent.y }) };
+  const most = losses ? lossLimits(lists, () => 5, bent.y).limits : around(lists, { log: bent.y });
   const labels = { epoch: "epoch", time: "seconds of training", lr: "learning rate" };
   const silent = jobs.filter((_, index) => !views[index]?.returned).map(titleOf);
   const note = silent.length ? `nothing recorded of it: ${silent.join(", ")}` : "";
   return {
     x: { label: labels[x] ?? "iteration", log: bent.x, limits: fallback },
-    y: { log: bent.y, limits: found.limits },
+    y: { log: bent.y, limits: most },
     curves,
     note,
   };
@@ -190,4 +194,7 @@ function ascending(x, y) {
   return end >= x.length ? { x, y } : { x: x.slice(0, end), y: y.slice(0, end) };
 }
 
-const said = (value) => (value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+function said(value) {
+  if (value === null) return "–";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

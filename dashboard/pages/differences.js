@@ -17,6 +17,7 @@ function flattened(spec) {
     if (value === null || typeof value !== "object" || Array.isArray(value)) found.set(path, value);
     else for (const [key, each] of Object.entries(value)) walk(each, `${path}/${key}`);
   };
-  for (const [key, value] of Object.entries(spec)) if (!IGNORED.includes(key)) walk(value, `/${key}`);
+  const known = Object.entries(spec).filter(([key]) => !IGNORED.includes(key));
+  for (const [key, value] of known) walk(value, `/${key}`);
   return found;
 }

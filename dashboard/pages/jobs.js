@@ -12,7 +12,9 @@ const PAGE = 50;
 const MOST = 500;
 const PATIENCE = 200; // ms after a key until it is searched
 const NONE = { state: null, kind: null, q: null, tag: null };
-const HEADS = ["Pick", "State", "Name", "Kind", "Model", "Schedule", "Progress", "Loss", "Age", "Worker"];
+const HEADS = [
+  "Pick", "State", "Name", "Kind", "Model", "Schedule", "Progress", "Loss", "Age", "Worker",
+];
 const NARROW = ["Kind", "Model", "Schedule", "Age", "Worker"]; // not on a phone
 
 export function createJobsPage(context) {
@@ -20,13 +22,15 @@ export function createJobsPage(context) {
   const chosen = new Set();
   const rows = new Map();
   const body = el("tbody");
-  const head = el("tr", {}, ...HEADS.map((name) =>
-    el("th", { scope: "col", class: NARROW.includes(name) ? `wide ${name.toLowerCase()}` : "" }, name)));
+  const kindOfHead = (name) => (NARROW.includes(name) ? `wide ${name.toLowerCase()}` : "");
+  const heads = HEADS.map((name) => el("th", { scope: "col", class: kindOfHead(name) }, name));
+  const head = el("tr", {}, ...heads);
   const table = el("table", { class: "list cards" }, el("caption", { class: "hidden" }, "Jobs"),
     el("thead", {}, head), body);
   const state = choice("State", "any state", STATES);
   const kind = choice("Kind", "any kind", ["range_test", "training"]);
-  const query = el("input", { type: "search", placeholder: "Name  ( / )", "aria-label": "Search names" });
+  const query = el("input", { type: "search", placeholder: "Name  ( / )" });
+  query.setAttribute("aria-label", "Search names");
   const tag = el("input", { placeholder: "tag:value", "aria-label": "Tag, as name:value" });
   const clear = el("button", { type: "button", onclick: () => turn(NONE) }, "Clear filters");
   const compare = el("a", { class: "button", href: href("compare") }, "Compare");

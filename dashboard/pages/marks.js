@@ -25,7 +25,8 @@ export function marksOf(job, checkpoints) {
   const restarts = (job.attempts ?? []).slice(1).map(({ attempt, began }) => (
     { x: began, kind: "restart", label: `attempt ${attempt}`, after: true }));
   const diverged = job.result?.diverged_at ?? null;
-  const end = { x: diverged, kind: "bad", label: `diverged at ${count(diverged ?? 0)}`, after: true };
+  const label = `diverged at ${count(diverged ?? 0)}`;
+  const end = { x: diverged, kind: "bad", label, after: true };
   return [
     ...at("cycle", cycles),
     ...at("checkpoint", saved.filter((x) => !snapshots.includes(x) && !cycles.includes(x))),

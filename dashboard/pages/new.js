@@ -22,12 +22,14 @@ export function createNewPage(context) {
   const submit = el("button", { class: "primary" }, "Submit");
   const starters = Object.entries(STARTERS).map(([name, spec]) =>
     el("button", { type: "button", onclick: () => fill(spec) }, name));
-  const ways = { curl: el("pre", { tabindex: 0 }), Python: el("pre", { tabindex: 0 }), "command line": el("pre", { tabindex: 0 }) };
+  const ways = Object.fromEntries(
+    ["curl", "Python", "command line"].map((name) => [name, el("pre", { tabindex: 0 })]));
   const others = Object.entries(ways).map(([name, pre]) =>
     el("details", {}, el("summary", {}, `The same with ${name}`), pre));
   const origin = el("p", { class: "facts" });
   const form = el("form", { class: "new" }, el("div", {}, label, text),
-    el("div", {}, el("div", { class: "controls" }, submit, el("span", {}, "or begin with"), ...starters),
+    el("div", {},
+      el("div", { class: "controls" }, submit, el("span", {}, "or begin with"), ...starters),
       fault, faults, chart.element, ...others));
   const element = el("section", {}, el("h1", {}, "New job"), origin, form);
   let from = null; // what the text was made from
@@ -92,8 +94,10 @@ export function createNewPage(context) {
     chart.element.hidden = !(kind === "training" ? schedule : range);
     if (kind === "range_test") return void draw(rampOf(range ?? {}), range?.ramp !== "linear");
     const iterations = length?.iterations ?? Math.round((length?.epochs ?? 0) * (perEpoch ?? 0));
-    const body = { schedule, iterations: iterations || LENGTH, points: Math.min(POINTS, iterations || LENGTH) };
-    body.iterations_per_epoch = perEpoch ?? Math.max(1, Math.round(body.iterations / (length?.epochs ?? 10)));
+    const body = { schedule, iterations: iterations || LENGTH };
+    body.points = Math.min(POINTS, body.iterations);
+    const guess = Math.max(1, Math.round(body.iterations / (length?.epochs ?? 10)));
+    body.iterations_per_epoch = perEpoch ?? guess;
     try {
       const { columns } = await send("v1/schedules/preview", "POST", body);
       const guessed = perEpoch === null && !length?.iterations;
@@ -108,7 +112,8 @@ export function createNewPage(context) {
   function draw({ x, y }, log, note = "") {
     const curves = [{ label: "lr", tone: 3, x, y }];
     const limits = around([y], { log, always: log ? [] : [0] });
-    chart.update({ x: { label: "iteration", limits: extent([...x, 1]) }, y: { log, limits }, curves, note });
+    const along = { label: "iteration", limits: extent([...x, 1]) };
+    chart.update({ x: along, y: { log, limits }, curves, note });
   }
 
   async function run() {
@@ -122,8 +127,10 @@ export function createNewPage(context) {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       setText(fault, `Refused: ${error.message}`);
-      faults.replaceChildren(...error.errors.map(({ pointer, detail }) =>
-        el("li", {}, el("button", { type: "button", onclick: () => reveal(pointer) }, pointer || "/"), ` ${detail}`)));
+      faults.replaceChildren(...error.errors.map(({ pointer, detail }) => {
+        const leads = { type: "button", onclick: () => reveal(pointer) };
+        return el("li", {}, el("button", leads, pointer || "/"), ` ${detail}`);
+      }));
     } finally {
       submit.disabled = false;
     }
@@ -151,6 +158,7 @@ async function jobOf(id) {
 function rampOf({ start = 1e-7, end = 10, iterations = 300, ramp = "exponential" }) {
   const x = Array.from({ length: Math.min(iterations, 1e4) }, (_, t) => t);
   const last = x.length - 1 || 1;
-  const at = (t) => (ramp === "linear" ? start + ((end - start) * t) / last : start * (end / start) ** (t / last));
-  return { x, y: x.map(at) };
+  const linear = (t) => start + ((end - start) * t) / last;
+  const exponential = (t) => start * (end / start) ** (t / last);
+  return { x, y: x.map(ramp === "linear" ? linear : exponential) };
 }

@@ -23,7 +23,7 @@ const LANDMARKS = {
   lr_ragged: { label: "ragged", after: true },
 };
 
-/** What a job says of its range test: its own, or under the policy `auto` the one it begins with. */
+/** What a job says of its range test: its own, or under `auto` the one that it begins with. */
 export function rangeTestOf(job) {
   const auto = job.kind === "training";
   const { range, repeats } = auto ? job.spec.schedule : job.spec;
@@ -166,14 +166,16 @@ function lossModel(test, whole, views, { width, log, part, peers }) {
 function bandsOf({ suggestion, interval }) {
   if (!suggestion) return [];
   const { base_lr: from, max_lr: to } = suggestion;
-  const bands = [{ from, to, label: `suggested: ${short(from)} to ${short(to)}`, kind: "suggested" }];
+  const label = `suggested: ${short(from)} to ${short(to)}`;
+  const bands = [{ from, to, label, kind: "suggested" }];
   const sure = interval?.max_lr;
   if (sure) bands.push({ from: sure[0], to: sure[1], label: "", kind: "interval" });
   return bands;
 }
 
 function marksOf({ landmarks, compat, checks }, peers) {
-  const marks = Object.entries(LANDMARKS).map(([name, mark]) => ({ x: landmarks?.[name], ...mark }));
+  const known = Object.entries(LANDMARKS);
+  const marks = known.map(([name, mark]) => ({ x: landmarks?.[name], ...mark }));
   if (peers) {
     for (const [name, x] of Object.entries(compat ?? {}))
       marks.push({ x, label: name.replaceAll("_", " "), kind: "peer" });
@@ -187,5 +189,6 @@ function accuracyModel(test, whole, views, { width, part }) {
   const x = rateAxis(test, whole, part);
   const curves = curvesOf(test, views, "accuracy", { width, span: spanOf(x) });
   const values = part ? visible(curves, part) : curves.map((curve) => curve.y);
-  return { x, y: { limits: around(values) }, curves, bands: bandsOf(test.result).slice(0, 1), note: "" };
+  const bands = bandsOf(test.result).slice(0, 1);
+  return { x, y: { limits: around(values) }, curves, bands, note: "" };
 }

@@ -8,7 +8,12 @@ const COMMON = {
 };
 
 export const STARTERS = {
-  "a range test": { kind: "range_test", ...COMMON, range: { start: 1e-5, end: 10, iterations: 300 }, repeats: 3 },
+  "a range test": {
+    kind: "range_test",
+    ...COMMON,
+    range: { start: 1e-5, end: 10, iterations: 300 },
+    repeats: 3,
+  },
   "a training": {
     kind: "training",
     ...COMMON,
@@ -19,7 +24,9 @@ export const STARTERS = {
   both: { kind: "training", ...COMMON, schedule: { policy: "auto" }, length: { epochs: 20 } },
 };
 
-const SAME = ["model", "data", "batch_size", "optimizer", "lr_groups", "seed", "precision", "queue", "tags"];
+const SAME = [
+  "model", "data", "batch_size", "optimizer", "lr_groups", "seed", "precision", "queue", "tags",
+];
 
 /** A training up to the rate that a range test suggests. */
 export function trainedWith({ id, name, spec }) {
@@ -58,6 +65,7 @@ export function commands(spec, signedIn) {
     curl: `curl ${base}/v1/jobs -H 'Content-Type: application/json'${bearer} -d '${quoted}'`,
     Python: `import json\nfrom stepsize import Client\n\nspec = json.loads(r'''${body}''')\n` +
       `job = Client("${base}").submit(spec)\nprint(job.id)`,
-    "command line": `cat > job.json <<'END'\n${body}\nEND\nSTEPSIZE_URL=${base} stepsize submit job.json`,
+    "command line": `cat > job.json <<'END'\n${body}\nEND\n` +
+      `STEPSIZE_URL=${base} stepsize submit job.json`,
   };
 }

@@ -24,10 +24,13 @@ export function createSweepPage(id, context) {
   const bar = el("progress", { "aria-label": "progress" });
   const outcome = el("p", { class: "outcome", role: "status" });
   const table = el("table", { class: "list" });
-  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Results" }, table);
+  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
+  scroll.setAttribute("aria-label", "Results");
   const spec = el("pre", { tabindex: 0 });
-  const element = el("article", {}, el("div", { class: "head" }, heading, state, actions), facts, problem,
-    bar, outcome, scroll, el("details", {}, el("summary", {}, "Specification"), spec));
+  const element = el("article", {},
+    el("div", { class: "head" }, heading, state, actions),
+    facts, problem, bar, outcome, scroll,
+    el("details", {}, el("summary", {}, "Specification"), spec));
   const page = { element, title: "", refresh };
   let shown = null;
   return page;
@@ -57,13 +60,17 @@ export function createSweepPage(id, context) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     const objective = `${given.objective.direction} ${given.objective.metric}`;
-    const kinds = [given.sampler.name.replaceAll("_", " "), objective, `${Object.keys(given.space).length} parameters`, id];
-    setText(facts, kinds.join(" · "));
+    const sampler = given.sampler.name.replaceAll("_", " ");
+    const space = `${Object.keys(given.space).length} parameters`;
+    setText(facts, [sampler, objective, space, id].join(" · "));
     Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
-    const parts = STATES.filter((each) => counts[each]).map((each) => `${count(counts[each])} ${each}`);
-    const found = best ? ` Best so far: ${given.objective.metric} ${short(best.value)} with ${said(best.parameters)}.` : "";
+    const states = STATES.filter((each) => counts[each]);
+    const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
+    const value = best && `${given.objective.metric} ${short(best.value)}`;
+    const found = best ? ` Best so far: ${value} with ${said(best.parameters)}.` : "";
     const ending = sweep.ending ? ` No more are begun: ${sweep.ending}.` : "";
-    setText(outcome, `${parts.join(", ") || "none begun"} of ${count(sweep.promised)}.${found}${ending}`);
+    const all = count(sweep.promised);
+    setText(outcome, `${begun || "none begun"} of ${all}.${found}${ending}`);
     const over = ["succeeded", "failed", "cancelled"].includes(sweep.state);
     buttons.pause.hidden = over || sweep.state === "paused";
     buttons.resume.hidden = sweep.state !== "paused";
@@ -78,20 +85,27 @@ export function createSweepPage(id, context) {
     shown = text;
     const { direction, metric } = sweep.spec.objective;
     const sign = direction === "maximize" ? -1 : 1;
-    const rank = ({ value, short: brief }) => (value === null ? Infinity : sign * value) + (brief ? 1e12 : 0);
-    const sorted = data.toSorted((a, b) => rank(a) - rank(b) || a.number - b.number);
+    const group = (row) => (row.value === null ? 2 : row.short ? 1 : 0); // which do not compare
+    const order = (a, b) =>
+      group(a) - group(b) || sign * (a.value - b.value) || a.number - b.number;
+    const sorted = data.toSorted(order);
     const best = sorted.filter((row) => row.job && row.value !== null).slice(0, BEST);
     compare.hidden = best.length < 2;
     compare.href = href("compare", null, { jobs: best.map((row) => row.job).join(",") });
     const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
     const heads = ["Job", "State", metric, ...paths];
     const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
+    const nameOf = ({ job, number }) =>
+      (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
+    const settingOf = ({ parameters }, path) =>
+      (path in parameters ? valueOf(parameters[path]) : "");
     const rows = sorted.map((row) => el("tr", {},
-      el("th", { scope: "row" }, row.job ? el("a", { href: href("jobs", row.job) }, `#${row.number}`) : `#${row.number}`),
+      el("th", { scope: "row" }, nameOf(row)),
       el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
       el("td", {}, row.value === null ? "" : short(row.value) + remarkOf(row)),
-      ...paths.map((path) => el("td", {}, path in row.parameters ? valueOf(row.parameters[path]) : ""))));
-    table.replaceChildren(el("caption", { class: "hidden" }, "Results"), el("thead", {}, head), el("tbody", {}, ...rows));
+      ...paths.map((path) => el("td", {}, settingOf(row, path)))));
+    const caption = el("caption", { class: "hidden" }, "Results");
+    table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...rows));
   }
 
   async function act(verb) {

@@ -9,7 +9,8 @@ const LIMIT = 100;
 const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
 
-export const sweepTitle = (sweep) => sweep.name || `${sweep.spec.sampler.name} over ${sweep.spec.template.kind}`;
+export const sweepTitle = ({ name, spec: { sampler, template } }) =>
+  name || `${sampler.name} over ${template.kind}`;
 
 export function createSweepsPage() {
   const rows = new Map();
@@ -21,7 +22,8 @@ export function createSweepsPage() {
   const none = el("p", { class: "empty", hidden: "" },
     "No sweeps yet. A sweep runs one job for each of many settings and says which is best: ",
     el("code", {}, "stepsize sweep --help"), " shows how to submit one.");
-  return { element: el("section", {}, el("h1", {}, "Sweeps"), table, none), title: "Sweeps", refresh };
+  const element = el("section", {}, el("h1", {}, "Sweeps"), table, none);
+  return { element, title: "Sweeps", refresh };
 
   async function refresh() {
     const { data } = await get(`v1/sweeps?limit=${LIMIT}`);
@@ -49,7 +51,10 @@ function createRow(id) {
   const best = el("td");
   const parameters = el("td", { class: "wide" });
   const age = el("td", { class: "wide" });
-  const cells = [el("td", {}, state), el("th", { scope: "row" }, link), sampler, el("td", {}, bar, done), best, parameters, age];
+  const cells = [
+    el("td", {}, state), el("th", { scope: "row" }, link), sampler, el("td", {}, bar, done), best,
+    parameters, age,
+  ];
   return { element: el("tr", {}, ...cells), show };
 
   function show(sweep) {
@@ -71,6 +76,11 @@ export const endedOf = ({ counts }) =>
 
 /** Parameters in words. */
 export const said = (parameters) =>
-  Object.entries(parameters).map(([path, value]) => `${path.split("/").at(-1)} ${valueOf(value)}`).join(", ");
+  Object.entries(parameters)
+    .map(([path, value]) => `${path.split("/").at(-1)} ${valueOf(value)}`)
+    .join(", ");
 
-export const valueOf = (value) => (typeof value === "number" ? short(value) : typeof value === "string" ? value : JSON.stringify(value));
+export function valueOf(value) {
+  if (typeof value === "number") return short(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

@@ -39,14 +39,15 @@ export function trainingCharts(context) {
 
   async function refresh(job) {
     const part = pairOf(context.view.get("zoom"));
-    const range = part ? { start: Math.max(0, Math.floor(part[0])), stop: Math.ceil(part[1]) + 1 } : {};
+    const [start, stop] = part ? [Math.max(0, Math.floor(part[0])), Math.ceil(part[1]) + 1] : [];
     // each on its own, since a view keeps the extremes of the first name only
     const names = recordedBy(job);
     const [validation, ...columns] = await Promise.all([
       viewOf(job, ["val_accuracy", "val_loss"]),
-      ...names.map((name) => viewOf(job, [name], range)),
+      ...names.map((name) => viewOf(job, [name], { start, stop })),
     ]);
-    const { data: checkpoints } = job.checkpoint === null ? { data: [] } : await get(`v1/jobs/${job.id}/checkpoints`);
+    const some = job.checkpoint !== null;
+    const checkpoints = some ? (await get(`v1/jobs/${job.id}/checkpoints`)).data : [];
     const views = new Map(names.map((name, index) => [name, columns[index]]));
     seen = { job, views, validation, checkpoints };
     draw();
@@ -57,7 +58,7 @@ export function trainingCharts(context) {
     const { view } = context;
     const { job, views, validation, checkpoints } = seen;
     const rows = views.get("loss");
-    element.hidden = rows.returned === 0 && !view.has("zoom"); // under `auto`, a range test is first
+    element.hidden = rows.returned === 0 && !view.has("zoom"); // `auto` begins with a range test
     const offset = job.spec.schedule.policy === "auto" ? job.progress.iteration - lastOf(rows) : 0;
     axis = axisOf(across.read(view), job, offset);
     const part = pairOf(view.get("zoom"))?.map(axis.at);
@@ -66,7 +67,8 @@ export function trainingCharts(context) {
     const x = axisModel(rows, validation, axis, part);
     const marks = marksOf(job, checkpoints).map((mark) => ({ ...mark, x: axis.at(mark.x) }));
     explain(marks);
-    const models = CHARTS.map(({ name }) => model(name, { views, validation, x, marks, part, settings }));
+    const shown = { views, validation, x, marks, part, settings };
+    const models = CHARTS.map(({ name }) => model(name, shown));
     arrange(models);
   }
 
@@ -76,25 +78,26 @@ export function trainingCharts(context) {
       if (models[index] && !charts.has(name)) charts.set(name, createChart(title, height));
     });
     const shown = CHARTS.filter((_, index) => models[index]).map(({ name }) => charts.get(name));
+    const wanted = shown.map((each) => each.element);
     const there = [...pictures.children];
-    if (shown.length !== there.length || shown.some((each, index) => each.element !== there[index])) {
-      pictures.replaceChildren(...shown.map((each) => each.element));
+    if (wanted.length !== there.length || wanted.some((each, index) => each !== there[index])) {
+      pictures.replaceChildren(...wanted);
       link(shown, zoomed);
     }
     models.filter(Boolean).forEach((each, index) => shown[index].update(each));
   }
 
   function zoomed(pair) {
-    const iterations = pair?.map(axis.back);
-    const text = iterations && `${Math.max(0, Math.floor(iterations[0]))}~${Math.ceil(iterations[1])}`;
-    turn({ zoom: text });
+    const [from, to] = pair?.map(axis.back) ?? [];
+    turn({ zoom: pair && `${Math.max(0, Math.floor(from))}~${Math.ceil(to)}` });
   }
 
   function model(name, { views, validation, x, marks, part, settings }) {
     const rows = views.get(name);
     const curves = rows ? rawAndSmooth(rows, name, x, settings.width) : [];
     const measured = { loss: "val_loss", accuracy: "val_accuracy" }[name];
-    if (measured && validation.columns[measured].length) curves.push(validated(validation, measured));
+    if (measured && validation.columns[measured].length)
+      curves.push(validated(validation, measured));
     if (!curves.length) return null;
     const lists = part ? visible(curves, x.limits) : curves.map((curve) => curve.y);
     const named = name === "loss" ? marks : marks.map((mark) => ({ ...mark, label: "" })); // once
@@ -107,7 +110,8 @@ export function trainingCharts(context) {
     }
     const log = name === "lr" && settings.lograte;
     const always = name === "lr" && !log && !part ? [0] : [];
-    return { x, y: { log, limits: around(lists, { always, log }) }, curves, marks: named, note: "" };
+    const limits = around(lists, { always, log });
+    return { x, y: { log, limits }, curves, marks: named, note: "" };
   }
 
   function rawAndSmooth(rows, name, x, width) {
@@ -117,7 +121,8 @@ export function trainingCharts(context) {
     const raw = { label, tone, x: rows.columns.iteration.map(axis.at), y: rows.columns[name] };
     if (!(width > 0) || name === "lr" || name === "momentum") return [raw];
     const y = smoothed(raw.x, raw.y, width * (x.limits[1] - x.limits[0]));
-    return [{ ...raw, ghost: true }, { ...raw, label: batch ? "training, smoothed" : `${label}, smoothed`, derived: true, y }];
+    const smooth = `${batch ? "training" : label}, smoothed`;
+    return [{ ...raw, ghost: true }, { ...raw, label: smooth, derived: true, y }];
   }
 
   function validated(validation, name) {

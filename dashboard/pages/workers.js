@@ -18,8 +18,10 @@ export function createWorkersPage() {
   const table = el("table", { class: "list" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No worker has been here. ", el("code", {}, "stepsize up"), " starts one with the service, ",
-    el("code", {}, "python -m worker"), " one more on any machine that reaches database and broker.");
-  return { element: el("section", {}, el("h1", {}, "Workers"), table, none), title: "Workers", refresh };
+    el("code", {}, "python -m worker"),
+    " one more on any machine that reaches database and broker.");
+  const element = el("section", {}, el("h1", {}, "Workers"), table, none);
+  return { element, title: "Workers", refresh };
 
   async function refresh() {
     const { data } = await get("v1/workers");
@@ -51,11 +53,13 @@ async function jobOf(id) {
 function createRow() {
   const state = el("span");
   const name = el("th", { scope: "row" });
-  const [device, queues, versions] = ["wide", "wide", "wide"].map((kind) => el("td", { class: kind }));
+  const [device, queues, versions] = [1, 2, 3].map(() => el("td", { class: "wide" }));
   const link = el("a");
   const speed = el("td");
   const heard = el("td");
-  const cells = [el("td", {}, state), name, device, el("td", {}, link), speed, heard, queues, versions];
+  const cells = [
+    el("td", {}, state), name, device, el("td", {}, link), speed, heard, queues, versions,
+  ];
   return { element: el("tr", {}, ...cells), show };
 
   function show(worker, job) {
