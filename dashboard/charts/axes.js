@@ -3,7 +3,7 @@
 import { svg } from "../dom.js";
 
 const LINE = 15; // px between labels above one another
-const LETTER = 6.6; // px of a label's letter, roughly
+const LETTER = 7; // px of a label's letter, roughly
 
 /** Grid, ticks and names of both axes, in a field of `width` by `tall` px. */
 export function axes({ x, y, name, width, tall, right }) {

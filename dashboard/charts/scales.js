@@ -82,11 +82,11 @@ export function around(lists, { always = [], log = false } = {}) {
  */
 export function lossLimits(lists, head, log = false) {
   const counts = (value) => value !== null && (!log || value > 0);
-  const known = lists.map((values) => values.filter(counts));
+  const known = lists.map((values) => values.filter(counts)).filter((values) => values.length);
   const heads = known.map((values) => values.slice(0, Math.max(1, head(values.length))));
   const [lowest, highest] = extent(known.flat());
-  if (lowest > highest) return { limits: log ? [0.1, 1] : [0, 1], cut: null };
-  const start = Math.max(...heads.map(median));
+  if (!known.length) return { limits: log ? [0.1, 1] : [0, 1], cut: null };
+  const start = median(heads.map(median)); // one that begins too high does not flatten others
   const drop = Math.max(start - lowest, 0.1 * Math.abs(start), 1e-12);
   const top = Math.min(highest, log ? 10 * start : start + 0.6 * drop);
   const limits = log ? [lowest * 0.9, top * 1.1] : [lowest - 0.08 * drop, top + 0.08 * drop];

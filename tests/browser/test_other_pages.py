@@ -109,6 +109,20 @@ def test_smooth_curves_neither_lag_nor_cover_gaps(site: Site, watched: Watch) ->
     assert sum(filter(None, spike)) == pytest.approx(9)
 
 
+def test_a_run_that_diverges_does_not_flatten_the_others(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    page.goto(site.url)
+    measured = """async ([curves, log]) =>
+      (await import("./charts/scales.js")).lossLimits(curves, () => 2, log)"""
+    falling = [2.0, 2.0, 1.0, 0.5]
+    assert page.evaluate(measured, [[falling], False])["cut"] is None
+    found = page.evaluate(measured, [[falling, falling, [600.0, 700.0, 900.0]], False])
+    assert found["limits"][1] < 4
+    assert found["cut"] == 900
+    assert page.evaluate(measured, [[[], [None]], False]) == {"limits": [0, 1], "cut": None}
+    assert page.evaluate(measured, [[[0.0, 1.0, 0.01]], True])["limits"][0] > 0
+
+
 def test_cycles_end_where_the_schedule_says(site: Site, watched: Watch) -> None:
     page = watched(site)
     page.goto(site.url)
