@@ -5,7 +5,7 @@ DATA ?= digits
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check format test test-fast chaos fuzz openapi pictures bench clean
+.PHONY: help setup demo up check format test test-fast chaos fuzz openapi pictures screenshots bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ openapi: $(VENV)/.dev ## openapi.json, from the routes
 pictures: $(VENV)/.dev ## docs/schedules.md and its pictures, from the policies
 	$(VENV)/bin/python docs/make_schedules.py
 
+screenshots: $(VENV)/.dev ## every page of the dashboard in docs/dashboard, both themes (needs chromium)
+	$(VENV)/bin/python docs/make_screenshots.py
+
 # ... and the finders that are compared with. What fastai asks for would bring another torch.
 $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP_INSTALL) -e '.[bench]'
@@ -82,6 +85,8 @@ bench: $(VENV)/.bench ## the tables of the documents, measured on this machine (
 	$(VENV)/bin/python benchmarks/api_load.py --page
 	$(VENV)/bin/python benchmarks/client_series.py
 	$(VENV)/bin/python benchmarks/series_store.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
+	$(VENV)/bin/python benchmarks/chart_libraries.py
+	$(VENV)/bin/python benchmarks/dashboard_pages.py $(if $(MLFLOW),--mlflow-python $(MLFLOW))
 	$(VENV)/bin/python benchmarks/populations.py
 	$(VENV)/bin/python benchmarks/waiting_threads.py
 	$(VENV)/bin/python benchmarks/compat_parity.py

@@ -7,9 +7,10 @@ const answers = new Map();
 
 /** The service refused, or (status 0) could not be reached; the message says why. */
 export class ApiError extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, errors = []) {
     super(detail);
     this.status = status;
+    this.errors = errors; // [{pointer, detail}] of a request that is not valid
   }
 }
 
@@ -49,5 +50,5 @@ async function ask(path, method, headers, content) {
   }
   if (response.ok || response.status === 304)
     return { status: response.status, etag: response.headers.get("ETag"), body };
-  throw new ApiError(response.status, body.detail ?? body.title);
+  throw new ApiError(response.status, body.detail ?? body.title, body.errors);
 }

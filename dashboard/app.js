@@ -1,54 +1,96 @@
-/** Puts the dashboard together: the address says which job is shown, one loop keeps all fresh. */
+/** Puts the dashboard together: the address says what is shown, one loop keeps it fresh. */
 
+import { changed, href, parse } from "./address.js";
 import { ApiError } from "./api.js";
 import { setText } from "./dom.js";
-import { createPage } from "./job.js";
-import { createList } from "./list.js";
+import { createComparePage } from "./pages/compare.js";
+import { createJobPage } from "./pages/job.js";
+import { createJobsPage } from "./pages/jobs.js";
+import { createLostPage } from "./pages/lost.js";
+import { createNewPage } from "./pages/new.js";
+import { createSweepPage } from "./pages/sweep.js";
+import { createSweepsPage } from "./pages/sweeps.js";
+import { createWorkersPage } from "./pages/workers.js";
 import { createSession } from "./session.js";
 
-const ACTIVE = 1000; // ms between refreshes while jobs run,
-const IDLE = 2000; // while none does,
+const ACTIVE = 1000; // ms between refreshes while something moves,
+const IDLE = 2000; // while nothing does,
 const SLOW = 5000; // at most while the service takes its time,
 const RARELY = 60_000; // and while nobody looks or the key is missing
 
+const CREATE = {
+  jobs: (id, context) => (id ? createJobPage(id, context) : createJobsPage(context)),
+  compare: (_, context) => createComparePage(context),
+  sweeps: (id, context) => (id ? createSweepPage(id, context) : createSweepsPage()),
+  workers: () => createWorkersPage(),
+  new: (_, context) => createNewPage(context),
+};
+
 const part = (id) => document.getElementById(id);
 const main = part("main");
-const list = createList(part("jobs"), part("more"));
-const nav = document.querySelector("nav");
 const session = createSession(part("key"), part("who"), wake);
-const welcome = part("welcome");
-const [cli, curl] = [part("cli"), part("curl")]; // not of the page while a job is shown
+let at = { page: null, id: null, view: new URLSearchParams() };
 let page = null;
 let woken = false;
 let resume = () => {};
 
+/** What a page may ask of the frame around it. */
+const context = {
+  wake,
+  session,
+  get view() {
+    return at.view;
+  },
+  /** Changes the view in the address; `push` makes it a step that Back takes back. */
+  turn(changes, { push = false } = {}) {
+    const address = href(at.page, at.id, changed(at.view, changes));
+    if (address === location.hash) return;
+    history[push ? "pushState" : "replaceState"](null, "", address);
+    route();
+  },
+};
+
 window.addEventListener("hashchange", route);
+window.addEventListener("popstate", route);
 window.addEventListener("online", wake);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) page?.leave(); // a browser has few connections, and nobody looks
+  if (document.hidden) page?.leave?.(); // a browser has few connections, and nobody looks
   wake();
 });
-part("more").addEventListener("click", wake);
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, select, textarea");
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
+  const search = main.querySelector("input[type=search]");
+  if (search) event.preventDefault();
+  search?.focus();
+});
 part("skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address belongs to the job
+  event.preventDefault(); // the address belongs to the page
   main.focus();
 });
-teach();
 route();
 run();
 
 function route() {
-  const id = location.hash.slice(1);
-  if (page?.id === id) return;
-  page?.leave();
-  page = /^job_[0-9a-z]+$/.test(id) ? createPage(id, wake) : null;
-  if (!page) document.title = "stepsize";
-  main.replaceChildren(page?.element ?? welcome);
-  document.body.classList.toggle("selected", page !== null);
-  list.select(id);
-  window.scrollTo(0, 0);
-  if (!part("jobs").offsetParent) main.focus(); // the link that had the focus is hidden
+  const next = parse(location.hash);
+  const same = page && next.page === at.page && next.id === at.id;
+  at = next;
+  if (!same) open();
+  page.turned?.();
   wake();
+}
+
+function open() {
+  page?.leave?.();
+  const first = page === null;
+  page = CREATE[at.page]?.(at.id, context) ?? createLostPage();
+  main.replaceChildren(page.element);
+  for (const link of document.querySelectorAll("header nav a")) {
+    if (link.hash && parse(link.hash).page === at.page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  window.scrollTo(0, 0);
+  if (!first) main.focus({ preventScroll: true }); // what had the focus is gone
 }
 
 function wake() {
@@ -73,27 +115,28 @@ async function run() {
 /** Brings everything up to date; how long that is good for, in ms. */
 async function refresh() {
   const began = performance.now();
+  const shown = page;
   try {
-    const { empty, active } = await list.refresh();
-    part("none").hidden = !empty;
-    await page?.refresh();
+    const active = await shown.refresh();
+    if (shown !== page) return 0; // of a page that was left meanwhile
+    title();
     setText(part("notice"), "");
     await session.admitted();
-    reveal(true);
-    teach();
+    main.hidden = false;
     const took = performance.now() - began;
     return Math.max(active ? ACTIVE : IDLE, Math.min(SLOW, 3 * took));
   } catch (error) {
     setText(part("notice"), explained(error));
     if (error.status !== 401) return ACTIVE;
     session.refused();
-    reveal(false); // what is still there may be of somebody who has left
+    main.hidden = true; // what is still there may be of somebody who has left
     return RARELY;
   }
 }
 
-function reveal(shown) {
-  for (const each of [nav, main]) each.hidden = !shown;
+function title() {
+  const words = page.title ?? "";
+  document.title = words ? `${words} · stepsize` : "stepsize";
 }
 
 function explained(error) {
@@ -103,27 +146,4 @@ function explained(error) {
   }
   if (error.status === 0) return "Connection lost: what is shown may be old. Trying again …";
   return error.status === 401 ? "" : `The service answers: ${error.message}`;
-}
-
-/** The lines that submit a first job, to this very service. */
-function teach() {
-  const spec = {
-    kind: "range_test",
-    model: { name: "mlp", params: { hidden: [64] } },
-    data: { name: "digits" },
-    batch_size: 32,
-    optimizer: { name: "sgd", params: { momentum: 0.9 } },
-    range: { start: 1e-5, end: 10 },
-  };
-  const base = new URL(".", location.href).href.replace(/\/$/, "");
-  const fields = Object.entries(spec).map(([name, value]) => `"${name}": ${JSON.stringify(value)}`);
-  const body = `{\n  ${fields.join(",\n  ")}\n}`;
-  const bearer = session.signedIn ? ` -H "Authorization: Bearer $STEPSIZE_API_KEY"` : "";
-  const headers = `-H 'Content-Type: application/json'${bearer}`;
-  setText(curl, `curl ${base}/v1/jobs ${headers} -d '${body}'`);
-  const lines = [
-    `STEPSIZE_URL=${base} stepsize range-test --model mlp --model-param 'hidden=[64]'`,
-    "--data digits --optimizer sgd --optimizer-param momentum=0.9 --batch-size 32 --start 1e-5",
-  ];
-  setText(cli, lines.join(" \\\n  "));
 }

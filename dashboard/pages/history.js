@@ -1,7 +1,7 @@
 /** What happened to a job: every attempt at it, and every change of its state. */
 
-import { el } from "./dom.js";
-import { count, duration, secondsBetween } from "./numbers.js";
+import { el } from "../dom.js";
+import { count, duration, secondsBetween } from "../numbers.js";
 
 const ATTEMPTS = ["attempt", "worker", "began", "took", "from", "to", "outcome"];
 const CHANGES = ["when", "who", "what", "state", "iteration", "detail"];

@@ -1,0 +1,136 @@
+/** The page of one sweep: progress, the best so far, and a table of results. */
+
+import { href } from "../address.js";
+import { ApiError, get, post } from "../api.js";
+import { STATES } from "../describe.js";
+import { el, setText } from "../dom.js";
+import { count, short } from "../numbers.js";
+import { endedOf, said, sweepTitle, valueOf } from "./sweeps.js";
+
+const BEST = 10; // jobs that are compared
+
+export function createSweepPage(id, context) {
+  const heading = el("h1");
+  const state = el("span", { class: "state" });
+  const buttons = Object.fromEntries(["pause", "resume", "retry", "cancel"].map((verb) => {
+    const name = verb[0].toUpperCase() + verb.slice(1);
+    return [verb, el("button", { type: "button", onclick: () => act(verb) }, name)];
+  }));
+  const compare = el("a", { class: "button" }, "Compare the best");
+  const csv = el("button", { type: "button", onclick: download }, "CSV");
+  const actions = el("div", { class: "actions" }, ...Object.values(buttons), compare, csv);
+  const facts = el("p", { class: "facts" });
+  const problem = el("p", { class: "problem", role: "alert" });
+  const bar = el("progress", { "aria-label": "progress" });
+  const outcome = el("p", { class: "outcome", role: "status" });
+  const table = el("table", { class: "list" });
+  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
+  scroll.setAttribute("aria-label", "Results");
+  const spec = el("pre", { tabindex: 0 });
+  const element = el("article", {},
+    el("div", { class: "head" }, heading, state, actions),
+    facts, problem, bar, outcome, scroll,
+    el("details", {}, el("summary", {}, "Specification"), spec));
+  const page = { element, title: "", refresh };
+  let shown = null;
+  return page;
+
+  async function refresh() {
+    let sweep;
+    try {
+      sweep = await get(`v1/sweeps/${id}`);
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![404, 422].includes(error.status)) throw error;
+      page.title = "No such sweep";
+      setText(heading, "No such sweep");
+      setText(problem, `${error.message}: it was deleted, or the link is wrong`);
+      for (const part of [actions, bar, scroll]) part.hidden = true;
+      return false;
+    }
+    show(sweep);
+    const { data } = await get(`v1/sweeps/${id}/results`);
+    list(sweep, data);
+    return sweep.state === "running" || sweep.state === "queued";
+  }
+
+  function show(sweep) {
+    const { counts, spec: given, best } = sweep;
+    page.title = `${sweepTitle(sweep)}: ${sweep.state}`;
+    setText(heading, sweepTitle(sweep));
+    setText(state, sweep.state);
+    state.className = `state ${sweep.state}`;
+    const objective = `${given.objective.direction} ${given.objective.metric}`;
+    const sampler = given.sampler.name.replaceAll("_", " ");
+    const space = `${Object.keys(given.space).length} parameters`;
+    setText(facts, [sampler, objective, space, id].join(" · "));
+    Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
+    const states = STATES.filter((each) => counts[each]);
+    const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
+    const value = best && `${given.objective.metric} ${short(best.value)}`;
+    const found = best ? ` Best so far: ${value} with ${said(best.parameters)}.` : "";
+    const ending = sweep.ending ? ` No more are begun: ${sweep.ending}.` : "";
+    const all = count(sweep.promised);
+    setText(outcome, `${begun || "none begun"} of ${all}.${found}${ending}`);
+    const over = ["succeeded", "failed", "cancelled"].includes(sweep.state);
+    buttons.pause.hidden = over || sweep.state === "paused";
+    buttons.resume.hidden = sweep.state !== "paused";
+    buttons.cancel.hidden = over;
+    buttons.retry.hidden = !counts.failed;
+    setText(spec, JSON.stringify(given, null, 2));
+  }
+
+  function list(sweep, data) {
+    const text = JSON.stringify(data);
+    if (text === shown) return;
+    shown = text;
+    const { direction, metric } = sweep.spec.objective;
+    const sign = direction === "maximize" ? -1 : 1;
+    const group = (row) => (row.value === null ? 2 : row.short ? 1 : 0); // which do not compare
+    const order = (a, b) =>
+      group(a) - group(b) || sign * (a.value - b.value) || a.number - b.number;
+    const sorted = data.toSorted(order);
+    const best = sorted.filter((row) => row.job && row.value !== null).slice(0, BEST);
+    compare.hidden = best.length < 2;
+    compare.href = href("compare", null, { jobs: best.map((row) => row.job).join(",") });
+    const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
+    const heads = ["Job", "State", metric, ...paths];
+    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
+    const nameOf = ({ job, number }) =>
+      (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
+    const settingOf = ({ parameters }, path) =>
+      (path in parameters ? valueOf(parameters[path]) : "");
+    const rows = sorted.map((row) => el("tr", {},
+      el("th", { scope: "row" }, nameOf(row)),
+      el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
+      el("td", {}, row.value === null ? "" : short(row.value) + remarkOf(row)),
+      ...paths.map((path) => el("td", {}, settingOf(row, path)))));
+    const caption = el("caption", { class: "hidden" }, "Results");
+    table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...rows));
+  }
+
+  async function act(verb) {
+    if (verb === "cancel" && !confirm("Cancel every job of this sweep that has not ended?")) return;
+    setText(problem, "");
+    try {
+      await post(`v1/sweeps/${id}/${verb}`);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      setText(problem, `Could not ${verb}: ${error.message}`);
+    }
+    context.wake();
+  }
+
+  /** A link cannot ask for a format, so the table is fetched and handed over. */
+  async function download() {
+    const answer = await fetch(`v1/sweeps/${id}/results`, { headers: { Accept: "text/csv" } });
+    if (!answer.ok) return void setText(problem, `No table: the service answers ${answer.status}`);
+    const address = URL.createObjectURL(await answer.blob());
+    el("a", { href: address, download: `${id}.csv` }).click();
+    URL.revokeObjectURL(address);
+  }
+}
+
+function remarkOf(row) {
+  if (row.stopped) return " (stopped early)";
+  return row.short ? " (short run)" : "";
+}

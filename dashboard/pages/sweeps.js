@@ -1,0 +1,86 @@
+/** The list of sweeps, newest first. */
+
+import { href } from "../address.js";
+import { get } from "../api.js";
+import { el, setText } from "../dom.js";
+import { count, duration, secondsBetween, short } from "../numbers.js";
+
+const LIMIT = 100;
+const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
+const NARROW = ["Sampler", "Parameters", "Age"];
+
+export const sweepTitle = ({ name, spec: { sampler, template } }) =>
+  name || `${sampler.name} over ${template.kind}`;
+
+export function createSweepsPage() {
+  const rows = new Map();
+  const body = el("tbody");
+  const head = el("tr", {}, ...HEADS.map((name) =>
+    el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
+  const caption = el("caption", { class: "hidden" }, "Sweeps");
+  const table = el("table", { class: "list", hidden: "" }, caption, el("thead", {}, head), body);
+  const none = el("p", { class: "empty", hidden: "" },
+    "No sweeps yet. A sweep runs one job for each of many settings and says which is best: ",
+    el("code", {}, "stepsize sweep --help"), " shows how to submit one.");
+  const element = el("section", {}, el("h1", {}, "Sweeps"), table, none);
+  return { element, title: "Sweeps", refresh };
+
+  async function refresh() {
+    const { data } = await get(`v1/sweeps?limit=${LIMIT}`);
+    table.hidden = data.length === 0;
+    none.hidden = data.length > 0;
+    const ids = new Set(data.map((sweep) => sweep.id));
+    for (const [id, row] of rows) if (!ids.has(id)) rows.delete(id), row.element.remove();
+    data.forEach((sweep, place) => {
+      if (!rows.has(sweep.id)) rows.set(sweep.id, createRow(sweep.id));
+      const row = rows.get(sweep.id);
+      row.show(sweep);
+      if (body.children[place] !== row.element)
+        body.insertBefore(row.element, body.children[place] ?? null);
+    });
+    return data.some(({ state }) => state === "running" || state === "queued");
+  }
+}
+
+function createRow(id) {
+  const state = el("span");
+  const link = el("a", { href: href("sweeps", id) });
+  const sampler = el("td", { class: "wide" });
+  const bar = el("progress", { "aria-label": "progress" });
+  const done = el("small");
+  const best = el("td");
+  const parameters = el("td", { class: "wide" });
+  const age = el("td", { class: "wide" });
+  const cells = [
+    el("td", {}, state), el("th", { scope: "row" }, link), sampler, el("td", {}, bar, done), best,
+    parameters, age,
+  ];
+  return { element: el("tr", {}, ...cells), show };
+
+  function show(sweep) {
+    setText(state, sweep.state);
+    state.className = `state ${sweep.state}`;
+    setText(link, sweepTitle(sweep));
+    setText(sampler, sweep.spec.sampler.name.replaceAll("_", " "));
+    const ended = endedOf(sweep);
+    Object.assign(bar, { max: sweep.promised || 1, value: ended });
+    setText(done, `${count(ended)} of ${count(sweep.promised)}`);
+    setText(best, sweep.best ? `${sweep.spec.objective.metric} ${short(sweep.best.value)}` : "");
+    setText(parameters, sweep.best ? said(sweep.best.parameters) : "");
+    setText(age, duration(Math.floor(secondsBetween(sweep.created_at, null))));
+  }
+}
+
+export const endedOf = ({ counts }) =>
+  ["succeeded", "failed", "cancelled"].reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+
+/** Parameters in words. */
+export const said = (parameters) =>
+  Object.entries(parameters)
+    .map(([path, value]) => `${path.split("/").at(-1)} ${valueOf(value)}`)
+    .join(", ");
+
+export function valueOf(value) {
+  if (typeof value === "number") return short(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
