@@ -11,7 +11,7 @@ import numpy as np
 from schedules import Schedule
 from schedules.values import F64
 from spec.sweeps import Stopping
-from sweeps.stopping import Rung, decide, rungs
+from sweeps.stopping import Rung, Score, decide, rungs, score
 
 ETA = 3
 
@@ -111,7 +111,7 @@ class Study:
         """Whether the best was kept, regret and share saved, with runs begun in this order."""
         rule = Stopping(name="asha", eta=ETA)
         waiting = list(enumerate(int(each) for each in order))[::-1]
-        came: dict[str, list[list[float]]] = defaultdict(list)
+        came: dict[str, list[Score]] = defaultdict(list)
         ended, spent = [], 0
         # when it comes to its next rung or its end, its place in the order, which run it is, and
         # how many rungs it has passed
@@ -127,7 +127,7 @@ class Study:
                 stop = True
             else:
                 rung = ladders[run][passed]
-                value = [float(values[run, here // self.every - 1])]
+                value = score([float(values[run, here // self.every - 1])], "minimize")
                 stop = decide(rule, rung, value, came[rung.place], "minimize").stop
                 came[rung.place].append(value)
             if not stop:

@@ -659,7 +659,7 @@ def test_a_recipe_is_followed_through_its_steps(fake: Fake, run: Run) -> None:
     suggestion = {"base_lr": 0.02, "max_lr": 0.08123456, "fixed_lr": 0.05, "schedules": {}}
     listed = {"data": [{"result": {"suggestion": suggestion}}], "next_cursor": None}
     fake.answers["GET /v1/jobs"] = (200, listed)
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, RESULTS)
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, RANKING)
     done = run("recipe", *ASKED, "--length", "3000")
     assert done.exit_code == 0
     told = " ".join(done.stderr.split())
@@ -670,7 +670,8 @@ def test_a_recipe_is_followed_through_its_steps(fake: Fake, run: Run) -> None:
 def test_a_recipe_that_finds_nothing_says_why(fake: Fake, run: Run) -> None:
     why = "there is nothing to go on with: [the range test failed]"
     fake.answers["GET /v1/sweeps/swp_1"] = (200, {**RECIPE, "state": "failed", "ending": why})
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    empty = {**RANKING, "data": [], "trials": 0, "configurations": 0, "left_out": {"short": 1}}
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, empty)
     done = run("watch", "swp_1")
     assert done.exit_code == 1
     assert why in " ".join(done.stderr.split())
@@ -678,7 +679,8 @@ def test_a_recipe_that_finds_nothing_says_why(fake: Fake, run: Run) -> None:
 
 def test_what_is_said_of_a_recipe(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/sweeps/swp_1"] = (200, RECIPE)
-    fake.answers["GET /v1/sweeps/swp_1/results"] = (200, {"data": []})
+    empty = {**RANKING, "data": [], "trials": 0, "configurations": 0, "left_out": {}}
+    fake.answers["GET /v1/sweeps/swp_1/ranking"] = (200, empty)
     shown = lines(run("show", "swp_1").stdout)
     assert "learning rates found by range_test" in shown
     assert "compares cosine, one_cycle, each with seeds 0, 1" in shown

@@ -52,7 +52,7 @@ def test_the_same_range_test_leads_to_the_same_trainings(found: dict[str, Any]) 
     assert isinstance(spec, RecipeSpec)
     (first,) = propose(spec, [], 100)
     result = found["range_test"]["result"]
-    test = Trial(0, first.parameters, "done", None, first.memory, result)
+    test = Trial(0, first.parameters, "done", memory=first.memory, result=result)
     assert [each.parameters for each in propose(spec, [test], 100)] == [
         row["parameters"] for row in found["rows"]
     ]
