@@ -402,12 +402,12 @@ def main() -> None:
         description=__doc__,
         epilog="Ray Tune wants an environment of its own: `python3.11 -m venv ray-env && "
         "ray-env/bin/pip install 'ray[tune]' optuna torch==2.13.0`; who is not installed is left "
-        "out. Five rounds take about eight minutes on two cores.",
+        "out. Three rounds take five to eight minutes on two cores.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     here = Path(sys.executable)
-    add("--rounds", type=int, default=5, help="each with a search seed of its own (default 5)")
+    add("--rounds", type=int, default=3, help="each with a search seed of its own (default 3)")
     add("--runs", type=int, default=64, help="of a search (default 64)")
     add("--iterations", type=int, default=880, help="of a run (default 880: 20 epochs)")
     add("--optuna-python", type=Path, default=here, help="an interpreter with Optuna and torch")
@@ -441,7 +441,9 @@ def main() -> None:
     words = {**vars(options), "hidden": HIDDEN, "batch": BATCH, "momentum": MOMENTUM}
     words |= {"low": LOW, "high": HIGH, "fresh": len(FRESH)}
     command = "python benchmarks/sweep_speed.py --page"
-    PAGE.write_text(INTRODUCTION.format(command=command, **words) + "\n" + told.getvalue().rstrip())
+    PAGE.write_text(
+        INTRODUCTION.format(command=command, **words) + "\n" + told.getvalue().rstrip() + "\n"
+    )
 
 
 if __name__ == "__main__":
