@@ -108,6 +108,7 @@ CYCLICAL = training_json(
     model={"name": "mlp", "params": {"hidden": [256, 256]}},
     schedule={"policy": "triangular", "base_lr": 1e-5, "step_size": 20},
     length={"cycles": 15},
+    population=False,  # to the bit
 )
 RATES = [0.01, 0.003, 0.1, 0.0003, 0.03, 0.001, 0.0001, 0.0005, 0.05]
 
