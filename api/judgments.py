@@ -180,7 +180,7 @@ def _warnings(sweep: Sweep, found: Judged, told: set[str], pairs: int) -> list[s
         said.append(f"shares of {counted} are mostly chance: have {FEW} or more")
     sampler: Any = sweep.spec.get("sampler")
     name = sampler.get("name") if isinstance(sampler, dict) else None
-    if name not in EVEN:
+    if name is not None and name not in EVEN:  # a recipe has no sampler
         said.append(
             f"{name} crowds around the best, and varies parameters together: a share may belong to"
             " another one; quasi_random tells them apart"

@@ -5,7 +5,8 @@ import { ApiError, get, post } from "../api.js";
 import { STATES } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
-import { endedOf, said, sweepTitle, valueOf } from "./sweeps.js";
+import { createJudged } from "./judged.js";
+import { chosenBy, endedOf, said, sweepTitle, valueOf } from "./sweeps.js";
 
 const BEST = 10; // jobs that are compared
 
@@ -26,10 +27,12 @@ export function createSweepPage(id, context) {
   const table = el("table", { class: "list" });
   const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
   scroll.setAttribute("aria-label", "Results");
+  const judged = createJudged(id);
+  const results = el("section", {}, el("h2", {}, "Results"), scroll);
   const spec = el("pre", { tabindex: 0 });
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions),
-    facts, problem, bar, outcome, scroll,
+    facts, problem, bar, outcome, judged.element, results,
     el("details", {}, el("summary", {}, "Specification"), spec));
   const page = { element, title: "", refresh };
   let shown = null;
@@ -44,12 +47,13 @@ export function createSweepPage(id, context) {
       page.title = "No such sweep";
       setText(heading, "No such sweep");
       setText(problem, `${error.message}: it was deleted, or the link is wrong`);
-      for (const part of [actions, bar, scroll]) part.hidden = true;
+      for (const part of [actions, bar, judged.element, results]) part.hidden = true;
       return false;
     }
     show(sweep);
     const { data } = await get(`v1/sweeps/${id}/results`);
     list(sweep, data);
+    await judged.refresh();
     return sweep.state === "running" || sweep.state === "queued";
   }
 
@@ -60,9 +64,8 @@ export function createSweepPage(id, context) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     const objective = `${given.objective.direction} ${given.objective.metric}`;
-    const sampler = given.sampler.name.replaceAll("_", " ");
-    const space = `${Object.keys(given.space).length} parameters`;
-    setText(facts, [sampler, objective, space, id].join(" · "));
+    const early = given.stopping ? [`stopped early by ${given.stopping.name}`] : [];
+    setText(facts, [chosenBy(sweep), varied(given), objective, ...early, id].join(" · "));
     Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
     const states = STATES.filter((each) => counts[each]);
     const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
@@ -128,6 +131,13 @@ export function createSweepPage(id, context) {
     el("a", { href: address, download: `${id}.csv` }).click();
     URL.revokeObjectURL(address);
   }
+}
+
+/** What differs between the jobs, in words. */
+function varied({ kind, schedules, seeds, space }) {
+  if (kind === "recipe") return `${schedules.length} schedules, ${seeds.length} seeds each`;
+  const names = Object.keys(space);
+  return names.length === 1 ? `over ${names[0]}` : `over ${names.length} parameters`;
 }
 
 function remarkOf(row) {

@@ -9,8 +9,12 @@ const LIMIT = 100;
 const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
 
-export const sweepTitle = ({ name, spec: { sampler, template } }) =>
-  name || `${sampler.name} over ${template.kind}`;
+/** How the jobs of a sweep are chosen, in words. */
+export const chosenBy = ({ spec }) =>
+  (spec.kind === "recipe" ? "recipe" : spec.sampler.name.replaceAll("_", " "));
+
+export const sweepTitle = (sweep) =>
+  sweep.name || `${chosenBy(sweep)} over ${sweep.spec.template.kind ?? "training"}s`;
 
 export function createSweepsPage() {
   const rows = new Map();
@@ -61,7 +65,7 @@ function createRow(id) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     setText(link, sweepTitle(sweep));
-    setText(sampler, sweep.spec.sampler.name.replaceAll("_", " "));
+    setText(sampler, chosenBy(sweep));
     const ended = endedOf(sweep);
     Object.assign(bar, { max: sweep.promised || 1, value: ended });
     setText(done, `${count(ended)} of ${count(sweep.promised)}`);

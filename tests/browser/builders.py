@@ -1,6 +1,7 @@
 """Jobs with curves, as the pages of the dashboard need them."""
 
 import numpy as np
+from pydantic import JsonValue
 
 from spec.jobs import JOB_SPEC
 from store import jobs, leases
@@ -53,3 +54,19 @@ def training(sessions: Sessions, *, iterations: int, finish: bool = True, **chan
             final = {"train_loss": 0.1, "val_loss": 0.11, "val_accuracy": 0.9, "diverged_at": None}
             leases.succeed(tx, lease, final)
     return job.id
+
+
+def ended(sessions: Sessions, val_loss: float) -> None:
+    """The best training in the queue ends with that loss, at once."""
+    lease = claimed(sessions)
+    result: dict[str, JsonValue] = {
+        "iterations": 100,
+        "seconds": 0.1,
+        "train_loss": val_loss,
+        "val_loss": val_loss,
+        "val_accuracy": 0.9,
+        "best": None,
+        "diverged_at": None,
+    }
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, result)

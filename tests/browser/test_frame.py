@@ -2,19 +2,22 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from spec.access import Caller, Scope
 from store import jobs, keys
-from tests.browser.builders import range_test, training
+from tests.browser.builders import ended, range_test, training
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
-from tests.factories import queued, spec
+from tests.factories import queued, spec, training_json
 
 expect = pytest.importorskip(
     "playwright.sync_api",
     reason="the browser tests need playwright: pip install 'stepsize[dev]'",
 ).expect
 expect.set_options(timeout=PATIENCE)
+
+SWEEP = {"template": training_json(), "space": {"/schedule/max_lr": [0.05, 0.1]}}
 
 
 def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
@@ -67,7 +70,14 @@ def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
 def test_no_page_has_serious_faults_of_accessibility(site: Site, watched: Watch) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     ids = [range_test(site.sessions), training(site.sessions, iterations=500, finish=False)]
-    pages = ["jobs", *(f"jobs/{each}" for each in ids), f"compare?jobs={','.join(ids)}"]
+    sweep = httpx.post(f"{site.url}/v1/sweeps", json=SWEEP).json()["id"]
+    ended(site.sessions, 0.5)
+    pages = [
+        f"sweeps/{sweep}",
+        "jobs",
+        *(f"jobs/{each}" for each in ids),
+        f"compare?jobs={','.join(ids)}",
+    ]
     found = []
     for scheme in ("light", "dark"):
         page = watched(site, color_scheme=scheme)

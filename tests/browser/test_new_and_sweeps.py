@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.builders import range_test, training
+from tests.browser.builders import ended, range_test, training
 from tests.browser.charts import figure, painted
 from tests.browser.conftest import PATIENCE, Site, Watch
 from tests.factories import training_json
@@ -47,6 +47,47 @@ def test_a_sweep_is_listed_looked_at_and_cancelled(site: Site, watched: Watch) -
     page.goto("about:blank")
     assert [fault for fault in site.faults if "404" not in fault] == []
     site.faults.clear()
+
+
+RANKED = {
+    "name": "ranked",
+    "template": training_json(),
+    "space": {"/schedule/max_lr": [0.05, 0.1], "/seed": [0, 1, 2]},
+}
+
+
+def test_configurations_are_ranked_over_their_seeds(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    sweep = page.request.post(f"{site.url}/v1/sweeps", data=RANKED).json()
+    page.goto(f"{site.url}/#/sweeps/{sweep['id']}")
+    expect(page.get_by_text("6 queued of 6.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Which is best")).to_be_hidden()
+    for value in (0.30, 0.31, 0.32, 0.20, 0.21, 0.225):
+        ended(site.sessions, value)
+    ranking = page.get_by_role("region", name="Ranking")
+    expect(ranking.get_by_role("row")).to_have_count(3)
+    first = ranking.get_by_role("row").nth(1)
+    expect(first.get_by_role("rowheader")).to_have_text("0.2117")
+    expect(first).to_contain_text("0.1")
+    expect(ranking.get_by_role("row").nth(2)).to_contain_text("worse, p < 0.001")
+    expect(page.get_by_text("The best is better than /schedule/max_lr = 0.05")).to_be_visible()
+    expect(page.get_by_role("progressbar", name="share of /schedule/max_lr")).to_be_visible()
+    first.get_by_role("link").click()
+    expect(page).to_have_url(re.compile(r"#/compare\?jobs=job_\w+(,|%2C)job_\w+(,|%2C)job_\w+"))
+
+
+def test_a_recipe_is_a_sweep_too(site: Site, watched: Watch) -> None:
+    page = watched(site)
+    template = training_json()
+    del template["kind"], template["schedule"]
+    recipe = {"kind": "recipe", "template": template}
+    assert page.request.post(f"{site.url}/v1/sweeps", data=recipe).status == 201
+    page.goto(f"{site.url}/#/sweeps")
+    page.get_by_role("link", name="recipe over trainings").click()
+    expect(
+        page.get_by_text("recipe · 5 schedules, 3 seeds each · minimize val_loss")
+    ).to_be_visible()
+    expect(page.get_by_text("1 queued of 16.")).to_be_visible()
 
 
 def test_a_training_is_begun_with_what_a_range_test_found(site: Site, watched: Watch) -> None:
