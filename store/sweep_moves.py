@@ -55,7 +55,8 @@ def pause(tx: WriteTx, sweep_id: str, *, by: Caller) -> Sweep:
     _refuse(sweep, PAUSE, *_finished())
     if sweep.state == State.PAUSED or sweep.cancel_requested:
         return sweep
-    moves.every(tx, PAUSE, (jobs.c.sweep == sweep_id) & ~jobs.c.held, by=by)
+    for _ in range(2):  # one that ended while the first waited for it may have let another go
+        moves.every(tx, PAUSE, (jobs.c.sweep == sweep_id) & ~jobs.c.held, by=by)
     return sweeps.change(tx, sweep, state=State.PAUSED)
 
 
