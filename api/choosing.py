@@ -163,8 +163,9 @@ def let_go(tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, *, by: Calle
         return sweep_moves.release(tx, sweep)
     room = sweep_moves.affordable(tx, sweep, most)
     freed = sweep_moves.release(tx, sweep, limit=room)
-    going = sweep_moves.under_way(tx, sweep.id)
-    if not (room or going or sweep_moves.stopped(sweep)) and sweep.state != State.PAUSED:
+    if room or sweep.state == State.PAUSED:
+        return freed
+    if sweep_moves.holds(tx, sweep.id) and not sweep_moves.under_way(tx, sweep.id):
         sweep_moves.end(tx, sweep, f"its budget of {most} iterations is spent", by=by)
     return freed
 

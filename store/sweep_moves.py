@@ -55,7 +55,8 @@ def pause(tx: WriteTx, sweep_id: str, *, by: Caller) -> Sweep:
     _refuse(sweep, PAUSE, *_finished())
     if sweep.state == State.PAUSED or sweep.cancel_requested:
         return sweep
-    moves.every(tx, PAUSE, (jobs.c.sweep == sweep_id) & ~jobs.c.held, by=by)
+    for _ in range(2):  # one that ended while the first waited for it may have let another go
+        moves.every(tx, PAUSE, (jobs.c.sweep == sweep_id) & ~jobs.c.held, by=by)
     return sweeps.change(tx, sweep, state=State.PAUSED)
 
 
@@ -82,7 +83,8 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
 
     Raises:
         SweepNotFoundError: there is none.
-        WrongSweepStateError: it is paused, or has finished and none of its jobs failed.
+        WrongSweepStateError: it is paused, has finished and none of its jobs failed, or its budget
+            pays for none of them.
     """
     sweep = _mine(tx, sweep_id, by)
     _refuse(sweep, RETRY, State.PAUSED)
@@ -91,16 +93,21 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
     if not again and sweep.finished_at is not None:
         why = ": none of its jobs failed; one that was cancelled can be retried by its own id"
         raise WrongSweepStateError(sweep, RETRY.participle, why)
-    if again and sweep.parallel is not None:
+    freed, most = again, _most_iterations(sweep)
+    if again and (sweep.parallel is not None or most is not None):
         waiting = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.QUEUED)
         tx.execute(update(jobs).where(waiting).values(held=True))
-        again = release(tx, sweep)
+        limit = None if most is None else affordable(tx, sweep, most)
+        freed = release(tx, sweep, limit=limit)
+        if most is not None and not freed and not under_way(tx, sweep_id):
+            why = f": its budget of {most} iterations pays for none; retry a job by its own id"
+            raise WrongSweepStateError(sweep, RETRY.participle, why)
     values: dict[str, object] = {}
     if again and sweep.finished_at is not None:
         values = {"state": State.RUNNING, "finished_at": None, "cancel_requested": False}
     if again and sweep.ending and (sweep.ending == DONE or sweep.ending.startswith(STUCK)):
         values["ending"] = None  # a sampler that learns has something to learn again
-    return (sweeps.change(tx, sweep, **values) if values else sweep), again
+    return (sweeps.change(tx, sweep, **values) if values else sweep), freed
 
 
 def end(tx: WriteTx, sweep: Sweep, why: str, *, by: Caller) -> Sweep:
@@ -114,6 +121,13 @@ def under_way(tx: ReadTx, sweep_id: str) -> int:
     going = jobs.c.state.in_([State.QUEUED, State.RUNNING, State.PAUSED]) & ~jobs.c.held
     query = select(func.count()).select_from(jobs).where(jobs.c.sweep == sweep_id, going)
     return tx.execute(query).scalar_one()
+
+
+def holds(tx: ReadTx, sweep_id: str) -> bool:
+    """Whether a job of a sweep waits to be let go."""
+    held = jobs.c.held & (jobs.c.state == State.QUEUED)
+    query = select(jobs.c.id).where(jobs.c.sweep == sweep_id, held).limit(1)
+    return tx.execute(query).one_or_none() is not None
 
 
 def affordable(tx: ReadTx, sweep: Sweep, iterations: int) -> int:
@@ -217,6 +231,13 @@ def _let_go(tx: WriteTx, sweep_id: str, limit: int | None) -> list[Job]:
         .returning(*COLUMNS)
     )
     return [from_row(row) for row in rows]
+
+
+def _most_iterations(sweep: Sweep) -> int | None:
+    """That its budget allows, whatever the rest of its spec."""
+    budget = sweep.spec.get("budget")
+    most = budget.get("iterations") if isinstance(budget, dict) else None
+    return most if isinstance(most, int) else None
 
 
 def _mine(tx: WriteTx, sweep_id: str, by: Caller) -> Sweep:

@@ -1,7 +1,7 @@
 """Tests of paired differences: Student's t, sign flips, and Holm's correction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -13,6 +13,9 @@ EXACT = 14
 """Up to so many differences all ways to flip their signs are tried; beyond, some at random."""
 
 FLIPS = 20_000
+AT_ONCE = 1_000_000
+"""Signs that are drawn at a time."""
+
 TINY = 1e-300
 CLOSE = 1e-15
 STEPS = 10_000
@@ -71,10 +74,10 @@ def flipped(differences: Sequence[float]) -> float:
         return 1.0
     d = d / largest  # sums do not overflow
     level = abs(float(d.sum())) - 1e-12 * float(np.abs(d).sum())  # ties are ties despite rounding
-    far = np.abs(_signs(d.size) @ d) >= level
     if d.size <= EXACT:
-        return float(far.mean())
-    return (1 + int(far.sum())) / (1 + FLIPS)
+        return float((np.abs(_signs(d.size) @ d) >= level).mean())
+    far = sum(int((np.abs(sums) >= level).sum()) for sums in _flipped_sums(d))
+    return (1 + far) / (1 + FLIPS)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -91,12 +94,20 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=EXACT)
 def _signs(n: int) -> F64:
-    """Rows of 1 and -1; with the first sign fixed where all are listed: the rest is mirrored."""
-    if n <= EXACT:
-        return np.array([(1.0, *rest) for rest in product((1.0, -1.0), repeat=n - 1)])
-    return np.random.default_rng(SEED).choice([-1.0, 1.0], size=(FLIPS, n))
+    """All rows of 1 and -1 that begin with 1: the others are their mirror images."""
+    return np.array([(1.0, *rest) for rest in product((1.0, -1.0), repeat=n - 1)])
+
+
+def _flipped_sums(d: F64) -> Iterator[F64]:
+    """Sums under random flips, some rows at a time: those of thousands of repeats are large."""
+    rng, total = np.random.default_rng(SEED), d.sum()
+    rows = max(1, AT_ONCE // d.size)
+    for start in range(0, FLIPS, rows):
+        shape = (min(rows, FLIPS - start), -(-d.size // 8))
+        bits = np.unpackbits(rng.integers(256, size=shape, dtype=np.uint8), axis=1, count=d.size)
+        yield 2 * (bits @ d) - total
 
 
 def _fraction(a: float, b: float, x: float, rest: float) -> float:

@@ -13,7 +13,7 @@ from api.app import create_app
 from api.sweeper import Sweeper
 from spec.settings import Settings
 from spec.states import Reason
-from store import leases, moves
+from store import leases, moves, sweep_moves
 from store.database import Sessions
 from store.tables import sweeps as table
 from tests.api.conftest import NotedBroker
@@ -53,6 +53,13 @@ def succeed(sessions: Sessions, value: float | None = 0.5) -> str:
     with sessions.begin() as tx:
         leases.succeed(tx, lease, {"val_accuracy": value})
     return lease.job_id
+
+
+def train(sessions: Sessions) -> None:
+    lease = claimed(sessions)
+    record(sessions, lease, 100)
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {"val_accuracy": 0.5})
 
 
 def fail(sessions: Sessions) -> str:
@@ -247,6 +254,49 @@ def test_a_retry_keeps_to_the_budget(
         sweeper.step()
     ended = client.get(sweep).json()
     assert (ended["state"], ended["counts"]["succeeded"]) == ("succeeded", 3)
+
+
+@pytest.mark.parametrize(("iterations", "tried"), [(250, 0), (350, 1), (450, 2)])
+def test_a_retry_keeps_to_the_budget_of_iterations(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper, iterations: int, tried: int
+) -> None:
+    sweep = submitted(client, space={SEED: [0, 1, 2, 3]}, budget={"iterations": iterations})
+    for _ in range(2):
+        fail(sessions)
+    sweeper.step()
+    for _ in range(2):
+        train(sessions)
+    sweeper.step()
+    assert client.get(sweep).json()["state"] == "succeeded"
+    again = client.post(f"{sweep}/retry")
+    if not tried:
+        assert again.status_code == 409
+        assert "its budget of 250 iterations pays for none" in again.json()["detail"]
+        assert client.get(sweep).json()["counts"]["failed"] == 2
+        return
+    assert again.json()["counts"]["queued"] == 2
+    sweeper.step()
+    for _ in range(tried):
+        train(sessions)
+    sweeper.step()
+    ended = client.get(sweep).json()
+    assert ended["state"] == "succeeded"
+    assert ended["counts"]["succeeded"] == 2 + tried
+    assert ended["counts"]["cancelled"] == 2 - tried
+
+
+@pytest.mark.parametrize("sampler", ["quasi_random", "tpe"])
+def test_a_budget_that_was_enough_is_not_said_to_be_spent(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper, sampler: str
+) -> None:
+    budget = {"jobs": 2, "parallel": 1, "iterations": 10_000}
+    space = {"/schedule/max_lr": {"low": 0.01, "high": 1, "log": True}}
+    sweep = submitted(client, sampler={"name": sampler}, space=space, budget=budget)
+    for _ in range(2):
+        succeed(sessions)
+        sweeper.step()
+    ended = client.get(sweep).json()
+    assert (ended["state"], ended["ending"]) == ("succeeded", sweep_moves.DONE)
 
 
 def test_coarse_to_fine_goes_on_once_its_failed_beginning_is_tried_again(

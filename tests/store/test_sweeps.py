@@ -15,6 +15,7 @@ from store.leases import Lease
 from store.sweep_moves import WrongSweepStateError
 from store.sweeps import NewTrial, Sweep, SweepNotFoundError
 from tests.factories import LEASE, spec
+from tests.store.racing import ROUNDS, at_once
 
 
 def swept(
@@ -217,6 +218,23 @@ def test_a_job_that_ends_while_its_sweep_pauses_lets_none_go(sessions: Sessions)
     succeed(sessions, running)
     assert claim(sessions) is None
     assert counts(sessions, sweep) == {State.SUCCEEDED: 1, State.QUEUED: 2}
+
+
+def test_a_job_that_ends_at_the_moment_of_a_pause_lets_none_go(sessions: Sessions) -> None:
+    for _ in range(ROUNDS):
+        sweep = swept(sessions, 2, parallel=1)
+        running = claim(sessions)
+        assert running
+
+        def end(lease: Lease = running) -> None:
+            succeed(sessions, lease)
+
+        def pause(sweep_id: str = sweep.id) -> None:
+            with sessions.begin() as tx:
+                sweep_moves.pause(tx, sweep_id, by=ANYONE)
+
+        at_once(end, pause)
+        assert claim(sessions) is None
 
 
 def test_a_cancelled_sweep_ends_when_its_last_job_has(sessions: Sessions) -> None:

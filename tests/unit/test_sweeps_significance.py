@@ -1,6 +1,7 @@
 """Tests of paired differences, compared with scipy's."""
 
 import doctest
+import tracemalloc
 from itertools import product
 
 import pytest
@@ -69,6 +70,15 @@ def test_many_differences_are_flipped_at_random_the_same_each_time() -> None:
     mixed = [(-1.0) ** i * (1 + i / n) for i in range(n)]
     t = stats.ttest_1samp(mixed, 0).pvalue
     assert flipped(mixed) == pytest.approx(float(t), abs=0.03)
+
+
+def test_thousands_of_differences_take_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        assert flipped([1.0, -0.5] * 2500) < 0.001
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_difference_is_no_difference() -> None:
