@@ -1,5 +1,5 @@
 # noqa: INP001 - a script, not a package
-"""Makes docs/dashboard/*.png, every page of the dashboard in both themes: about a minute."""
+"""Makes docs/screenshots/*.png, every page of the dashboard in both themes: about a minute."""
 
 import io
 import shutil
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from stepsize import Client, embedded
 
-FOLDER = Path(__file__).parent / "dashboard"
+FOLDER = Path(__file__).parent / "screenshots"
 SIZE = {"width": 1240, "height": 760}
 COLOURS = 255
 LARGEST = 150_000
