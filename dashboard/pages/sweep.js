@@ -1,11 +1,13 @@
-/** The page of one sweep: progress, the best so far, and a table of results. */
+/** The page of one sweep: progress, the best so far, what to make of it, and all results. */
 
 import { href } from "../address.js";
 import { ApiError, get, post } from "../api.js";
 import { STATES } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
-import { endedOf, said, sweepTitle, valueOf } from "./sweeps.js";
+import { createRanking } from "./ranking.js";
+import { createResults } from "./sweep_results.js";
+import { endedOf, said, searchOf, sweepTitle } from "./sweeps.js";
 
 const BEST = 10; // jobs that are compared
 
@@ -23,16 +25,15 @@ export function createSweepPage(id, context) {
   const problem = el("p", { class: "problem", role: "alert" });
   const bar = el("progress", { "aria-label": "progress" });
   const outcome = el("p", { class: "outcome", role: "status" });
-  const table = el("table", { class: "list" });
-  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
-  scroll.setAttribute("aria-label", "Results");
+  const ranking = createRanking();
+  const results = createResults(context);
+  const parts = [ranking, results];
   const spec = el("pre", { tabindex: 0 });
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions),
-    facts, problem, bar, outcome, scroll,
+    facts, problem, bar, outcome, ...parts.map((part) => part.element),
     el("details", {}, el("summary", {}, "Specification"), spec));
   const page = { element, title: "", refresh };
-  let shown = null;
   return page;
 
   async function refresh() {
@@ -44,12 +45,13 @@ export function createSweepPage(id, context) {
       page.title = "No such sweep";
       setText(heading, "No such sweep");
       setText(problem, `${error.message}: it was deleted, or the link is wrong`);
-      for (const part of [actions, bar, scroll]) part.hidden = true;
+      for (const part of [actions, bar, ...parts.map((each) => each.element)]) part.hidden = true;
       return false;
     }
     show(sweep);
-    const { data } = await get(`v1/sweeps/${id}/results`);
-    list(sweep, data);
+    const rows = await results.refresh(sweep);
+    offer(sweep, rows);
+    await ranking.refresh(sweep);
     return sweep.state === "running" || sweep.state === "queued";
   }
 
@@ -60,9 +62,8 @@ export function createSweepPage(id, context) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     const objective = `${given.objective.direction} ${given.objective.metric}`;
-    const sampler = given.sampler.name.replaceAll("_", " ");
-    const space = `${Object.keys(given.space).length} parameters`;
-    setText(facts, [sampler, objective, space, id].join(" · "));
+    const early = given.stopping ? [`stopped early by ${given.stopping.name}`] : [];
+    setText(facts, [searchOf(sweep), objective, ...early, id].join(" · "));
     Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
     const states = STATES.filter((each) => counts[each]);
     const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
@@ -79,33 +80,13 @@ export function createSweepPage(id, context) {
     setText(spec, JSON.stringify(given, null, 2));
   }
 
-  function list(sweep, data) {
-    const text = JSON.stringify(data);
-    if (text === shown) return;
-    shown = text;
-    const { direction, metric } = sweep.spec.objective;
-    const sign = direction === "maximize" ? -1 : 1;
-    const group = (row) => (row.value === null ? 2 : row.short ? 1 : 0); // which do not compare
-    const order = (a, b) =>
-      group(a) - group(b) || sign * (a.value - b.value) || a.number - b.number;
-    const sorted = data.toSorted(order);
-    const best = sorted.filter((row) => row.job && row.value !== null).slice(0, BEST);
+  function offer({ spec: { objective } }, rows) {
+    const sign = objective.direction === "maximize" ? -1 : 1;
+    const counts = (row) => row.job && row.value !== null && !row.short && !row.stopped;
+    const order = (a, b) => sign * (a.value - b.value) || a.number - b.number;
+    const best = rows.filter(counts).toSorted(order).slice(0, BEST);
     compare.hidden = best.length < 2;
     compare.href = href("compare", null, { jobs: best.map((row) => row.job).join(",") });
-    const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
-    const heads = ["Job", "State", metric, ...paths];
-    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
-    const nameOf = ({ job, number }) =>
-      (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
-    const settingOf = ({ parameters }, path) =>
-      (path in parameters ? valueOf(parameters[path]) : "");
-    const rows = sorted.map((row) => el("tr", {},
-      el("th", { scope: "row" }, nameOf(row)),
-      el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
-      el("td", {}, row.value === null ? "" : short(row.value) + remarkOf(row)),
-      ...paths.map((path) => el("td", {}, settingOf(row, path)))));
-    const caption = el("caption", { class: "hidden" }, "Results");
-    table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...rows));
   }
 
   async function act(verb) {
@@ -128,9 +109,4 @@ export function createSweepPage(id, context) {
     el("a", { href: address, download: `${id}.csv` }).click();
     URL.revokeObjectURL(address);
   }
-}
-
-function remarkOf(row) {
-  if (row.stopped) return " (stopped early)";
-  return row.short ? " (short run)" : "";
 }

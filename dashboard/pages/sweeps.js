@@ -9,8 +9,16 @@ const LIMIT = 100;
 const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
 
-export const sweepTitle = ({ name, spec: { sampler, template } }) =>
-  name || `${sampler.name} over ${template.kind}`;
+export const sweepTitle = (sweep) => {
+  const { name, spec } = sweep;
+  return name || `${searchOf(sweep)} over ${spec.template.kind ?? "schedules"}`;
+};
+
+/** How its jobs are chosen. */
+export const searchOf = ({ spec: { kind, find, sampler } }) => {
+  if (kind === "recipe") return `recipe, rates by ${find.name.replaceAll("_", " ")}`;
+  return sampler.name.replaceAll("_", " ");
+};
 
 export function createSweepsPage() {
   const rows = new Map();
@@ -61,7 +69,7 @@ function createRow(id) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     setText(link, sweepTitle(sweep));
-    setText(sampler, sweep.spec.sampler.name.replaceAll("_", " "));
+    setText(sampler, searchOf(sweep));
     const ended = endedOf(sweep);
     Object.assign(bar, { max: sweep.promised || 1, value: ended });
     setText(done, `${count(ended)} of ${count(sweep.promised)}`);
