@@ -69,7 +69,9 @@ export function createParallel(title) {
     summary();
   }
 
-  const rank = (index) => (index === model.best ? 2 : kept(index) ? 1 : 0);
+  function rank(index) {
+    return index === model.best ? 2 : Number(kept(index)); // what counts most is drawn last
+  }
 
   function kept(index) {
     return axes.every(({ path, shares }) => {

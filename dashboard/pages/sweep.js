@@ -5,7 +5,10 @@ import { ApiError, get, post } from "../api.js";
 import { STATES } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
+import { createEffects } from "./effects.js";
+import { createPicked } from "./picked.js";
 import { createRanking } from "./ranking.js";
+import { createLines } from "./sweep_lines.js";
 import { createResults } from "./sweep_results.js";
 import { endedOf, said, searchOf, sweepTitle } from "./sweeps.js";
 
@@ -26,14 +29,17 @@ export function createSweepPage(id, context) {
   const bar = el("progress", { "aria-label": "progress" });
   const outcome = el("p", { class: "outcome", role: "status" });
   const ranking = createRanking();
+  const picked = createPicked(context);
+  const lines = createLines(context);
+  const effects = createEffects(context);
   const results = createResults(context);
-  const parts = [ranking, results];
+  const parts = [ranking, picked, lines, effects, results];
   const spec = el("pre", { tabindex: 0 });
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions),
     facts, problem, bar, outcome, ...parts.map((part) => part.element),
     el("details", {}, el("summary", {}, "Specification"), spec));
-  const page = { element, title: "", refresh };
+  const page = { element, title: "", refresh, turned };
   return page;
 
   async function refresh() {
@@ -51,8 +57,14 @@ export function createSweepPage(id, context) {
     show(sweep);
     const rows = await results.refresh(sweep);
     offer(sweep, rows);
-    await ranking.refresh(sweep);
+    lines.show(sweep, rows);
+    for (const part of [ranking, picked, effects]) await part.refresh(sweep);
     return sweep.state === "running" || sweep.state === "queued";
+  }
+
+  function turned() {
+    lines.draw();
+    picked.draw();
   }
 
   function show(sweep) {
