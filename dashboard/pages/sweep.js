@@ -1,12 +1,16 @@
-/** The page of one sweep: progress, the best so far, and a table of results. */
+/** The page of one sweep: progress, the best so far, what to make of it, and all results. */
 
 import { href } from "../address.js";
 import { ApiError, get, post } from "../api.js";
 import { STATES } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
-import { createJudged } from "./judged.js";
-import { chosenBy, endedOf, said, sweepTitle, valueOf } from "./sweeps.js";
+import { createEffects } from "./effects.js";
+import { createPicked } from "./picked.js";
+import { createRanking } from "./ranking.js";
+import { createLines } from "./sweep_lines.js";
+import { createResults } from "./sweep_results.js";
+import { endedOf, said, searchOf, sweepTitle } from "./sweeps.js";
 
 const BEST = 10; // jobs that are compared
 
@@ -24,18 +28,18 @@ export function createSweepPage(id, context) {
   const problem = el("p", { class: "problem", role: "alert" });
   const bar = el("progress", { "aria-label": "progress" });
   const outcome = el("p", { class: "outcome", role: "status" });
-  const table = el("table", { class: "list" });
-  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
-  scroll.setAttribute("aria-label", "Results");
-  const judged = createJudged(id);
-  const results = el("section", {}, el("h2", {}, "Results"), scroll);
+  const ranking = createRanking();
+  const picked = createPicked(context);
+  const lines = createLines(context);
+  const effects = createEffects(context);
+  const results = createResults(context);
+  const parts = [ranking, picked, lines, effects, results];
   const spec = el("pre", { tabindex: 0 });
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions),
-    facts, problem, bar, outcome, judged.element, results,
+    facts, problem, bar, outcome, ...parts.map((part) => part.element),
     el("details", {}, el("summary", {}, "Specification"), spec));
-  const page = { element, title: "", refresh };
-  let shown = null;
+  const page = { element, title: "", refresh, turned };
   return page;
 
   async function refresh() {
@@ -47,14 +51,20 @@ export function createSweepPage(id, context) {
       page.title = "No such sweep";
       setText(heading, "No such sweep");
       setText(problem, `${error.message}: it was deleted, or the link is wrong`);
-      for (const part of [actions, bar, judged.element, results]) part.hidden = true;
+      for (const part of [actions, bar, ...parts.map((each) => each.element)]) part.hidden = true;
       return false;
     }
     show(sweep);
-    const { data } = await get(`v1/sweeps/${id}/results`);
-    list(sweep, data);
-    await judged.refresh();
+    const rows = await results.refresh(sweep);
+    offer(sweep, rows);
+    lines.show(sweep, rows);
+    for (const part of [ranking, picked, effects]) await part.refresh(sweep);
     return sweep.state === "running" || sweep.state === "queued";
+  }
+
+  function turned() {
+    lines.draw();
+    picked.draw();
   }
 
   function show(sweep) {
@@ -65,7 +75,7 @@ export function createSweepPage(id, context) {
     state.className = `state ${sweep.state}`;
     const objective = `${given.objective.direction} ${given.objective.metric}`;
     const early = given.stopping ? [`stopped early by ${given.stopping.name}`] : [];
-    setText(facts, [chosenBy(sweep), varied(given), objective, ...early, id].join(" · "));
+    setText(facts, [searchOf(sweep), objective, ...early, id].join(" · "));
     Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
     const states = STATES.filter((each) => counts[each]);
     const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
@@ -82,33 +92,13 @@ export function createSweepPage(id, context) {
     setText(spec, JSON.stringify(given, null, 2));
   }
 
-  function list(sweep, data) {
-    const text = JSON.stringify(data);
-    if (text === shown) return;
-    shown = text;
-    const { direction, metric } = sweep.spec.objective;
-    const sign = direction === "maximize" ? -1 : 1;
-    const group = (row) => (row.value === null ? 2 : row.short ? 1 : 0); // which do not compare
-    const order = (a, b) =>
-      group(a) - group(b) || sign * (a.value - b.value) || a.number - b.number;
-    const sorted = data.toSorted(order);
-    const best = sorted.filter((row) => row.job && row.value !== null).slice(0, BEST);
+  function offer({ spec: { objective } }, rows) {
+    const sign = objective.direction === "maximize" ? -1 : 1;
+    const counts = (row) => row.job && row.value !== null && !row.short && !row.stopped;
+    const order = (a, b) => sign * (a.value - b.value) || a.number - b.number;
+    const best = rows.filter(counts).toSorted(order).slice(0, BEST);
     compare.hidden = best.length < 2;
     compare.href = href("compare", null, { jobs: best.map((row) => row.job).join(",") });
-    const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
-    const heads = ["Job", "State", metric, ...paths];
-    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
-    const nameOf = ({ job, number }) =>
-      (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
-    const settingOf = ({ parameters }, path) =>
-      (path in parameters ? valueOf(parameters[path]) : "");
-    const rows = sorted.map((row) => el("tr", {},
-      el("th", { scope: "row" }, nameOf(row)),
-      el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
-      el("td", {}, row.value === null ? "" : short(row.value) + remarkOf(row)),
-      ...paths.map((path) => el("td", {}, settingOf(row, path)))));
-    const caption = el("caption", { class: "hidden" }, "Results");
-    table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...rows));
   }
 
   async function act(verb) {
@@ -131,16 +121,4 @@ export function createSweepPage(id, context) {
     el("a", { href: address, download: `${id}.csv` }).click();
     URL.revokeObjectURL(address);
   }
-}
-
-/** What differs between the jobs, in words. */
-function varied({ kind, schedules, seeds, space }) {
-  if (kind === "recipe") return `${schedules.length} schedules, ${seeds.length} seeds each`;
-  const names = Object.keys(space);
-  return names.length === 1 ? `over ${names[0]}` : `over ${names.length} parameters`;
-}
-
-function remarkOf(row) {
-  if (row.stopped) return " (stopped early)";
-  return row.short ? " (short run)" : "";
 }

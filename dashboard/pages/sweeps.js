@@ -9,12 +9,16 @@ const LIMIT = 100;
 const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
 
-/** How the jobs of a sweep are chosen, in words. */
-export const chosenBy = ({ spec }) =>
-  (spec.kind === "recipe" ? "recipe" : spec.sampler.name.replaceAll("_", " "));
+export const sweepTitle = (sweep) => {
+  const { name, spec } = sweep;
+  return name || `${searchOf(sweep)} over ${spec.template.kind ?? "schedules"}`;
+};
 
-export const sweepTitle = (sweep) =>
-  sweep.name || `${chosenBy(sweep)} over ${sweep.spec.template.kind ?? "training"}s`;
+/** How its jobs are chosen. */
+export const searchOf = ({ spec: { kind, find, sampler } }) => {
+  if (kind === "recipe") return `recipe, rates by ${find.name.replaceAll("_", " ")}`;
+  return sampler.name.replaceAll("_", " ");
+};
 
 export function createSweepsPage() {
   const rows = new Map();
@@ -65,7 +69,7 @@ function createRow(id) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     setText(link, sweepTitle(sweep));
-    setText(sampler, chosenBy(sweep));
+    setText(sampler, searchOf(sweep));
     const ended = endedOf(sweep);
     Object.assign(bar, { max: sweep.promised || 1, value: ended });
     setText(done, `${count(ended)} of ${count(sweep.promised)}`);

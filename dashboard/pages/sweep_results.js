@@ -1,0 +1,83 @@
+/** All results of a sweep, a page at a time; who was stopped early, and why. */
+
+import { href } from "../address.js";
+import { get } from "../api.js";
+import { el, setText } from "../dom.js";
+import { count, short } from "../numbers.js";
+import { valueOf } from "./sweeps.js";
+
+const LIMIT = 500; // rows of a page
+const STEP = "/tags/step";
+
+export function createResults(context) {
+  const table = el("table", { class: "list" });
+  const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region" }, table);
+  scroll.setAttribute("aria-label", "Results");
+  const turn = (after) => context.turn({ after }, { push: true });
+  const button = (words) => el("button", { type: "button", hidden: "" }, words);
+  const [first, next] = [button("First page"), button("Next page")];
+  const note = el("p", { class: "note" });
+  const element = el("section", {}, el("h2", {}, "Results"), scroll, note,
+    el("div", { class: "controls" }, first, next));
+  let shown = null;
+  let more = null;
+  first.addEventListener("click", () => turn(null));
+  next.addEventListener("click", () => turn(more));
+  return { element, refresh };
+
+  /** The rows of the page that the address names. */
+  async function refresh(sweep) {
+    const after = context.view.get("after");
+    const cursor = /^\d{1,6}$/.test(after ?? "") ? `&cursor=${after}` : "";
+    const told = await get(`v1/sweeps/${sweep.id}/results?limit=${LIMIT}${cursor}`);
+    if (told === shown) return told.data;
+    shown = told;
+    more = told.next_cursor;
+    first.hidden = !cursor;
+    next.hidden = more === null;
+    element.lastChild.hidden = first.hidden && next.hidden;
+    list(sweep, told.data);
+    const stopped = told.data.filter((row) => row.stopped).length;
+    const paged = cursor || more !== null;
+    const range = paged ? `Configurations ${told.data[0]?.number} to ${told.data.at(-1)?.number}. ` : "";
+    const early = stopped ? `${count(stopped)} stopped early: their values are of the point that` +
+      " they came to." : "";
+    setText(note, range + early);
+    return told.data;
+  }
+
+  function list({ spec: { objective } }, data) {
+    const sign = objective.direction === "maximize" ? -1 : 1;
+    const group = (row) => (row.value === null ? 3 : row.short ? 2 : row.stopped ? 1 : 0);
+    const order = (a, b) =>
+      group(a) - group(b) || sign * (a.value - b.value) || a.number - b.number;
+    const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
+    const found = data.some((row) => STEP in row.parameters);
+    const early = data.some((row) => row.stopped);
+    const heads = ["Job", "State", objective.metric, ...(early ? ["Stopped early"] : []),
+      ...paths.map((path) => (path === STEP ? "Step" : path))];
+    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
+    const sorted = data.toSorted(found ? byStep(order) : order);
+    const rows = sorted.map((row) => el("tr", {},
+      el("th", { scope: "row" }, nameOf(row)),
+      el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
+      el("td", {}, row.value === null ? "" : short(row.value) + (row.short ? " (short run)" : "")),
+      ...(early ? [el("td", { class: "verdict" }, row.stopped ?? "")] : []),
+      ...paths.map((path) => el("td", {}, settingOf(row, path)))));
+    const caption = el("caption", { class: "hidden" }, "Results");
+    table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...rows));
+  }
+}
+
+/** Steps of a recipe in the order in which they were begun. */
+const byStep = (order) => {
+  const steps = ["range_test", "coarse", "fine", "compare"];
+  const place = (row) => steps.indexOf(row.parameters[STEP]);
+  return (a, b) => place(a) - place(b) || order(a, b);
+};
+
+const nameOf = ({ job, number }) =>
+  (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
+
+const settingOf = ({ parameters }, path) =>
+  (path in parameters ? valueOf(parameters[path]) : "");
