@@ -12,10 +12,13 @@ from store import jobs
 from store.database import ReadTx
 
 
-def taken(tx: ReadTx, schedule: Policy, *, owner: str) -> dict[str, float]:
+def taken(
+    tx: ReadTx, schedule: Policy, *, owner: str, later: str | None = None
+) -> dict[str, float]:
     """Pointer -> number for every bound of the schedule that names a finished range test.
 
-    Those of the job's own range test, under policy `auto`, are left to its worker.
+    Those of the job's own range test, under policy `auto`, are left to its worker, and those that
+    stand for what is found `later` are left out.
 
     Raises:
         InvalidError: a job is no finished range test with a suggestion, or the numbers do not
@@ -24,7 +27,7 @@ def taken(tx: ReadTx, schedule: Policy, *, owner: str) -> dict[str, float]:
     found: dict[str, float] = {}
     wrong: list[FieldError] = []
     for rate in schedule.references():
-        if rate.range_test == AUTO:
+        if rate.range_test in {AUTO, later}:
             continue
         try:
             found[rate.pointer] = _suggestion(tx, owner, rate.range_test, rate.suggested)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from api import components, submission
+from api import bounds, components, submission
 from api.problems import FieldError, InvalidError, field_errors
 from schedules.values import Epochs
 from spec.access import Caller
@@ -14,11 +14,12 @@ from spec.spaces import MOST_JOBS
 from spec.states import State
 from spec.sweeps import CmaEs, CoarseToFine, Objective, SweepSpec, Tpe
 from store import sweep_moves, sweeps
-from store.database import WriteTx
+from store.database import ReadTx, WriteTx
 from store.jobs import Job
 from store.sweeps import NewTrial, Sweep
 from sweeps import proposing, recipes
 from sweeps.configurations import InvalidConfigurationError, digest, job_spec, placed
+from sweeps.filling import FOUND
 from sweeps.space import SweepError
 from sweeps.trials import Proposal, Trial
 
@@ -108,6 +109,22 @@ def steps_of(spec: RecipeSpec) -> list[tuple[recipes.Step, list[Choice]]]:
             again = recipes.place(spec, proposal, "/schedule")
             raise InvalidError.at(again, "is there twice: leave one of them out")
     return found
+
+
+def require_named(tx: ReadTx, spec: RecipeSpec, *, owner: str) -> None:
+    """Refuses schedules that name range tests which are not there, before anything is run.
+
+    Raises:
+        InvalidError: as `submission.queue`.
+    """
+    *_, compared = recipes.steps(spec)
+    for proposal in compared.proposals[: len(spec.schedules)]:
+        job = job_spec(recipes.base(spec, proposal.parameters), proposal.parameters)
+        if isinstance(job, TrainingSpec):
+            try:
+                bounds.taken(tx, job.schedule, owner=owner, later=FOUND)
+            except InvalidError as error:
+                raise InvalidError(_placed(error.errors, proposal, spec)) from error
 
 
 def stuck(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial]) -> str | None:

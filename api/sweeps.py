@@ -24,7 +24,7 @@ from api.parts import (
 from api.previews import previewed
 from api.sweep_answers import PreviewOut, ResultsOut, SweepOut, SweepsOut, result
 from spec.access import Caller
-from spec.recipes import AnySweep
+from spec.recipes import AnySweep, RecipeSpec
 from spec.spaces import MOST_JOBS
 from store import audit, outcomes, standings, sweep_moves, sweeps
 from store.database import Sessions
@@ -80,6 +80,8 @@ def submit(
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
+        if isinstance(spec, RecipeSpec):
+            choosing.require_named(tx, spec, owner=caller.owner)
         sweep = sweeps.add(
             tx,
             spec.model_dump(mode="json"),

@@ -110,21 +110,27 @@ def _follow(
         comparing=[member.contestant.comparing for member, _, _ in parsed],
     )
     finished: list[tuple[Running, Finished]] = []
-    for index, event in events:
-        member = parsed[index][0]
-        if isinstance(event, Finished) and not member.ended:
-            finished.append((member, event))
-            left.add(index)
-        else:
-            if not isinstance(event, Checkpoint):  # those of others that end now come in between
-                _succeed(finished, recorder)
-            if not member.ended:
-                member.follow(event)
-            if member.ended:
+    try:
+        for index, event in events:
+            member = parsed[index][0]
+            if isinstance(event, Finished) and not member.ended:
+                finished.append((member, event))
                 left.add(index)
-        if len(left) == len(parsed):
-            _succeed(finished, recorder)
-            return
+            else:
+                # checkpoints of others that end now come in between
+                if not isinstance(event, Checkpoint):
+                    _succeed(finished, recorder)
+                if not member.ended:
+                    member.follow(event)
+                if member.ended:
+                    left.add(index)
+            if len(left) == len(parsed):
+                _succeed(finished, recorder)
+                return
+    except Exception:
+        _succeed(finished, recorder)  # what goes wrong with the others is too late for them
+        raise
+    _succeed(finished, recorder)
     raise RuntimeError("the engine ended before its jobs did")
 
 

@@ -13,7 +13,7 @@ from store.database import Sessions
 from store.leases import Lease
 from tests.api.conftest import NotedBroker
 from tests.api.test_sweeps import claim, look
-from tests.factories import record, training_json
+from tests.factories import range_test_json, record, training_json
 
 TEMPLATE = {name: each for name, each in training_json().items() if name != "schedule"}
 RATES = {"base_lr": 0.02, "max_lr": 0.08, "fixed_lr": 0.05}
@@ -309,6 +309,27 @@ def test_what_is_wrong_is_named(
         assert any(each["pointer"] == pointer for each in errors), errors
         assert any(detail in each["detail"] for each in errors), errors
     assert client.get("/v1/sweeps").json()["data"] == []
+
+
+def test_a_schedule_that_names_another_range_test(
+    client: TestClient, sessions: Sessions, run: Run
+) -> None:
+    rate = {"range_test": "job_gone"}
+    schedules = [{"policy": "triangular", "max_lr": rate}, {"policy": "constant"}]
+    refused = client.post("/v1/sweeps", json=recipe_json(schedules=schedules))
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error["pointer"] == "/schedules/0/max_lr/range_test"
+    assert error["detail"] == "there is no job job_gone"
+    rate["range_test"] = client.post("/v1/jobs", json=range_test_json()).json()["id"]
+    lease = claim(sessions)
+    assert lease
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {**OK, "suggestion": {**RATES, "max_lr": 0.3}})
+    sweep = submitted(client, schedules=schedules)
+    assert run() == 5
+    peaks = [row["parameters"].get("/schedule/max_lr") for row in rows(client, sweep)]
+    assert peaks.count(rate) == 2
 
 
 def test_a_sweep_needs_no_kind_and_a_stray_field_of_that_name_is_named(client: TestClient) -> None:

@@ -421,6 +421,26 @@ def test_where_the_program_cannot_be_run_what_is_left_runs_one_by_one(
         ]
 
 
+def test_those_that_ended_just_before_it_failed_have_ended(
+    sessions: Sessions, program: Program, work: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_population(specs: Sequence[TrainingSpec], **_: Any) -> Iterator[tuple[int, Event]]:
+        for index in range(len(specs)):
+            yield index, rows_of(specs[index].seed, 0)
+        for index in (0, 1):
+            yield index, Finished({"seed": specs[index].seed})
+        raise EngineError(Reason.OOM, "there is no room for those that stay")
+
+    monkeypatch.setattr(engine, "run_population", run_population)
+    ids = submitted(sessions, 3)
+    assert work()
+    states = [job.state for job in all_of(sessions, ids)]
+    assert states == [State.SUCCEEDED, State.SUCCEEDED, State.QUEUED]
+    while work():
+        pass
+    assert program.alone == [2]
+
+
 def test_a_program_that_ends_early_leaves_no_job_behind(
     sessions: Sessions,
     program: Program,
