@@ -67,11 +67,10 @@ def test_configurations_are_ranked_over_their_seeds(site: Site, watched: Watch) 
     ranking = page.get_by_role("region", name="Ranking")
     expect(ranking.get_by_role("row")).to_have_count(3)
     first = ranking.get_by_role("row").nth(1)
-    expect(first.get_by_role("rowheader")).to_have_text("0.2117")
-    expect(first).to_contain_text("0.1")
-    expect(ranking.get_by_role("row").nth(2)).to_contain_text("worse, p < 0.001")
-    expect(page.get_by_text("The best is better than /schedule/max_lr = 0.05")).to_be_visible()
-    expect(page.get_by_role("progressbar", name="share of /schedule/max_lr")).to_be_visible()
+    expect(first.get_by_role("rowheader")).to_have_text("max_lr 0.1")
+    expect(first).to_contain_text("0.2117")
+    expect(ranking.get_by_role("row").nth(2)).to_contain_text("p < 0.001 over 3 seeds")
+    expect(page.get_by_text("max_lr 0.1: better than /schedule/max_lr = 0.05")).to_be_visible()
     first.get_by_role("link").click()
     expect(page).to_have_url(re.compile(r"#/compare\?jobs=job_\w+(,|%2C)job_\w+(,|%2C)job_\w+"))
 
@@ -83,10 +82,9 @@ def test_a_recipe_is_a_sweep_too(site: Site, watched: Watch) -> None:
     recipe = {"kind": "recipe", "template": template}
     assert page.request.post(f"{site.url}/v1/sweeps", data=recipe).status == 201
     page.goto(f"{site.url}/#/sweeps")
-    page.get_by_role("link", name="recipe over trainings").click()
-    expect(
-        page.get_by_text("recipe · 5 schedules, 3 seeds each · minimize val_loss")
-    ).to_be_visible()
+    page.get_by_role("link", name="recipe, rates by range test over schedules").click()
+    said = "recipe, rates by range test · minimize val_loss"
+    expect(page.get_by_text(said)).to_be_visible()
     expect(page.get_by_text("1 queued of 16.")).to_be_visible()
 
 
