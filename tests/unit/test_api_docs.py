@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from api.keys import KeySpec
 from schedules import Policy
 from spec.jobs import RangeTestSpec, TrainingSpec
+from spec.recipes import RecipeSpec
 from spec.sweeps import SweepSpec
 from stepsize.sweep_values import Sweep
 from stepsize.values import Attempt, Change, Suggestion
@@ -22,7 +23,12 @@ def blocks(name: str) -> list[str]:
     return re.findall(r"```json\n(.+?)\n```", (DOCS / name).read_text(), re.DOTALL)
 
 
-SPECS = {"range_test": RangeTestSpec, "training": TrainingSpec, "sweep": SweepSpec}
+SPECS: dict[str, type[BaseModel]] = {
+    "range_test": RangeTestSpec,
+    "training": TrainingSpec,
+    "sweep": SweepSpec,
+    "recipe": RecipeSpec,
+}
 ELLIPSIS = re.compile(r'"\.\.\."')
 WHOLE: dict[str, Any] = {
     "kind": "training",
