@@ -85,11 +85,14 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
 
     Raises:
         SweepNotFoundError: there is none.
-        WrongSweepStateError: it is paused, has finished and none of its jobs failed, or its budget
-            pays for none of them.
+        WrongSweepStateError: it is paused or being cancelled, has finished and none of its jobs
+            failed, or its budget pays for none of them.
     """
     sweep = _mine(tx, sweep_id, by)
     _refuse(sweep, RETRY, State.PAUSED)
+    if sweep.cancel_requested and sweep.finished_at is None:
+        why = ": it is being cancelled; retry it once its last job has ended"
+        raise WrongSweepStateError(sweep, RETRY.participle, why)
     failed = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.FAILED)
     again = moves.every(tx, RETRY, failed, by=by)
     if not again and sweep.finished_at is not None:

@@ -303,6 +303,24 @@ def test_a_retry_keeps_to_the_budget_of_time(
     assert client.post(f"/v1/jobs/{failed}/retry").json()["state"] == "queued"
 
 
+def test_a_sweep_that_is_being_cancelled_is_not_retried_before_its_end(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper
+) -> None:
+    sweep = submitted(client)
+    fail(sessions)
+    running = claimed(sessions)
+    client.post(f"{sweep}/cancel")
+    refused = client.post(f"{sweep}/retry")
+    assert refused.status_code == 409
+    assert "it is being cancelled" in refused.json()["detail"]
+    with sessions.begin() as tx:
+        leases.confirm_cancel(tx, running)
+    sweeper.step()
+    assert client.get(sweep).json()["finished_at"]
+    again = client.post(f"{sweep}/retry").json()
+    assert (again["state"], again["counts"]["queued"]) == ("running", 1)
+
+
 @pytest.mark.parametrize("sampler", ["quasi_random", "tpe"])
 def test_a_budget_that_was_enough_is_not_said_to_be_spent(
     client: TestClient, sessions: Sessions, sweeper: Sweeper, sampler: str
