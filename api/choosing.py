@@ -6,6 +6,8 @@ from typing import Literal
 
 from api import bounds, components, submission
 from api.problems import FieldError, InvalidError, field_errors
+from schedules import Auto
+from schedules.ramp import Ramp
 from schedules.values import Epochs
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
@@ -22,6 +24,9 @@ from sweeps.configurations import InvalidConfigurationError, digest, job_spec, p
 from sweeps.filling import FOUND
 from sweeps.space import SweepError
 from sweeps.trials import Proposal, Trial
+
+EXTENSIONS: int = RangeTestSpec.model_fields["extensions"].default
+"""Of the range test that a training under policy `auto` begins with."""
 
 AHEAD = 8
 """Jobs under way at one time of a sampler that learns, where the budget says nothing."""
@@ -218,14 +223,22 @@ def value_of(job: sweeps.Run, objective: Objective) -> float | None:
 
 
 def iterations_of(spec: RangeTestSpec | TrainingSpec) -> int | None:
-    """Updates of a job; None where they depend on the size of its data, or on its rates."""
+    """The most updates of a job; None where they depend on the size of its data or its rates."""
     if isinstance(spec, RangeTestSpec):
-        ramp = spec.range.iterations
-        most = spec.repeats * (1 + spec.extensions)
-        return None if isinstance(ramp, Epochs) else ramp * most
+        return _of_ramps(spec.range, spec.repeats, spec.extensions)
     if spec.schedule.in_epochs() or isinstance(spec.length, Epochs):
         return None
-    return spec.iterations(iterations_per_epoch=1)
+    trained = spec.iterations(iterations_per_epoch=1)
+    if not isinstance(spec.schedule, Auto):
+        return trained
+    tested = _of_ramps(spec.schedule.range, spec.schedule.repeats, EXTENSIONS)
+    return None if tested is None else tested + trained
+
+
+def _of_ramps(ramp: Ramp, repeats: int, extensions: int) -> int | None:
+    """Updates of a range test, at most."""
+    each = ramp.iterations
+    return None if isinstance(each, Epochs) else each * repeats * (1 + extensions)
 
 
 def _checked(spec: SweepSpec | RecipeSpec, proposals: Iterable[Proposal]) -> list[Choice]:

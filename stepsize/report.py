@@ -99,6 +99,8 @@ def _training(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [(name, f"{loss:.4g}") for name, loss in losses.items() if loss is not None]
     if result.get("diverged_at") is not None:
         rows.append(("diverged", f"at iteration {result['diverged_at']:,}"))
+    if result.get("stopped") is not None:
+        rows.append(("stopped early", result["stopped"]["why"].removeprefix("stopped ")))
     return rows
 
 

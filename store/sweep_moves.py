@@ -1,11 +1,13 @@
 """What becomes of sweeps: jobs let go as there is room, moves of all of them, the end."""
 
+from datetime import timedelta
 from itertools import accumulate, islice
 
 from sqlalchemy import func, select, update
 
 from spec.access import Caller
 from spec.states import State
+from spec.sweeps import number
 from store import moves, sweeps
 from store.database import ReadTx, WriteTx
 from store.instants import now
@@ -83,24 +85,31 @@ def retry(tx: WriteTx, sweep_id: str, *, by: Caller) -> tuple[Sweep, list[Job]]:
 
     Raises:
         SweepNotFoundError: there is none.
-        WrongSweepStateError: it is paused, has finished and none of its jobs failed, or its budget
-            pays for none of them.
+        WrongSweepStateError: it is paused or being cancelled, has finished and none of its jobs
+            failed, or its budget pays for none of them.
     """
     sweep = _mine(tx, sweep_id, by)
     _refuse(sweep, RETRY, State.PAUSED)
+    if sweep.cancel_requested and sweep.finished_at is None:
+        why = ": it is being cancelled; retry it once its last job has ended"
+        raise WrongSweepStateError(sweep, RETRY.participle, why)
     failed = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.FAILED)
     again = moves.every(tx, RETRY, failed, by=by)
     if not again and sweep.finished_at is not None:
         why = ": none of its jobs failed; one that was cancelled can be retried by its own id"
         raise WrongSweepStateError(sweep, RETRY.participle, why)
-    freed, most = again, _most_iterations(sweep)
+    seconds, most = _budget(sweep, "seconds"), _budget(sweep, "iterations")
+    if again and seconds is not None and sweeps.age(tx, sweep_id) > timedelta(seconds=seconds):
+        why = f": its budget of {seconds:g} s is spent; retry a job by its own id"
+        raise WrongSweepStateError(sweep, RETRY.participle, why)
+    freed = again
     if again and (sweep.parallel is not None or most is not None):
         waiting = (jobs.c.sweep == sweep_id) & (jobs.c.state == State.QUEUED)
         tx.execute(update(jobs).where(waiting).values(held=True))
-        limit = None if most is None else affordable(tx, sweep, most)
+        limit = None if most is None else affordable(tx, sweep, int(most))
         freed = release(tx, sweep, limit=limit)
         if most is not None and not freed and not under_way(tx, sweep_id):
-            why = f": its budget of {most} iterations pays for none; retry a job by its own id"
+            why = f": its budget of {most:.0f} iterations pays for none; retry a job by its own id"
             raise WrongSweepStateError(sweep, RETRY.participle, why)
     values: dict[str, object] = {}
     if again and sweep.finished_at is not None:
@@ -233,11 +242,10 @@ def _let_go(tx: WriteTx, sweep_id: str, limit: int | None) -> list[Job]:
     return [from_row(row) for row in rows]
 
 
-def _most_iterations(sweep: Sweep) -> int | None:
-    """That its budget allows, whatever the rest of its spec."""
+def _budget(sweep: Sweep, name: str) -> float | None:
+    """What a sweep may spend of something, whatever the rest of its spec."""
     budget = sweep.spec.get("budget")
-    most = budget.get("iterations") if isinstance(budget, dict) else None
-    return most if isinstance(most, int) else None
+    return number(budget.get(name)) if isinstance(budget, dict) else None
 
 
 def _mine(tx: WriteTx, sweep_id: str, by: Caller) -> Sweep:

@@ -255,6 +255,17 @@ def test_a_budget_of_iterations_is_never_passed(
     assert done["counts"]["cancelled"] == 3
 
 
+def test_a_budget_of_iterations_pays_for_the_range_tests_of_automatic_schedules(
+    client: TestClient, sessions: Sessions
+) -> None:
+    auto = {"policy": "auto", "range": {"iterations": 50}, "repeats": 2}
+    template = {**training_json(), "schedule": auto, "length": {"iterations": 100}}
+    asked = {"template": template, "space": {SEED: [0, 1, 2]}, "budget": {"iterations": 850}}
+    assert client.post("/v1/sweeps/preview", json=sweep_json(**asked)).json()["iterations"] == 850
+    submitted(client, **asked)
+    assert [claim(sessions) is None for _ in range(3)] == [False, False, True]
+
+
 def test_a_budget_of_time_stops_what_runs(
     client: TestClient, sessions: Sessions, sweeper: Sweeper
 ) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from api.app import create_app
 from api.sweeper import Sweeper
@@ -15,6 +17,7 @@ from spec.settings import Settings
 from spec.states import Reason
 from store import leases, moves, sweep_moves
 from store.database import Sessions
+from store.instants import from_now
 from store.tables import sweeps as table
 from tests.api.conftest import NotedBroker
 from tests.factories import claimed, record, training_json
@@ -283,6 +286,39 @@ def test_a_retry_keeps_to_the_budget_of_iterations(
     assert ended["state"] == "succeeded"
     assert ended["counts"]["succeeded"] == 2 + tried
     assert ended["counts"]["cancelled"] == 2 - tried
+
+
+def test_a_retry_keeps_to_the_budget_of_time(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper
+) -> None:
+    sweep = submitted(client, space={SEED: [0]}, budget={"seconds": 1e-3})
+    failed = fail(sessions)
+    sweeper.step()
+    assert client.get(sweep).json()["state"] == "failed"
+    with sessions.begin() as tx:  # a second ago
+        tx.execute(update(table).values(started_at=from_now(-timedelta(seconds=1))))
+    refused = client.post(f"{sweep}/retry")
+    assert refused.status_code == 409
+    assert "its budget of 0.001 s is spent; retry a job by its own id" in refused.json()["detail"]
+    assert client.post(f"/v1/jobs/{failed}/retry").json()["state"] == "queued"
+
+
+def test_a_sweep_that_is_being_cancelled_is_not_retried_before_its_end(
+    client: TestClient, sessions: Sessions, sweeper: Sweeper
+) -> None:
+    sweep = submitted(client)
+    fail(sessions)
+    running = claimed(sessions)
+    client.post(f"{sweep}/cancel")
+    refused = client.post(f"{sweep}/retry")
+    assert refused.status_code == 409
+    assert "it is being cancelled" in refused.json()["detail"]
+    with sessions.begin() as tx:
+        leases.confirm_cancel(tx, running)
+    sweeper.step()
+    assert client.get(sweep).json()["finished_at"]
+    again = client.post(f"{sweep}/retry").json()
+    assert (again["state"], again["counts"]["queued"]) == ("running", 1)
 
 
 @pytest.mark.parametrize("sampler", ["quasi_random", "tpe"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from api.keys import KeySpec
 from schedules import Policy
@@ -23,7 +23,7 @@ def blocks(name: str) -> list[str]:
     return re.findall(r"```json\n(.+?)\n```", (DOCS / name).read_text(), re.DOTALL)
 
 
-SPECS = {
+SPECS: dict[str, type[BaseModel]] = {
     "range_test": RangeTestSpec,
     "training": TrainingSpec,
     "sweep": SweepSpec,

@@ -173,6 +173,15 @@ def test_watch_ends_with_the_accuracy(fake: Fake, run: Run) -> None:
     done = run("watch", "job_1")
     assert done.exit_code == 0
     assert "validation accuracy  97.22%" in done.stdout
+    assert "stopped early" not in done.stdout
+
+
+def test_a_job_that_was_stopped_early_says_so(fake: Fake, run: Run) -> None:
+    stopped = {"iteration": 450, "why": "stopped after 1 cycle: 0.1 is number 2 of 3"}
+    early = {**TRAINED, "result": {**TRAINED["result"], "stopped": stopped}}
+    fake.answers["GET /v1/jobs/job_1"] = (200, early)
+    done = run("show", "job_1")
+    assert "stopped early        after 1 cycle: 0.1 is number 2 of 3" in done.stdout
 
 
 @pytest.mark.parametrize(
