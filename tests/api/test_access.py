@@ -355,7 +355,7 @@ def test_every_change_is_in_the_audit_trail(
     change("POST", "/v1/jobs:batch", {"jobs": [training_json()] * 2})
     spec = {"template": training_json(), "space": {"/seed": [0, 1]}}
     sweep = change("POST", "/v1/sweeps", spec)["id"]
-    for verb in ("pause", "resume", "cancel", "retry"):
+    for verb in ("pause", "resume", "retry", "cancel"):
         change("POST", f"/v1/sweeps/{sweep}/{verb}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
