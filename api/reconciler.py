@@ -4,15 +4,19 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 
 from redis import RedisError
 
 from api.broker import Broker
+from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
+from spec.wakeup import inbox
 from store import audit, compaction, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
+from store.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +91,24 @@ class Reconciler:
     def _top_up(self) -> None:
         with self._sessions.read() as tx:
             ready = recovery.ready(tx)
-        for queue, count in ready.items():
-            try:
-                missing = min(count - self._broker.waiting(queue), TOP_UP)
-            except RedisError as error:
-                log.warning("broker.unavailable %s", error)
-                return
-            for _ in range(missing):
-                self._broker.wake(queue, "reconciler")
+            special = any(needs != NOTHING for _, needs in ready)
+            idle = workers.waiting(tx, lost_after=self._settings.lease) if special else []
+        try:
+            for (queue, needs), count in ready.items():
+                if needs == NOTHING:
+                    missing = min(count - self._broker.waiting(queue), TOP_UP)
+                    for _ in range(missing):
+                        self._broker.wake(queue, "reconciler")
+                else:
+                    self._rouse([each for each in idle if each.can_take(queue, needs)], count)
+        except RedisError as error:
+            log.warning("broker.unavailable %s", error)
+
+    def _rouse(self, idle: Sequence[Worker], count: int) -> None:
+        """Wakes those who can take a job that others of its queue cannot."""
+        for worker in idle[: min(count, TOP_UP)]:
+            if not self._broker.waiting(inbox(worker.name)):
+                self._broker.wake(inbox(worker.name), "reconciler")
 
     def _compact(self) -> None:
         """One block after another, each in a transaction; losses do not wait for it to end."""

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from spec.needs import Label
 from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
@@ -115,6 +116,11 @@ class Settings(DatabaseSettings):
         BeforeValidator(_by_commas),
         Field(min_length=1, description="queues a worker serves, by commas"),
     ] = ("default",)
+    labels: Annotated[
+        tuple[Label, ...],
+        BeforeValidator(_by_commas),
+        Field(description="that jobs may ask of a worker in `needs`, by commas, as nvme,rack=7"),
+    ] = ()
     device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
     lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
         60

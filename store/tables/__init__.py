@@ -1,6 +1,6 @@
 """The tables; their columns and rules are those that the migrations make."""
 
-from store.tables.callers import audit, idempotency, keys
+from store.tables.callers import audit, idempotency, keys, owners
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
 from store.tables.pool import leaders, workers
@@ -19,6 +19,7 @@ __all__ = [
     "keys",
     "leaders",
     "metadata",
+    "owners",
     "rungs",
     "summaries",
     "sweeps",

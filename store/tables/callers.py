@@ -1,6 +1,19 @@
-"""Those who ask: their keys, what they changed, what they were answered."""
+"""Those who ask: keys, shares and limits, what they changed, what they were answered."""
 
-from sqlalchemy import JSON, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from store.instants import Instant
 from store.tables.metadata import metadata
@@ -36,6 +49,24 @@ keys = Table(
     Column("expires_at", Instant),
     Column("used_at", Instant),
     Index("ix_keys_prefix", "prefix", unique=True),
+)
+
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    # of the workers, against the shares of the others
+    Column("share", Double, nullable=False, default=1.0, server_default=text("1")),
+    # none: no limit
+    Column("max_running", Integer),
+    Column("max_points", BigInteger),
+    Column("max_checkpoint_bytes", BigInteger),
+    Column("changed_at", Instant, nullable=False),
+    CheckConstraint("share > 0", name="share"),
+    CheckConstraint(
+        "max_running >= 0 AND max_points >= 0 AND max_checkpoint_bytes >= 0", name="limits"
+    ),
 )
 
 
