@@ -30,6 +30,7 @@ from api import (
     keys,
     metrics,
     moves,
+    owners,
     picks,
     problems,
     schedules,
@@ -42,6 +43,7 @@ from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
 from api.frames import Frames
+from api.keeping import Keeper
 from api.metrics import Metered, Metrics
 from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
@@ -114,7 +116,8 @@ def create_app(
 
     `files` are where checkpoints lie, by default the place that the settings name.
     """
-    reconciler = Reconciler(sessions, broker, settings)
+    files = opened(settings.checkpoints) if files is None else files
+    reconciler = Reconciler(sessions, broker, settings, [Keeper(sessions, files).step])
     sweeper = Sweeper(sessions, broker)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
@@ -150,7 +153,7 @@ def create_app(
     app.state.changes = changes
     app.state.streams = streams
     app.state.settings = settings
-    app.state.files = opened(settings.checkpoints) if files is None else files
+    app.state.files = files
     problems.install(app)
     for resource in (
         jobs,
@@ -167,6 +170,7 @@ def create_app(
         catalogue,
         workers,
         keys,
+        owners,
         audit,
         session,
         health,

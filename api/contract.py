@@ -27,6 +27,7 @@ TAGS = {
     "schedules": "Learning-rate policies, and what they would do.",
     "catalogue": "What jobs may name.",
     "workers": "Who computes.",
+    "owners": "What owners use and may have, and what they let be deleted.",
     "keys": "Who may ask for what, and who has changed what.",
     "health": "For those who watch over the server.",
 }

@@ -84,6 +84,12 @@ class NotFoundError(ProblemError):
     status = HTTPStatus.NOT_FOUND
 
 
+class RefusedError(ProblemError):
+    """The caller may not, for now."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class AwayError(ProblemError):
     """Something that the answer needs cannot be reached now."""
 

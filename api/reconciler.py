@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from redis import RedisError
@@ -33,12 +33,23 @@ FORGET_ROWS = 1000
 
 
 class Reconciler:
-    """One per API process; of many, the one that holds the `leader` row acts."""
+    """One per API process; of many, the one that holds the `leader` row acts.
 
-    def __init__(self, sessions: Sessions, broker: Broker, settings: Settings) -> None:
+    The leader also does the `chores`, after each pass; how often they have something to do is
+    theirs to know.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        broker: Broker,
+        settings: Settings,
+        chores: Sequence[Callable[[], None]] = (),
+    ) -> None:
         self._sessions = sessions
         self._broker = broker
         self._settings = settings
+        self._chores = chores
         self._holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -76,6 +87,13 @@ class Reconciler:
             self._expire()
         self._top_up()
         self._compact()
+        for chore in self._chores:
+            try:
+                chore()
+            except Unavailable:
+                raise
+            except Exception:  # one that goes wrong does not keep the others undone
+                log.exception("chore.failed")
 
     def _expire(self) -> None:
         with self._sessions.begin() as tx:

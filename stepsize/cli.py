@@ -14,6 +14,7 @@ from stepsize import (
     commands_judgments,
     commands_keys,
     commands_moves,
+    commands_owners,
     commands_recipes,
     commands_service,
     commands_sweeps,
@@ -80,6 +81,7 @@ for commands in (
     commands_recipes,
     commands_workers,
     commands_keys,
+    commands_owners,
     commands_service,
 ):
     app.add_typer(commands.app)

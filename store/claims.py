@@ -124,6 +124,7 @@ def _take(
             lease_owner=worker,
             lease_expires=from_now(lease),
             started_at=now(),
+            series_deleted_at=None,
             iteration=func.coalesce(jobs.c.checkpoint, 0),
             version=jobs.c.version + 1,
         )

@@ -72,6 +72,7 @@ class Job:
     pause_requested: bool
     lease_owner: str | None
     version: int
+    series_deleted_at: datetime | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

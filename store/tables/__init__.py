@@ -1,6 +1,6 @@
 """The tables; their columns and rules are those that the migrations make."""
 
-from store.tables.callers import audit, idempotency, keys, owners
+from store.tables.callers import audit, idempotency, keys, owners, retention, usage
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
 from store.tables.pool import leaders, workers
@@ -20,9 +20,11 @@ __all__ = [
     "leaders",
     "metadata",
     "owners",
+    "retention",
     "rungs",
     "summaries",
     "sweeps",
     "trials",
+    "usage",
     "workers",
 ]

@@ -76,6 +76,8 @@ jobs = Table(
     Column("version", BigInteger, nullable=False, default=1),
     # the version whose series have been made compact
     Column("compacted", BigInteger, nullable=False, default=0, server_default=text("0")),
+    # by a rule of retention: its rows cannot be read any more
+    Column("series_deleted_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
@@ -145,6 +147,13 @@ jobs = Table(
         "parent",
         sqlite_where=text("parent IS NOT NULL"),
         postgresql_where=text("parent IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_finished",
+        "owner",
+        "finished_at",
+        sqlite_where=text("finished_at IS NOT NULL"),
+        postgresql_where=text("finished_at IS NOT NULL"),
     ),
     Index(
         "ix_jobs_compaction",

@@ -41,6 +41,8 @@ ADMIN = {
     ("POST", "/v1/keys"),
     ("DELETE", "/v1/keys/{key_id}"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/owners"),
+    ("PUT", "/v1/owners/{owner}"),
     ("POST", "/v1/workers/{name}/drain"),
     ("POST", "/v1/workers/{name}/undrain"),
 }
@@ -49,6 +51,8 @@ WRITE = {
     ("POST", "/v1/jobs"),
     ("POST", "/v1/jobs:batch"),
     ("DELETE", "/v1/jobs/{job_id}"),
+    ("POST", "/v1/retention"),
+    ("DELETE", "/v1/retention/{rule_id}"),
     *(("POST", f"/v1/jobs/{{job_id}}/{verb}") for verb in MOVES),
     ("POST", "/v1/sweeps"),
     *(
@@ -73,7 +77,7 @@ OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
 WANTED = {"/v1/sweeps/{sweep_id}/pairs": "?x=/seed&y=/batch_size"}
 """Parameters without which a route answers nobody."""
 
-NAMES = {"job": "job", "key": "key", "swp": "sweep"}
+NAMES = {"job": "job", "key": "key", "swp": "sweep", "ret": "rule"}
 
 IssueKey = Callable[..., str]
 
@@ -110,7 +114,15 @@ def ask(
 ) -> httpx2.Response:
     method, path = route
     filled = path.format_map(
-        {"job_id": job_id, "sweep_id": sweep_id, "iteration": 1, "name": "w", "key_id": "key_0"}
+        {
+            "job_id": job_id,
+            "sweep_id": sweep_id,
+            "iteration": 1,
+            "name": "w",
+            "key_id": "key_0",
+            "owner": "ada",
+            "rule_id": "ret_0",
+        }
     )
     return client.request(method, filled + (query or WANTED.get(path, "")), headers=dict(headers))
 
@@ -344,8 +356,10 @@ def test_every_change_is_in_the_audit_trail(
     def change(method: str, path: str, body: object = None) -> Any:
         answer = guarded.request(method, path, json=body, headers=headers)
         assert answer.status_code < 300, answer.text
-        pattern = re.sub(r"(job|key|swp)_\w+", lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
-        requests[answer.headers["X-Request-ID"]] = f"{method} {pattern.replace('/w/', '/{name}/')}"
+        pattern = re.sub(r"(job|key|swp|ret)_\w+", lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
+        requests[answer.headers["X-Request-ID"]] = (
+            f"{method} {pattern.replace('/w/', '/{name}/').replace('/ada', '/{owner}')}"
+        )
         return answer.json() if answer.content else None
 
     job = change("POST", "/v1/jobs", training_json())["id"]
@@ -361,6 +375,9 @@ def test_every_change_is_in_the_audit_trail(
     change("POST", "/v1/workers/w/undrain")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]
     change("DELETE", f"/v1/keys/{key}")
+    change("PUT", "/v1/owners/ada", {"share": 2})
+    rule = change("POST", "/v1/retention", {"what": "series", "after_days": 30})["id"]
+    change("DELETE", f"/v1/retention/{rule}")
     assert set(requests.values()) == {
         f"{m} {p}" for m, p in WRITE | {route for route in ADMIN if route[0] != "GET"}
     }

@@ -22,12 +22,14 @@ from store import (
     leases,
     moves,
     recovery,
+    retention,
     rungs,
     series,
     summaries,
     sweeps,
     workers,
 )
+from store import owners as holdings
 from store.chunks import Chunk
 from store.database import Sessions
 from store.idempotency import Answer
@@ -165,6 +167,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
         audit.note(tx, ANYONE, "cancel", held.job_id)
+        retention.add(tx, "a", what="series", after_days=1)
+        holdings.count(tx)
         tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
         sweep = sweeps.add(
             tx,
