@@ -1,0 +1,142 @@
+/** A form of a document, made from its schema; every field is known by the JSON pointer it writes. */
+
+import { el, setText } from "../dom.js";
+import { fieldsOf, propertiesOf } from "./groups.js";
+import { at, isObject, parentOf, partsOf, put, within } from "./pointers.js";
+import { words } from "./schema.js";
+
+/** `changed(pointer)` hears of every change; `listFor(schema)` may name a list of suggestions. */
+export function createForm({ changed, listFor }) {
+  const element = el("div", { class: "fields top" });
+  const fields = new Map(); // pointer -> {element, control, fault, label, kind, help}
+  const touched = new Set(); // pointers of fields that somebody has been at
+  const unreadable = new Map(); // pointer -> what is wrong with a text that is no value
+  let schema = null;
+  let root = {};
+
+  const form = {
+    element,
+    chosen: new Map(), // pointer -> the branch of a union, where the value does not say
+    memory: new Map(), // what a branch had before another was chosen
+    open: new Set(), // folds
+    soft: new Set(), // objects that are gone when nothing is in them
+    changed,
+    listFor,
+    idOf: (pointer) => `at:${encodeURIComponent(pointer)}`,
+    value: (pointer) => at(root, pointer),
+    register: (pointer, each) => fields.set(pointer, each),
+    write,
+    bad,
+    rebuild,
+    show,
+    faults,
+    reveal,
+    touch: (pointer) => touched.add(pointer),
+    isTouched: (pointer) => [...touched].some((each) => within(pointer, each)),
+    labelOf,
+    get unreadable() {
+      return [...unreadable].map(([pointer, detail]) => ({ pointer, detail }));
+    },
+  };
+
+  element.addEventListener("change", ({ target }) => {
+    const found = [...fields].find(([, each]) =>
+      each.kind !== "group" && each.element.contains(target));
+    if (!found) return;
+    touched.add(found[0]);
+    changed(found[0]);
+  });
+  return form;
+
+  function bad(pointer, detail) {
+    if (detail) unreadable.set(pointer, detail);
+    else unreadable.delete(pointer);
+  }
+
+  function write(pointer, value) {
+    put(root, pointer, value);
+    for (let outer = parentOf(pointer); outer && value === undefined; outer = parentOf(outer)) {
+      const left = at(root, outer);
+      if (!form.soft.has(outer) || !isObject(left) || Object.keys(left).length) break;
+      put(root, outer, undefined);
+    }
+    changed(pointer);
+  }
+
+  /** Shows a document, which the form from then on writes into. */
+  function show(nextSchema, document) {
+    if (root !== document) {
+      for (const each of [form.chosen, form.memory, touched]) each.clear();
+    }
+    schema = nextSchema;
+    root = document;
+    rebuild();
+  }
+
+  /** Makes the fields anew, after their kinds may have changed. */
+  function rebuild(focus = document.activeElement?.id) {
+    const held = element.contains(document.activeElement) || focus !== document.activeElement?.id;
+    fields.clear();
+    unreadable.clear();
+    form.soft.clear();
+    element.replaceChildren(...propertiesOf(form, schema, "", { skip: "kind" }));
+    if (held && focus) document.getElementById(focus)?.focus();
+    changed("");
+  }
+
+  /** Shows what is wrong beside the fields. */
+  function faults(found) {
+    const told = new Map();
+    for (const each of found) {
+      const pointer = placeOf(each.pointer);
+      if (pointer === null) continue;
+      told.set(pointer, [...(told.get(pointer) ?? []), sentence(pointer, each)]);
+    }
+    for (const [pointer, { control, fault, help, kind }] of fields) {
+      const text = (told.get(pointer) ?? []).join("; ");
+      setText(fault, text);
+      if (kind === "group") continue;
+      const about = [help, text && fault.id].filter(Boolean).join(" ");
+      if (about) control.setAttribute("aria-describedby", about);
+      else control.removeAttribute("aria-describedby");
+      if (text) control.setAttribute("aria-invalid", "true");
+      else control.removeAttribute("aria-invalid");
+    }
+  }
+
+  /** The field of a pointer, or the nearest around it; null where there is none. */
+  function placeOf(pointer) {
+    for (let each = pointer; ; each = parentOf(each)) {
+      if (fields.has(each)) return each;
+      if (!each) return null;
+    }
+  }
+
+  function sentence(place, { pointer, detail }) {
+    const rest = partsOf(pointer.slice(place.length));
+    const { kind } = fields.get(place);
+    if (!rest.length || kind === "measure") return detail;
+    if (kind === "union" && ["name", "policy", "kind"].includes(rest.at(-1))) return detail;
+    if (/^\d+$/.test(rest[0])) return `value ${Number(rest[0]) + 1} ${detail}`;
+    return `${rest.join("/")} ${detail}`;
+  }
+
+  function labelOf(pointer) {
+    const place = placeOf(pointer);
+    const path = partsOf(pointer).filter((each) => each !== "params");
+    return place === null ? pointer : path.map((each) => words(each)).join(", ");
+  }
+
+  /** Moves the focus to the field of a pointer; false where there is none. */
+  function reveal(pointer) {
+    const place = placeOf(pointer);
+    if (place === null) return false;
+    const { element: whole, control } = fields.get(place);
+    for (let fold = whole; fold && fold !== element; fold = fold.parentElement)
+      if (fold.tagName === "DETAILS") fold.open = true;
+    if (control === whole) (whole.querySelector("input, select, textarea, button") ?? whole).focus();
+    else control.focus();
+    whole.scrollIntoView({ block: "center" });
+    return true;
+  }
+}

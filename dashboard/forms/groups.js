@@ -1,0 +1,241 @@
+/** Fields for what has parts: objects, unions, lists of parts, and maps from names to values. */
+
+import { el } from "../dom.js";
+import { begun } from "./carrying.js";
+import { field, firstOf, jsonField, leaf, listField, measureField, someField } from "./fields.js";
+import { below, isObject, parentOf } from "./pointers.js";
+import { branchOf, isMeasure, labelOf, only, shapeOf, words } from "./schema.js";
+
+const PLAIN = ["number", "integer", "string", "boolean"];
+
+/** The elements for one place: `{schema, pointer, label, required, empty, nested}`. */
+export function fieldsOf(form, place) {
+  const shape = shapeOf(place.schema);
+  const [option] = shape.options;
+  const value = form.value(place.pointer);
+  if (shape.options.length > 1 || shape.by) {
+    const shown = value === undefined ? shape.fallback : value;
+    const branch = branchOf(shape, shown ?? undefined, form.chosen.get(place.pointer));
+    if (!isMeasure(shape)) return [union(form, place, shape, branch)];
+    const chosen = branch < 0 ? form.chosen.get(place.pointer) : branch;
+    return [measureField(form, place, shape, chosen ?? 0)];
+  }
+  if ("const" in option) return [];
+  if (option.enum || PLAIN.includes(option.type)) return [leaf(form, place)];
+  if (option.type === "array") return [list(form, place, shape, value)];
+  if (option.properties) return object(form, place, shape, value);
+  if (option.patternProperties) return [map(form, place, shape, value)];
+  return [jsonField(form, place, shape)];
+}
+
+function list(form, place, shape, value) {
+  const [option] = shape.options;
+  const items = option.items ?? option.prefixItems[0];
+  const anything = !items.type && !items.oneOf && !items.anyOf;
+  const deep = anything && value?.some?.((each) => each !== null && typeof each === "object");
+  if (deep || (value !== undefined && !Array.isArray(value))) return jsonField(form, place, shape);
+  if (items.enum) return someField(form, place, shape);
+  const plain = PLAIN.includes(items.type) && items.type !== "string";
+  if (anything || plain) return listField(form, place, shape);
+  return rows(form, place, shape, value ?? shape.fallback ?? []);
+}
+
+/** A fieldset with a heading, where faults of parts that have no field of their own are told. */
+function group(form, { pointer, label }, shape, children, { head = [], register = true } = {}) {
+  const id = form.idOf(pointer);
+  const legend = el("legend", { id: `${id}:legend` }, label);
+  const parts = [legend, ...head];
+  const about = firstOf(shape.description);
+  if (about) parts.push(el("small", { id: `${id}:about` }, about));
+  const fault = el("p", { class: "fault", id: `${id}:fault` });
+  if (register) parts.push(fault);
+  const body = el("div", { class: "fields" }, ...children);
+  const element = el("fieldset", { class: "group" }, ...parts, body);
+  if (register) form.register(pointer, { element, control: element, fault, label, kind: "group" });
+  return element;
+}
+
+function object(form, place, shape, value) {
+  const { pointer, required } = place;
+  const [option] = shape.options;
+  const one = only(option);
+  if (one && !place.required && one[1].oneOf && isMeasure(shapeOf(one[1]))) {
+    form.soft.add(pointer); // gone with its only part
+    const label = `${place.label} ${words(one[0]).toLowerCase()}`;
+    const schema = { ...one[1], description: one[1].description ?? shape.description };
+    return fieldsOf(form, { schema, pointer: below(pointer, one[0]), label, required: false });
+  }
+  if (place.schema.inline) {
+    form.soft.add(pointer);
+    return propertiesOf(form, option, pointer, place);
+  }
+  if (!shape.nullable) {
+    if (!required) form.soft.add(pointer);
+    return [group(form, place, shape, propertiesOf(form, option, pointer, place))];
+  }
+  const box = el("input", { type: "checkbox" });
+  box.checked = isObject(value);
+  box.addEventListener("change", () => {
+    form.write(pointer, box.checked ? {} : undefined);
+    form.rebuild();
+  });
+  const help = firstOf(shape.description ?? option.description);
+  const tick = field(form, place, box, { help });
+  if (!box.checked) return [tick];
+  const children = propertiesOf(form, option, pointer, place);
+  return [el("div", { class: "group" }, tick, el("div", { class: "fields" }, ...children))];
+}
+
+/** The fields of an object's parts: the needed ones first, rare ones behind a fold. */
+export function propertiesOf(form, option, pointer, { skip = null, nested = false } = {}) {
+  const { properties, required = [], main } = option;
+  const names = Object.keys(properties).filter((name) => name !== skip);
+  const needed = (name) => required.includes(name);
+  const first = main?.filter((name) => names.includes(name)) ??
+    [...names.filter(needed), ...names.filter((name) => !needed(name))];
+  const later = main ? names.filter((name) => !main.includes(name)) : [];
+  if (!main && nested) later.push(...first.splice(names.filter(needed).length));
+  const fields = (which) => which.flatMap((name) => {
+    const schema = properties[name];
+    const label = schema.label ?? words(name);
+    const place = { schema, pointer: below(pointer, name), label, required: needed(name), nested };
+    return fieldsOf(form, place);
+  });
+  const behind = fields(later);
+  return behind.length ? [...fields(first), fold(form, pointer, later, behind)] : fields(first);
+}
+
+function fold(form, pointer, names, children) {
+  const set = names.filter((name) => form.value(below(pointer, name)) !== undefined).length;
+  const summary = el("summary", {}, `More settings${set ? ` (${set} set)` : ""}`);
+  const element = el("details", { class: "more" }, summary,
+    el("div", { class: "fields" }, ...children));
+  const key = `${pointer}:more`;
+  element.open = form.open.has(key);
+  element.addEventListener("toggle", () => form.open[element.open ? "add" : "delete"](key));
+  return element;
+}
+
+function union(form, place, shape, branch) {
+  const { pointer, required, label } = place;
+  const option = shape.options[branch];
+  const entries = shape.options.map((each, index) =>
+    el("option", { value: index }, labelOf(each, shape)));
+  if (shape.fallback === undefined && !(required && branch >= 0))
+    entries.unshift(el("option", { value: "" }, required ? "choose …" : "none"));
+  const select = el("select", {}, ...entries);
+  select.value = branch < 0 ? "" : branch;
+  select.addEventListener("change", () => {
+    const old = form.value(pointer);
+    if (branch >= 0) form.memory.set(`${pointer}|${branch}`, old);
+    const next = select.value === "" ? null : Number(select.value);
+    form.chosen.set(pointer, next);
+    form.write(pointer, next === null ? place.empty
+      : begun(shape.options[next], shape.by, old, form.memory.get(`${pointer}|${next}`)));
+    form.rebuild();
+  });
+  const about = firstOf(option?.description ?? (option ? "" : shape.description));
+  const help = place.schema.help ?? about;
+  const chooser = field(form, place, select, { help, kind: "union" });
+  const inner = option ? partsOf(form, place, shape, option) : [];
+  if (option?.formula) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
+    el("pre", {}, option.formula), el("small", {}, option.source)));
+  if (!inner.length) return chooser;
+  const parts = el("div", { class: "fields" }, ...inner);
+  const named = { class: "group", role: "group", "aria-label": label };
+  return el("div", named, chooser, parts);
+}
+
+function partsOf(form, place, shape, option) {
+  const { pointer, nested } = place;
+  if (option.properties) return propertiesOf(form, option, pointer, { skip: shape.by, nested });
+  if ("const" in option) return [];
+  const label = words(labelOf(option, shape));
+  return fieldsOf(form, { schema: option, pointer, label, required: true, empty: [], nested });
+}
+
+function rows(form, place, shape, value) {
+  const { pointer } = place;
+  const [option] = shape.options;
+  const [what] = [place.schema.item ?? "value"];
+  const children = value.map((_, index) => {
+    const label = `${words(what)} ${index + 1}`;
+    const each = { pointer: below(pointer, index), label, required: true, nested: true };
+    const empty = option.items.type === "string" ? "" : null;
+    return row(form, each, fieldsOf(form, { ...each, schema: option.items, empty }), () =>
+      form.write(pointer, value.filter((_, other) => other !== index)));
+  });
+  const more = adder(form, pointer, `Add a ${what}`, () => {
+    const { options, by } = shapeOf(option.items);
+    const next = begun(options[0], by) ?? (option.items.type === "string" ? "" : null);
+    form.write(pointer, [...value, next]);
+    return below(pointer, value.length);
+  });
+  return group(form, place, shape, [...children, more]);
+}
+
+function map(form, place, shape, value) {
+  const { pointer } = place;
+  const [option] = shape.options;
+  const [schema] = Object.values(option.patternProperties);
+  const { options } = shapeOf(schema);
+  const empty = options.some((each) => each.type === "array") ? []
+    : options[0].type === "string" ? "" : null;
+  const what = place.schema.item ?? "entry";
+  const entries = Object.entries(isObject(value) ? value : {});
+  const children = entries.map(([key], index) => {
+    const label = `${words(what)} ${index + 1}`;
+    const each = { pointer: below(pointer, key), label, required: true, nested: true };
+    const id = `${form.idOf(pointer)}:key:${index}`;
+    const name = nameControl(place.schema.names?.(form), key);
+    name.id = id;
+    name.addEventListener("change", () => {
+      const others = entries.filter(([one], other) => one !== name.value || other === index);
+      const renamed = others.map(([one, held]) => [one === key ? name.value : one, held]);
+      form.write(pointer, Object.fromEntries(renamed));
+      form.rebuild();
+    });
+    const labelled = el("div", { class: "field" }, el("label", { for: id }, `${words(what)}`), name);
+    const inner = fieldsOf(form, { ...each, label: "Value", schema, empty });
+    return row(form, each, [labelled, ...inner], () => form.write(pointer,
+      Object.fromEntries(entries.filter(([one]) => one !== key))));
+  });
+  const more = adder(form, pointer, `Add a ${what}`, () => {
+    const next = place.schema.names?.(form).find(([one]) => value?.[one] === undefined)?.[0] ?? "";
+    form.write(pointer, { ...Object.fromEntries(entries), [next]: structuredClone(empty) });
+    return `:key:${entries.length}`;
+  });
+  form.soft.add(pointer);
+  return group(form, place, shape, [...children, more]);
+}
+
+function nameControl(names, key) {
+  if (!names) {
+    const input = el("input", { type: "text", autocomplete: "off" });
+    input.value = key;
+    return input;
+  }
+  const known = names.some(([one]) => one === key) ? names : [[key, key || "choose …"], ...names];
+  const select = el("select", {}, ...known.map(([value, label]) => el("option", { value }, label)));
+  select.value = key;
+  return select;
+}
+
+function row(form, { pointer, label }, children, remove) {
+  const out = el("button", { type: "button", class: "out", "aria-label": `Remove ${label}` }, "×");
+  out.addEventListener("click", () => {
+    remove();
+    form.rebuild(`${form.idOf(parentOf(pointer))}:add`);
+  });
+  return el("div", { class: "row", role: "group", "aria-label": label }, ...children, out);
+}
+
+function adder(form, pointer, words, add) {
+  const id = `${form.idOf(pointer)}:add`;
+  const button = el("button", { type: "button", id }, words);
+  button.addEventListener("click", () => {
+    const made = add();
+    form.rebuild(made[0] === ":" ? form.idOf(pointer) + made : form.idOf(made));
+  });
+  return el("div", { class: "adder" }, button);
+}
