@@ -17,7 +17,7 @@ export function faultsOf(value, schema, pointer = "") {
   if (!shape.by) {
     const known = shape.options.map(({ type, ...each }) =>
       "const" in each ? JSON.stringify(each.const) : TYPES[type] ?? type);
-    return [{ pointer, detail: `must be ${[...new Set(known)].join(" or ")}` }];
+    return [{ pointer, detail: `must be ${[...new Set(known)].join(" or ") || "left out"}` }];
   }
   if (!isObject(value)) return [{ pointer, detail: "must be an object" }];
   const names = shape.options.map((each) => nameOf(each, shape.by));

@@ -39,15 +39,15 @@ export function leaf(form, place) {
   const value = form.value(place.pointer);
   const written = (next) => form.write(place.pointer, next ?? place.empty);
   const input = inputFor(form, option, value, place.pointer, written);
-  input.placeholder = placeholderOf(shape, place);
+  input.placeholder = placeholderOf(shape);
   const beside = shape.nullable && shape.fallback !== undefined
     ? [noneBox(form, place, input, value === null)] : [];
   return field(form, place, input, { beside, help });
 }
 
-const placeholderOf = ({ fallback, nullable }, { required, empty }) => {
+const placeholderOf = ({ fallback, description }) => {
   if (fallback !== undefined && fallback !== null) return [fallback].flat().join(", ");
-  return nullable && !required && empty === undefined ? "unset" : "";
+  return description?.includes("unset") ? "unset" : "";
 };
 
 function helpOf(description, option) {
@@ -58,7 +58,8 @@ function helpOf(description, option) {
 }
 
 /** The first paragraph of a description. */
-export const firstOf = (text) => (text ?? "").split(/\n\s*\n/)[0].replace(/\s+/g, " ").trim();
+export const firstOf = (text) =>
+  (text ?? "").split(/\n\s*\n/)[0].replace(/\s+/g, " ").replaceAll("`", "").trim();
 
 /** For a value that may be null though that is not its default. */
 function noneBox(form, { pointer, label }, input, isNone) {
@@ -108,7 +109,7 @@ function choiceField(form, place, shape, help) {
   const { fallback, nullable } = shape;
   const shown = value === undefined ? fallback : value;
   const entries = option.enum.map((each) =>
-    el("option", { value: each }, same(each, fallback) ? `${each} (default)` : String(each)));
+    el("option", { value: each }, String(each)));
   if (fallback === undefined)
     entries.unshift(el("option", { value: "" }, place.required ? "choose …" : "unset"));
   const known = shown === undefined || (nullable && shown === null) || option.enum.includes(shown);
@@ -146,8 +147,7 @@ export function measureField(form, place, shape, branch) {
   const inner = name === null ? value : value?.[name];
   const input = inputFor(form, option, inner, pointer, written);
   const { fallback } = shape;
-  input.placeholder = typeof fallback === "number" && name === null
-    ? fallback : shape.nullable && !place.required ? "unset" : "";
+  input.placeholder = typeof fallback === "number" && name === null ? fallback : "";
   const units = options.map((each, index) =>
     el("option", { value: index }, labelOf(each, shape)));
   const unit = el("select", { "aria-label": `${place.label}: unit` }, ...units);
@@ -168,7 +168,7 @@ export function listField(form, place, shape) {
   const value = form.value(place.pointer);
   const input = el("input", { type: "text", autocomplete: "off" });
   input.value = (value ?? []).map((each) => textOf(each)).join(", ");
-  input.placeholder = value ? "none" : placeholderOf(shape, place);
+  input.placeholder = value ? "none" : placeholderOf(shape);
   input.addEventListener("input", () => {
     const texts = input.value.split(",").map((each) => each.trim());
     if (texts.at(-1) === "") texts.pop();

@@ -20,10 +20,11 @@ export function createForm({ changed, listFor }) {
     memory: new Map(), // what a branch had before another was chosen
     open: new Set(), // folds
     soft: new Set(), // objects that are gone when nothing is in them
+    given: new Map(), // pointer -> what is shown there while the document has nothing
     changed,
     listFor,
     idOf: (pointer) => `at:${encodeURIComponent(pointer)}`,
-    value: (pointer) => at(root, pointer),
+    value,
     register: (pointer, each) => fields.set(pointer, each),
     write,
     bad,
@@ -53,7 +54,22 @@ export function createForm({ changed, listFor }) {
     else unreadable.delete(pointer);
   }
 
+  function value(pointer) {
+    const found = at(root, pointer);
+    if (found !== undefined) return found;
+    const outer = givenAround(pointer);
+    return outer && at(form.given.get(outer), pointer.slice(outer.length));
+  }
+
+  function givenAround(pointer) {
+    return [...form.given.keys()].find((outer) =>
+      within(pointer, outer) && at(root, outer) === undefined);
+  }
+
   function write(pointer, value) {
+    const outer = givenAround(pointer);
+    if (outer !== undefined && outer !== pointer)
+      put(root, outer, structuredClone(form.given.get(outer)));
     put(root, pointer, value);
     for (let outer = parentOf(pointer); outer && value === undefined; outer = parentOf(outer)) {
       const left = at(root, outer);
@@ -79,6 +95,7 @@ export function createForm({ changed, listFor }) {
     fields.clear();
     unreadable.clear();
     form.soft.clear();
+    form.given.clear();
     element.replaceChildren(...propertiesOf(form, schema, "", { skip: "kind" }));
     if (held && focus) document.getElementById(focus)?.focus();
     changed("");

@@ -4,7 +4,7 @@ import { el } from "../dom.js";
 import { begun } from "./carrying.js";
 import { field, firstOf, jsonField, leaf, listField, measureField, someField } from "./fields.js";
 import { below, isObject, parentOf } from "./pointers.js";
-import { branchOf, isMeasure, labelOf, only, shapeOf, words } from "./schema.js";
+import { branchOf, isMeasure, labelOf, only, shapeOf, trimmed, words } from "./schema.js";
 
 const PLAIN = ["number", "integer", "string", "boolean"];
 
@@ -12,6 +12,10 @@ const PLAIN = ["number", "integer", "string", "boolean"];
 export function fieldsOf(form, place) {
   const shape = shapeOf(place.schema);
   const [option] = shape.options;
+  if (!option) return []; // it can only be null
+  const parts = isObject(shape.fallback) || Array.isArray(shape.fallback);
+  if (parts && (shape.by || option.items?.oneOf))
+    form.given.set(place.pointer, trimmed(shape.fallback, place.schema));
   const value = form.value(place.pointer);
   if (shape.options.length > 1 || shape.by) {
     const shown = value === undefined ? shape.fallback : value;
@@ -40,18 +44,17 @@ function list(form, place, shape, value) {
   return rows(form, place, shape, value ?? shape.fallback ?? []);
 }
 
-/** A fieldset with a heading, where faults of parts that have no field of their own are told. */
-function group(form, { pointer, label }, shape, children, { head = [], register = true } = {}) {
+/** Fields under a heading, where faults of parts that have no field of their own are told. */
+function group(form, { pointer, label }, shape, children) {
   const id = form.idOf(pointer);
-  const legend = el("legend", { id: `${id}:legend` }, label);
-  const parts = [legend, ...head];
+  const parts = [el("p", { class: "heading", id: `${id}:heading` }, label)];
   const about = firstOf(shape.description);
-  if (about) parts.push(el("small", { id: `${id}:about` }, about));
+  if (about) parts.push(el("small", {}, about));
   const fault = el("p", { class: "fault", id: `${id}:fault` });
-  if (register) parts.push(fault);
   const body = el("div", { class: "fields" }, ...children);
-  const element = el("fieldset", { class: "group" }, ...parts, body);
-  if (register) form.register(pointer, { element, control: element, fault, label, kind: "group" });
+  const named = { class: "group", role: "group", "aria-labelledby": `${id}:heading` };
+  const element = el("div", named, ...parts, fault, body);
+  form.register(pointer, { element, control: element, fault, label, kind: "group" });
   return element;
 }
 
@@ -140,7 +143,7 @@ function union(form, place, shape, branch) {
   const inner = option ? partsOf(form, place, shape, option) : [];
   if (option?.formula) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
     el("pre", {}, option.formula), el("small", {}, option.source)));
-  if (!inner.length) return chooser;
+  if (!inner.length && !shape.by) return chooser;
   const parts = el("div", { class: "fields" }, ...inner);
   const named = { class: "group", role: "group", "aria-label": label };
   return el("div", named, chooser, parts);
@@ -154,10 +157,13 @@ function partsOf(form, place, shape, option) {
   return fieldsOf(form, { schema: option, pointer, label, required: true, empty: [], nested });
 }
 
+/** What one of several is called: `pieces` are each a piece. */
+const eachOf = ({ schema, label }) => schema.item ?? label.toLowerCase().replace(/s$/, "");
+
 function rows(form, place, shape, value) {
   const { pointer } = place;
   const [option] = shape.options;
-  const [what] = [place.schema.item ?? "value"];
+  const what = eachOf(place);
   const children = value.map((_, index) => {
     const label = `${words(what)} ${index + 1}`;
     const each = { pointer: below(pointer, index), label, required: true, nested: true };
@@ -165,7 +171,7 @@ function rows(form, place, shape, value) {
     return row(form, each, fieldsOf(form, { ...each, schema: option.items, empty }), () =>
       form.write(pointer, value.filter((_, other) => other !== index)));
   });
-  const more = adder(form, pointer, `Add a ${what}`, () => {
+  const more = adder(form, pointer, `Add ${what}`, () => {
     const { options, by } = shapeOf(option.items);
     const next = begun(options[0], by) ?? (option.items.type === "string" ? "" : null);
     form.write(pointer, [...value, next]);
@@ -181,7 +187,7 @@ function map(form, place, shape, value) {
   const { options } = shapeOf(schema);
   const empty = options.some((each) => each.type === "array") ? []
     : options[0].type === "string" ? "" : null;
-  const what = place.schema.item ?? "entry";
+  const what = eachOf(place);
   const entries = Object.entries(isObject(value) ? value : {});
   const children = entries.map(([key], index) => {
     const label = `${words(what)} ${index + 1}`;
@@ -195,12 +201,15 @@ function map(form, place, shape, value) {
       form.write(pointer, Object.fromEntries(renamed));
       form.rebuild();
     });
-    const labelled = el("div", { class: "field" }, el("label", { for: id }, `${words(what)}`), name);
+    const labelled = el("div", { class: "field" }, el("label", { for: id }, words(what)),
+      el("div", { class: "entry" }, name));
     const inner = fieldsOf(form, { ...each, label: "Value", schema, empty });
-    return row(form, each, [labelled, ...inner], () => form.write(pointer,
+    const whole = row(form, each, [labelled, ...inner], () => form.write(pointer,
       Object.fromEntries(entries.filter(([one]) => one !== key))));
+    whole.classList.add("named");
+    return whole;
   });
-  const more = adder(form, pointer, `Add a ${what}`, () => {
+  const more = adder(form, pointer, `Add ${what}`, () => {
     const next = place.schema.names?.(form).find(([one]) => value?.[one] === undefined)?.[0] ?? "";
     form.write(pointer, { ...Object.fromEntries(entries), [next]: structuredClone(empty) });
     return `:key:${entries.length}`;

@@ -72,22 +72,33 @@ function sweepOf(schema, jobs) {
     names: (form) => variable(shapeOf(template), form.value("/template")),
   };
   const [[pattern, dimension]] = Object.entries(space.patternProperties);
-  const lists = shapeOf(dimension).options.filter((each) => each.type === "array");
-  const others = shapeOf(dimension).options.filter((each) => each.type !== "array");
-  const listed = { ...lists[0], label: "List of values" };
-  space.patternProperties = { [pattern]: { oneOf: [listed, ...others] } };
+  const ways = shapeOf(dimension).options.map(wayOf);
+  ways.sort((one, other) => (other.type === "array") - (one.type === "array"));
+  space.patternProperties = { [pattern]: { oneOf: ways } };
   return changed(schema, { template, space }, MAIN.sweep);
 }
 
+/** One way to give the values of a field: what is rare is behind a fold. */
+function wayOf(schema) {
+  if (schema.type === "array") return { ...schema, label: "Values" };
+  const main = Object.keys(schema.properties).filter((name) => name !== "when");
+  const label = schema.properties.values ? "Values, under a condition" : undefined;
+  return { ...schema, main, label };
+}
+
 function oneJob(options) {
-  const labelled = options.map((each) => ({ ...each, label: KINDS[each.properties.kind.const] }));
+  const labelled = options.map((each) => ({
+    ...each, label: KINDS[each.properties.kind.const], main: withoutName(each),
+  }));
   return { oneOf: labelled, discriminator: { propertyName: "kind" } };
 }
+
+const withoutName = ({ main }) => main.filter((name) => name !== "name");
 
 function recipeOf(schema, training, schedule) {
   const { schedule: _, ...properties } = training.properties;
   const required = training.required.filter((name) => !["kind", "schedule"].includes(name));
-  const main = training.main.filter((name) => name !== "schedule");
+  const main = withoutName(training).filter((name) => name !== "schedule");
   const { description } = schema.properties.template;
   const template = {
     ...training, properties, required, main, description, label: "What is trained",
@@ -97,7 +108,8 @@ function recipeOf(schema, training, schedule) {
   });
   const items = { ...schedule, oneOf: schedule.oneOf.map(open) };
   const schedules = { ...schema.properties.schedules, items, item: "schedule" };
-  return changed(schema, { template, schedules }, MAIN.recipe);
+  const find = { ...schema.properties.find, label: "How the rates are found" };
+  return changed(schema, { template, find, schedules }, MAIN.recipe);
 }
 
 /** `[pointer, label]` of the fields of a job that may differ: numbers, choices, names. */

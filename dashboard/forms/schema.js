@@ -83,7 +83,7 @@ function likeness(option, value) {
     return -1;
   if (type !== "object") return 1;
   const known = Object.keys(value).filter((key) => key in (option.properties ?? {}));
-  return known.length - (Object.keys(value).length - known.length) / 100;
+  return 1 + known.length - (Object.keys(value).length - known.length) / 1e5;
 }
 
 /** The branch that a value follows; `chosen` where the value does not say; -1 where none does. */

@@ -57,16 +57,15 @@ export function createPreview(refused) {
     const found = inRates(inner);
     const waits = referencesOf(found).some((id) => !WHOLE_ID.test(id));
     if (waits) return draw({}, { note: "drawn once its range test is named" });
-    const iterations = length?.iterations ?? Math.round((length?.epochs ?? 0) * (perEpoch ?? 0));
-    const body = { schedule: found, iterations: iterations || LENGTH };
-    body.points = Math.min(POINTS, body.iterations);
-    const guess = Math.max(1, Math.round(body.iterations / (length?.epochs ?? 10)));
-    body.iterations_per_epoch = perEpoch ?? guess;
-    if (body.points < 2) return draw({}, {});
+    const epochs = length?.epochs ?? cyclesOf(found, length, "epochs") ?? 10;
+    const known = length?.iterations ?? cyclesOf(found, length, "iterations");
+    const iterations = known ?? Math.max(2, Math.round(perEpoch === null ? LENGTH : epochs * perEpoch));
+    const body = { schedule: found, iterations, points: Math.min(POINTS, iterations) };
+    body.iterations_per_epoch = perEpoch ?? Math.max(1, Math.round(iterations / epochs));
     const answer = await asked("v1/schedules/preview", body, prefix, "/schedule");
     if (turn !== latest) return;
     const { iteration: x = [], lr: y = [] } = answer?.columns ?? {};
-    const guessed = perEpoch === null && !length?.iterations ? GUESSED : "";
+    const guessed = perEpoch === null && known === undefined ? GUESSED : "";
     const why = wanted.policy === "auto" ? SHAPE : answer ? guessed : "the service refuses it so";
     draw({ x, y }, { note: [note, why].filter(Boolean).join("; ") });
   }
@@ -104,6 +103,16 @@ function inRates(schedule) {
   return made;
 }
 
+/** How long so many cycles are, in a unit; undefined where that is not what they are given in. */
+function cyclesOf({ step_size: half, t_0: first, t_mult: growth = 1 }, length, unit) {
+  const size = half ?? first;
+  const amount = unit === "epochs" ? size?.epochs : size;
+  if (!length?.cycles || typeof amount !== "number") return undefined;
+  if (half !== undefined) return 2 * amount * length.cycles;
+  return Array.from({ length: Math.min(length.cycles, 20) }, (_, n) => amount * growth ** n)
+    .reduce((sum, each) => sum + each, 0);
+}
+
 const referencesOf = (schedule) =>
   Object.values(schedule).flatMap((each) => each?.range_test ?? []);
 
@@ -119,8 +128,8 @@ function rampOf({ start = 1e-7, end = 10, iterations = 300, ramp = "exponential"
 function costOf({ jobs, iterations, seconds, at_most: most, steps }) {
   const parts = [`${count(jobs)} job${jobs === 1 ? "" : "s"}`];
   if (iterations !== null) parts.push(`${count(iterations)} iterations`);
-  if (seconds !== null) parts.push(`about ${duration(seconds)} on one worker`);
-  const whole = `${most ? "At most " : ""}${parts.join(", ")}.`;
-  const each = (steps ?? []).map(({ name, jobs: n }) => `${name.replaceAll("_", " ")}: ${count(n)}`);
-  return each.length ? `${whole} ${each.join(", ")}.` : whole;
+  if (seconds !== null) parts.push(`about ${duration(seconds)} of computing`);
+  const each = (steps ?? []).map(({ name, jobs: n }) => `${name.replaceAll("_", " ")} ${count(n)}`);
+  if (each.length) parts[0] += ` (${each.join(", ")})`;
+  return `${most ? "At most " : ""}${parts.join(", ")}.`;
 }

@@ -21,7 +21,6 @@ const STARTERS = {
 };
 
 const OBJECTIVE = { metric: "val_accuracy", direction: "maximize" };
-const HIGHEST = { metric: "suggestion.max_lr", direction: "maximize" };
 const SPREAD = { low: 0.01, high: 1, log: true, points: 5 };
 
 const SAME = [
@@ -45,11 +44,11 @@ export function starterOf(kind, spec = {}, before = undefined) {
     if (training.length?.cycles) training.length = { epochs: 20 }; // not all that it compares have cycles
     return plain({ objective: OBJECTIVE, ...before, kind, name, template: training });
   }
-  const one = job.kind in STARTERS ? job : starterOf("training", job);
-  const rate = ["max_lr", "lr"].find((each) => one.schedule?.[each] !== undefined);
+  const each = starterOf("training", job);
+  const rate = ["max_lr", "lr"].find((one) => each.schedule?.[one] !== undefined);
   const space = rate ? { [`/schedule/${rate}`]: { ...SPREAD } } : { "/batch_size": [32, 64, 128] };
-  const objective = one.kind === "training" ? OBJECTIVE : HIGHEST;
-  return plain({ space, sampler: { name: "grid" }, objective, ...before, kind, name, template: one });
+  const usual = { space, sampler: { name: "grid" }, objective: OBJECTIVE };
+  return plain({ ...usual, ...before, kind, name, template: each });
 }
 
 /** A training up to the rate that a range test suggests. */
