@@ -15,7 +15,8 @@ export function faultsOf(value, schema, pointer = "") {
   const branch = branchOf(shape, value);
   if (branch >= 0) return ofOption(value, shape.options[branch], pointer);
   if (!shape.by) {
-    const known = shape.options.map(({ type, ...each }) =>
+    const plain = shape.options.filter(({ type }) => isObject(value) || type !== "object");
+    const known = (plain.length ? plain : shape.options).map(({ type, ...each }) =>
       "const" in each ? JSON.stringify(each.const) : TYPES[type] ?? type);
     return [{ pointer, detail: `must be ${[...new Set(known)].join(" or ") || "left out"}` }];
   }

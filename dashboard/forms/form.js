@@ -5,6 +5,8 @@ import { fieldsOf, propertiesOf } from "./groups.js";
 import { at, isObject, parentOf, partsOf, put, within } from "./pointers.js";
 import { words } from "./schema.js";
 
+const OUTER = ["params", "template"]; // parts of a pointer that nobody sees in the form
+
 /** `changed(pointer)` hears of every change; `listFor(schema)` may name a list of suggestions. */
 export function createForm({ changed, listFor }) {
   const element = el("div", { class: "fields top" });
@@ -140,8 +142,10 @@ export function createForm({ changed, listFor }) {
 
   function labelOf(pointer) {
     const place = placeOf(pointer);
-    const path = partsOf(pointer).filter((each) => each !== "params");
-    return place === null ? pointer : path.map((each) => words(each)).join(", ");
+    if (place === null) return pointer;
+    const path = partsOf(pointer).filter((each) => !OUTER.includes(each));
+    const [first, ...rest] = path.map((each) => each.replaceAll("_", " "));
+    return [words(first ?? fields.get(place).label), ...rest].join(", ");
   }
 
   /** Moves the focus to the field of a pointer; false where there is none. */

@@ -141,7 +141,7 @@ function union(form, place, shape, branch) {
   const help = place.schema.help ?? about;
   const chooser = field(form, place, select, { help, kind: "union" });
   const inner = option ? partsOf(form, place, shape, option) : [];
-  if (option?.formula) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
+  if (option?.formula && !place.nested) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
     el("pre", {}, option.formula), el("small", {}, option.source)));
   if (!inner.length && !shape.by) return chooser;
   const parts = el("div", { class: "fields" }, ...inner);

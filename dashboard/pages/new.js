@@ -30,7 +30,7 @@ export function createNewPage(context) {
   const preview = createPreview((errors) => refusals(errors, "preview"));
   const commands = createCommands();
   const fields = el("form", { class: "new", novalidate: "" },
-    el("div", {}, kinds, tabs.element, summary.element),
+    el("div", {}, kinds, summary.element, tabs.element),
     el("div", { class: "beside" }, preview.element,
       el("div", { class: "controls" }, submit), commands.element));
   const element = el("section", {}, el("h1", {}, "New job"), origin, fields,
@@ -144,17 +144,21 @@ export function createNewPage(context) {
     return [...form.unreadable, ...wrongWith(spec, schema)];
   }
 
-  /** Tells what is wrong, and draws what is right. */
+  /** Says what is wrong, and draws what is right. */
   function checked() {
     if (!schemas) return;
-    const known = wrong();
-    const typing = tabs.shown === "form";
-    const told = [...known.filter(({ pointer }) => attempted || form.isTouched(pointer)), ...refused];
-    form.faults(told);
-    if (attempted || !typing) summary.show(typing ? [...known, ...refused] : [...known, ...refused], labelOf);
-    else summary.show([], labelOf);
+    const known = told();
     commands.show(spec, context.session.signedIn);
     preview.show(spec, known, perEpoch);
+  }
+
+  function told() {
+    const known = wrong();
+    const shown = known.filter(({ pointer }) => attempted || form.isTouched(pointer));
+    form.faults([...shown, ...refused]);
+    const typing = tabs.shown === "form" && !attempted;
+    summary.show(typing ? [] : [...known, ...refused], labelOf);
+    return known;
   }
 
   function labelOf(pointer) {
@@ -171,14 +175,13 @@ export function createNewPage(context) {
   function refusals(errors, by) {
     refused = refused.filter((each) => each.by !== by);
     refused.push(...errors.map((each) => ({ ...each, by, was: written(parentOf(each.pointer)) })));
-    checked();
+    told();
   }
 
   async function run() {
     attempted = true;
     refused = refused.filter(({ by }) => by === "preview");
-    checked();
-    const [first] = wrong();
+    const [first] = told();
     if (first) return revealed(first.pointer);
     submit.disabled = true;
     const many = isObject(spec.template);

@@ -21,7 +21,6 @@ const STARTERS = {
 };
 
 const OBJECTIVE = { metric: "val_accuracy", direction: "maximize" };
-const SPREAD = { low: 0.01, high: 1, log: true, points: 5 };
 
 const SAME = [
   "model", "data", "batch_size", "optimizer", "lr_groups", "seed", "precision", "queue", "tags",
@@ -46,10 +45,19 @@ export function starterOf(kind, spec = {}, before = undefined) {
   }
   const each = starterOf("training", job);
   const rate = ["max_lr", "lr"].find((one) => each.schedule?.[one] !== undefined);
-  const space = rate ? { [`/schedule/${rate}`]: { ...SPREAD } } : { "/batch_size": [32, 64, 128] };
+  const space = rate ? { [`/schedule/${rate}`]: around(each.schedule, rate) } : { "/batch_size": [32, 64, 128] };
   const usual = { space, sampler: { name: "grid" }, objective: OBJECTIVE };
   return plain({ ...usual, ...before, kind, name, template: each });
 }
+
+/** Rates around that of a schedule, none below its lowest. */
+function around({ base_lr: base, ...schedule }, rate) {
+  const middle = typeof schedule[rate] === "number" ? schedule[rate] : 0.1;
+  const low = typeof base === "number" ? Math.max(base, middle / 4) : middle / 4;
+  return { low: tidy(low), high: tidy(4 * middle), log: true, points: 5 };
+}
+
+const tidy = (number) => Number(number.toPrecision(2));
 
 /** A training up to the rate that a range test suggests. */
 export function trainedWith({ id, name, spec }) {
