@@ -8,8 +8,9 @@ import { labelOf, only, same, shapeOf, typeOf, words } from "./schema.js";
 const ROUND = 1e6; // bounds beyond it are there for the machine, and nobody needs to be told
 
 /** A label, a control, and what helps; the form adds what is wrong. */
-export function field(form, place, control, { beside = [], help = "", kind = "" } = {}) {
+export function field(form, place, control, { beside = [], help: about = "", kind = "" } = {}) {
   const { pointer, label, required } = place;
+  const help = [form.noteOf(pointer), about].filter(Boolean).join("; ");
   const id = form.idOf(pointer);
   control.id ||= id;
   if (required && control.matches("input:not([type=checkbox]), select"))

@@ -7,8 +7,11 @@ import { words } from "./schema.js";
 
 const OUTER = ["params", "template"]; // parts of a pointer that nobody sees in the form
 
-/** `changed(pointer)` hears of every change; `listFor(schema)` may name a list of suggestions. */
-export function createForm({ changed, listFor }) {
+/**
+ * `changed(pointer)` hears of every change; `listFor(schema)` may name a list of suggestions;
+ * `noteOf(pointer)` may have something to say of a field.
+ */
+export function createForm({ changed, listFor, noteOf }) {
   const element = el("div", { class: "fields top" });
   const fields = new Map(); // pointer -> {element, control, fault, label, kind, help}
   const touched = new Set(); // pointers of fields that somebody has been at
@@ -25,6 +28,7 @@ export function createForm({ changed, listFor }) {
     given: new Map(), // pointer -> what is shown there while the document has nothing
     changed,
     listFor,
+    noteOf,
     idOf: (pointer) => `at:${encodeURIComponent(pointer)}`,
     value,
     register: (pointer, each) => fields.set(pointer, each),

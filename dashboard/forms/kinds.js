@@ -148,6 +148,3 @@ export function wrongWith(spec, schema) {
     varied.some((each) => within(pointer, each)) && at(spec, pointer) === undefined;
   return found.filter((each) => !open(each));
 }
-
-/** The job that a request is about: itself, or what a sweep makes many of. */
-export const jobOf = (spec) => (isObject(spec.template) ? spec.template : spec);

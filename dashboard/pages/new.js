@@ -5,7 +5,7 @@ import { ApiError, get, send } from "../api.js";
 import { titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { createForm } from "../forms/form.js";
-import { jobOf, KINDS, loadKinds, wrongWith } from "../forms/kinds.js";
+import { KINDS, loadKinds, wrongWith } from "../forms/kinds.js";
 import { at, isObject, parentOf } from "../forms/pointers.js";
 import { trimmed } from "../forms/schema.js";
 import { createPreview } from "./preview.js";
@@ -21,13 +21,13 @@ export function createNewPage(context) {
     ...Object.entries(KINDS).map(([value, words]) => el("label", {},
       el("input", { type: "radio", name: "kind", value, onchange: () => turnTo(value) }), words)));
   const suggestions = createSuggestions();
-  const form = createForm({ changed, listFor: suggestions.listFor });
+  const form = createForm({ changed, listFor: suggestions.listFor, noteOf });
   const text = createText(typed);
   const tabs = createTabs({ form: ["Form", form.element], json: ["JSON", text.element] }, shown,
     (view) => context.turn({ view: view === "form" ? null : view }));
   const summary = createSummary(revealed);
   const submit = el("button", { class: "primary" }, "Submit");
-  const preview = createPreview((errors) => refusals(errors, "preview"));
+  const preview = createPreview(refusals);
   const commands = createCommands();
   const fields = el("form", { class: "new", novalidate: "" },
     el("div", {}, kinds, summary.element, tabs.element),
@@ -54,10 +54,11 @@ export function createNewPage(context) {
 
   async function refresh() {
     schemas ??= await loadKinds();
-    suggestions.refresh();
     const { view } = context;
     const wanted = view.get("from") ?? view.get("like") ?? "";
-    if (from !== wanted) await begin(wanted, view);
+    if (from === wanted) return false;
+    await suggestions.refresh();
+    await begin(wanted, view);
     fields.hidden = false;
     return false;
   }
@@ -72,12 +73,13 @@ export function createNewPage(context) {
     }
     perEpoch = job.resolved?.iterations_per_epoch ?? null;
     const again = view.has("like");
-    const words = again ? "As " : job.kind === "range_test" ? "With what was found by " : "Going on from ";
+    const ramp = job.kind === "range_test";
+    const words = ramp ? "With what was found by " : "Going on from ";
     const place = job.id.startsWith("swp_") ? "sweeps" : "jobs";
     const title = place === "jobs" ? titleOf(job) : job.spec.name ?? job.id;
-    origin.replaceChildren(words, el("a", { href: href(place, job.id) }, title), ".");
-    const made = again ? structuredClone(job.spec)
-      : job.kind === "range_test" ? trainedWith(job) : continued(job);
+    origin.replaceChildren(again ? "As " : words, el("a", { href: href(place, job.id) }, title), ".");
+    const next = ramp ? trainedWith : continued;
+    const made = structuredClone(again ? job.spec : next(job));
     return fill(trimmed(made, schemas[kindOf(made)]));
   }
 
@@ -99,13 +101,16 @@ export function createNewPage(context) {
 
   function turned() {
     if (!schemas || from === null) return;
-    const kind = context.view.get("kind");
-    if (kind in KINDS && kind !== kindOf(spec) && !context.view.has("from") && !context.view.has("like")) become(kind);
-    else tabs.show(context.view.get("view") ?? "form");
+    const { view } = context;
+    const kind = view.get("kind");
+    const other = kind in KINDS && kind !== kindOf(spec);
+    if (other && !view.has("from") && !view.has("like")) become(kind);
+    else tabs.show(view.get("view") ?? "form");
   }
 
   function turnTo(kind) {
     from = "";
+    origin.replaceChildren();
     context.turn({ kind, from: null, like: null });
     if (kind !== kindOf(spec)) become(kind);
   }
@@ -123,6 +128,11 @@ export function createNewPage(context) {
     return true;
   }
 
+  function noteOf(pointer) {
+    const [, field] = /^\/template(\/.+)/.exec(pointer) ?? [];
+    return field && isObject(spec.space) && field in spec.space ? "differs between the jobs" : "";
+  }
+
   function changed() {
     refused = refused.filter(({ pointer, was }) => was === written(parentOf(pointer)));
     checked();
@@ -132,6 +142,7 @@ export function createNewPage(context) {
     submit.disabled = next === null;
     if (!next) return;
     spec = next;
+    if (spec.kind in KINDS && context.view.has("kind")) context.turn({ kind: spec.kind });
     changed();
   }
 
@@ -140,8 +151,8 @@ export function createNewPage(context) {
   }
 
   function wrong() {
-    const schema = schemas[kindOf(spec)];
-    return [...form.unreadable, ...wrongWith(spec, schema)];
+    const unreadable = tabs.shown === "form" ? form.unreadable : [];
+    return [...unreadable, ...wrongWith(spec, schemas[kindOf(spec)])];
   }
 
   /** Says what is wrong, and draws what is right. */
@@ -180,7 +191,7 @@ export function createNewPage(context) {
 
   async function run() {
     attempted = true;
-    refused = refused.filter(({ by }) => by === "preview");
+    refused = refused.filter(({ by }) => by !== "submit");
     const [first] = told();
     if (first) return revealed(first.pointer);
     submit.disabled = true;
@@ -190,8 +201,9 @@ export function createNewPage(context) {
       location.hash = href(many ? "sweeps" : "jobs", made.id);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      refusals(error.errors.length ? error.errors : [{ pointer: "", detail: error.message }], "submit");
-      revealed(error.errors[0]?.pointer ?? "");
+      const { errors, message } = error;
+      refusals(errors.length ? errors : [{ pointer: "", detail: message }], "submit");
+      revealed(errors[0]?.pointer ?? "");
     } finally {
       submit.disabled = false;
     }

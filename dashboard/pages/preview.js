@@ -14,7 +14,7 @@ const SHAPE = "only the shape: the rates are what its range test will suggest";
 const LENGTH = 1000; // iterations of a preview, where the length is not known in them
 const WHOLE_ID = /^job_[0-9a-z]{32,}$/; // one that is still being typed is of nobody
 
-/** `refused(errors)` hears what the service says against a request that is not submitted yet. */
+/** `refused(errors, by)` hears what the service says against a request that is not submitted yet. */
 export function createPreview(refused) {
   const chart = createChart("Learning rate", 220);
   const cost = el("p", { class: "cost", role: "status" });
@@ -74,13 +74,13 @@ export function createPreview(refused) {
   async function asked(path, body, prefix, part = "") {
     try {
       const answer = await send(path, "POST", body);
-      refused([]);
+      refused([], path);
       return answer;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 401 || error.status === 0) return null; // the frame says so
       refused(error.errors.filter(({ pointer }) => within(pointer, part))
-        .map(({ pointer, detail }) => ({ pointer: prefix + pointer, detail })));
+        .map(({ pointer, detail }) => ({ pointer: prefix + pointer, detail })), path);
       return null;
     }
   }
