@@ -41,6 +41,7 @@ export function createForm({ changed, listFor, noteOf }) {
     touch: (pointer) => touched.add(pointer),
     isTouched: (pointer) => [...touched].some((each) => within(pointer, each)),
     labelOf,
+    ordered,
     get unreadable() {
       return [...unreadable].map(([pointer, detail]) => ({ pointer, detail }));
     },
@@ -97,13 +98,17 @@ export function createForm({ changed, listFor, noteOf }) {
 
   /** Makes the fields anew, after their kinds may have changed. */
   function rebuild(focus = document.activeElement?.id) {
-    const held = element.contains(document.activeElement) || focus !== document.activeElement?.id;
+    const { activeElement: held } = document;
+    const there = element.contains(held) || focus !== held?.id;
+    const caret = held?.type === "text" && focus === held.id ? held.selectionStart : null;
     fields.clear();
     unreadable.clear();
     form.soft.clear();
     form.given.clear();
     element.replaceChildren(...propertiesOf(form, schema, "", { skip: "kind" }));
-    if (held && focus) document.getElementById(focus)?.focus();
+    const next = there && focus ? document.getElementById(focus) : null;
+    next?.focus();
+    if (caret !== null) next?.setSelectionRange(caret, caret);
     changed("");
   }
 
@@ -133,6 +138,16 @@ export function createForm({ changed, listFor, noteOf }) {
       if (fields.has(each)) return each;
       if (!each) return null;
     }
+  }
+
+  /** What is wrong as one comes by it; what has no field is last. */
+  function ordered(found) {
+    const order = [...element.querySelectorAll(".fault")].map((each) => each.id);
+    const rank = ({ pointer }) => {
+      const place = placeOf(pointer);
+      return place === null ? order.length : order.indexOf(`${form.idOf(place)}:fault`);
+    };
+    return [...found].sort((one, other) => rank(one) - rank(other));
   }
 
   function sentence(place, { pointer, detail }) {

@@ -28,7 +28,7 @@ export function fieldsOf(form, place) {
   if (option.enum || PLAIN.includes(option.type)) return [leaf(form, place)];
   if (option.type === "array") return [list(form, place, shape, value)];
   if (option.properties) return object(form, place, shape, value);
-  if (option.patternProperties) return [map(form, place, shape, value)];
+  if (option.patternProperties) return [map(form, place, shape)];
   return [jsonField(form, place, shape)];
 }
 
@@ -139,6 +139,7 @@ function union(form, place, shape, branch) {
   });
   const about = firstOf(option?.description ?? (option ? "" : shape.description));
   const help = place.schema.help ?? about;
+  if (option && !option.properties) select.id = `${form.idOf(pointer)}:branch`; // one more is below
   const chooser = field(form, place, select, { help, kind: "union" });
   const inner = option ? partsOf(form, place, shape, option) : [];
   if (option?.formula && !place.nested) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
@@ -164,23 +165,24 @@ function rows(form, place, shape, value) {
   const { pointer } = place;
   const [option] = shape.options;
   const what = eachOf(place);
+  const now = () => form.value(pointer) ?? value;
   const children = value.map((_, index) => {
     const label = `${words(what)} ${index + 1}`;
     const each = { pointer: below(pointer, index), label, required: true, nested: true };
     const empty = option.items.type === "string" ? "" : null;
     return row(form, each, fieldsOf(form, { ...each, schema: option.items, empty }), () =>
-      form.write(pointer, value.filter((_, other) => other !== index)));
+      form.write(pointer, now().filter((_, other) => other !== index)));
   });
   const more = adder(form, pointer, `Add ${what}`, () => {
     const { options, by } = shapeOf(option.items);
     const next = begun(options[0], by) ?? (option.items.type === "string" ? "" : null);
-    form.write(pointer, [...value, next]);
-    return below(pointer, value.length);
+    form.write(pointer, [...now(), next]);
+    return below(pointer, now().length - 1);
   });
   return group(form, place, shape, [...children, more]);
 }
 
-function map(form, place, shape, value) {
+function map(form, place, shape) {
   const { pointer } = place;
   const [option] = shape.options;
   const [schema] = Object.values(option.patternProperties);
@@ -188,31 +190,34 @@ function map(form, place, shape, value) {
   const empty = options.some((each) => each.type === "array") ? []
     : options[0].type === "string" ? "" : null;
   const what = eachOf(place);
-  const entries = Object.entries(isObject(value) ? value : {});
-  const children = entries.map(([key], index) => {
+  const now = () => Object.entries(isObject(form.value(pointer)) ? form.value(pointer) : {});
+  const children = now().map(([key], index) => {
     const label = `${words(what)} ${index + 1}`;
     const each = { pointer: below(pointer, key), label, required: true, nested: true };
     const id = `${form.idOf(pointer)}:key:${index}`;
     const name = nameControl(place.schema.names?.(form), key);
     name.id = id;
-    name.addEventListener("change", () => {
-      const others = entries.filter(([one], other) => one !== name.value || other === index);
-      const renamed = others.map(([one, held]) => [one === key ? name.value : one, held]);
+    name.addEventListener("input", () => {
+      const taken = now().some(([one], other) => one === name.value && other !== index);
+      form.bad(each.pointer, taken ? `there is '${name.value}' already` : "");
+      if (taken) return form.changed(each.pointer);
+      const renamed = now().map(([one, held]) => [one === key ? name.value : one, held]);
       form.write(pointer, Object.fromEntries(renamed));
-      form.rebuild();
+      return form.rebuild();
     });
     const labelled = el("div", { class: "field" }, el("label", { for: id }, words(what)),
       el("div", { class: "entry" }, name));
     const inner = fieldsOf(form, { ...each, label: "Value", schema, empty });
     const whole = row(form, each, [labelled, ...inner], () => form.write(pointer,
-      Object.fromEntries(entries.filter(([one]) => one !== key))));
+      Object.fromEntries(now().filter(([one]) => one !== key))));
     whole.classList.add("named");
     return whole;
   });
   const more = adder(form, pointer, `Add ${what}`, () => {
-    const next = place.schema.names?.(form).find(([one]) => value?.[one] === undefined)?.[0] ?? "";
-    form.write(pointer, { ...Object.fromEntries(entries), [next]: structuredClone(empty) });
-    return `:key:${entries.length}`;
+    const held = Object.fromEntries(now());
+    const next = place.schema.names?.(form).find(([one]) => !(one in held))?.[0] ?? "";
+    form.write(pointer, { ...held, [next]: structuredClone(empty) });
+    return `:key:${now().length - 1}`;
   });
   form.soft.add(pointer);
   return group(form, place, shape, [...children, more]);

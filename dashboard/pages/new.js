@@ -152,7 +152,7 @@ export function createNewPage(context) {
 
   function wrong() {
     const unreadable = tabs.shown === "form" ? form.unreadable : [];
-    return [...unreadable, ...wrongWith(spec, schemas[kindOf(spec)])];
+    return form.ordered([...unreadable, ...wrongWith(spec, schemas[kindOf(spec)])]);
   }
 
   /** Says what is wrong, and draws what is right. */
