@@ -7,7 +7,7 @@ import { shapeOf } from "./schema.js";
 /** Fields that mean nearly the same in different schedules, so that the next one can be drawn. */
 const ALIKE = { lr: "max_lr", max_lr: "lr", step_size: "t_0", t_0: "step_size" };
 
-/** A value of a branch to begin with: what it had when it was chosen before, and what fits of `old`. */
+/** A value to begin a branch with: what it had `before`, and what fits of the `old` branch. */
 export function begun(option, by, old, before) {
   if ("const" in option) return option.const;
   if (option.type === "array") return before ?? [];

@@ -77,7 +77,8 @@ function noneBox(form, { pointer, label }, input, isNone) {
 
 /** An input for a number or a text, which hears its list of suggestions by name. */
 export function inputFor(form, option, value, pointer, write) {
-  const whole = option.type === "integer" && ["undefined", "null", "integer"].includes(typeOf(value));
+  const counts = ["undefined", "null", "integer"].includes(typeOf(value));
+  const whole = counts && option.type === "integer";
   const input = el("input", whole ? { type: "number", step: 1 } : { type: "text" });
   input.setAttribute("autocomplete", "off");
   if (option.type === "number") input.setAttribute("inputmode", "decimal");
@@ -127,8 +128,10 @@ function choiceField(form, place, shape, help) {
 function tickField(form, place, { fallback = false }, help) {
   const box = el("input", { type: "checkbox" });
   box.checked = form.value(place.pointer) ?? fallback;
-  box.addEventListener("change", () =>
-    form.write(place.pointer, box.checked === fallback && !place.required ? undefined : box.checked));
+  box.addEventListener("change", () => {
+    const told = place.required || box.checked !== fallback;
+    form.write(place.pointer, told ? box.checked : undefined);
+  });
   return field(form, place, box, { help });
 }
 
@@ -159,7 +162,8 @@ export function measureField(form, place, shape, branch) {
     form.write(pointer, place.empty);
     form.rebuild();
   });
-  return field(form, place, input, { beside: [unit], help: firstOf(shape.description), kind: "measure" });
+  const help = firstOf(shape.description);
+  return field(form, place, input, { beside: [unit], help, kind: "measure" });
 }
 
 /** Numbers or words with commas between; `items` may allow anything. */

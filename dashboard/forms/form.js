@@ -1,4 +1,4 @@
-/** A form of a document, made from its schema; every field is known by the JSON pointer it writes. */
+/** A form of a document, made from its schema; a field is known by the JSON pointer it writes. */
 
 import { el, setText } from "../dom.js";
 import { fieldsOf, propertiesOf } from "./groups.js";
@@ -163,7 +163,8 @@ export function createForm({ changed, listFor, noteOf }) {
     const place = placeOf(pointer);
     if (place === null) return pointer;
     const path = partsOf(pointer).filter((each) => !OUTER.includes(each));
-    const [first, ...rest] = path.map((each) => each.replaceAll("_", " "));
+    const [first, ...rest] = path.map((each) =>
+      (each.startsWith("/") ? each : each.replaceAll("_", " ")));
     return [words(first ?? fields.get(place).label), ...rest].join(", ");
   }
 
@@ -174,8 +175,9 @@ export function createForm({ changed, listFor, noteOf }) {
     const { element: whole, control } = fields.get(place);
     for (let fold = whole; fold && fold !== element; fold = fold.parentElement)
       if (fold.tagName === "DETAILS") fold.open = true;
-    if (control === whole) (whole.querySelector("input, select, textarea, button") ?? whole).focus();
-    else control.focus();
+    const inner = "input, select, textarea, button";
+    const focused = control === whole ? whole.querySelector(inner) : control;
+    focused?.focus();
     whole.scrollIntoView({ block: "center" });
     return true;
   }

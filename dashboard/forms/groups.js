@@ -142,8 +142,10 @@ function union(form, place, shape, branch) {
   if (option && !option.properties) select.id = `${form.idOf(pointer)}:branch`; // one more is below
   const chooser = field(form, place, select, { help, kind: "union" });
   const inner = option ? partsOf(form, place, shape, option) : [];
-  if (option?.formula && !place.nested) inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"),
-    el("pre", {}, option.formula), el("small", {}, option.source)));
+  if (option?.formula && !place.nested) {
+    const parts = [el("pre", {}, option.formula), el("small", {}, option.source)];
+    inner.push(el("details", { class: "more" }, el("summary", {}, "Formula"), ...parts));
+  }
   if (!inner.length && !shape.by) return chooser;
   const parts = el("div", { class: "fields" }, ...inner);
   const named = { class: "group", role: "group", "aria-label": label };

@@ -2,7 +2,9 @@
 
 import { below } from "./pointers.js";
 
-const TOKEN = /\s*("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])|(?:true|false|null)\b|[{}[\],:])/y;
+const TEXT = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/.source;
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])/.source;
+const TOKEN = new RegExp(`\\s*(${TEXT}|${NUMBER}|(?:true|false|null)\\b|[{}[\\],:])`, "y");
 
 class Fault extends Error {}
 

@@ -7,6 +7,7 @@ import { dereferenced, shapeOf } from "./schema.js";
 
 const COMPONENTS = { model: "models", data: "datasets", optimizer: "optimizers" };
 const FOUND = ["lr", "base_lr", "max_lr", "step_size", "t_0", "cycles"]; // a recipe finds these
+const VARIABLE = ["number", "integer", "boolean", "array"];
 const MAIN = {
   range_test: [
     "name", "model", "data", "optimizer", "batch_size", "repeats", "evaluate", "range",
@@ -36,14 +37,16 @@ export async function loadKinds() {
   const { sweep, recipe } = asked("/v1/sweeps");
   const named = Object.fromEntries(Object.keys(COMPONENTS).map((field, index) =>
     [field, { oneOf: components[index].data.map(componentOf), ...BY_NAME }]));
-  const schedule = { oneOf: policies.data.map(policyOf), discriminator: { propertyName: "policy" } };
+  const schedule = { oneOf: policies.data.map(policyOf), ...BY_POLICY };
   const jobs = {
     range_test: changed(ramp, named, MAIN.range_test),
     training: changed(training, { ...named, schedule }, MAIN.training),
   };
-  return { ...jobs, sweep: sweepOf(sweep, jobs), recipe: recipeOf(recipe, jobs.training, schedule) };
+  const many = { sweep: sweepOf(sweep, jobs), recipe: recipeOf(recipe, jobs.training, schedule) };
+  return { ...jobs, ...many };
 }
 
+const BY_POLICY = { discriminator: { propertyName: "policy" } };
 const BY_NAME = { discriminator: { propertyName: "name" } };
 
 function changed(schema, properties, main) {
@@ -131,15 +134,15 @@ function variable({ options, by }, job) {
           one.properties[shape.by].const === inside?.[shape.by]);
         if (branch) walk(branch, inside, place);
       } else if ("const" in each) continue;
-      else if (types.some((type) => ["number", "integer", "boolean"].includes(type))) found.push(place);
-      else if (shape.options[0].enum || types[0] === "array") found.push(place);
+      else if (types.some((type) => VARIABLE.includes(type)) || shape.options[0].enum)
+        found.push(place);
       else if (shape.options.length === 1 && shape.options[0].properties)
         if (!shape.nullable || isObject(inside)) walk(shape.options[0], inside, place);
     }
   }
 }
 
-/** What is wrong with a request, as far as schemas tell; a sweep's template may leave fields open. */
+/** What is wrong with a request, as far as schemas tell; what a sweep varies may be left out. */
 export function wrongWith(spec, schema) {
   const found = faultsOf(spec, schema);
   if (!isObject(spec.space)) return found;

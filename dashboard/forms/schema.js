@@ -2,7 +2,7 @@
 
 import { at, isObject } from "./pointers.js";
 
-/** A schema with every `$ref` replaced by what `root` has there; equal references are one object. */
+/** A schema with every `$ref` replaced by what `root` has there. */
 export function dereferenced(node, root, seen = new Map()) {
   if (Array.isArray(node)) return node.map((each) => dereferenced(each, root, seen));
   if (!isObject(node)) return node;
@@ -18,8 +18,7 @@ export function dereferenced(node, root, seen = new Map()) {
   return Object.keys(beside).length ? { ...seen.get($ref), ...beside } : seen.get($ref);
 }
 
-const flat = (schema) =>
-  (schema.oneOf ?? schema.anyOf ?? [schema]).flatMap((each) => (each === schema ? [each] : flat(each)));
+const flat = (schema) => (schema.oneOf ?? schema.anyOf)?.flatMap(flat) ?? [schema];
 
 /** What a value may be: the branches of a union (else one), and whether it may be null. */
 export function shapeOf(schema) {

@@ -1,4 +1,4 @@
-/** A new job or sweep: a form made from the API's schemas, the same as JSON, and what it would do. */
+/** A new job or sweep: its form, the same as JSON, what it would do, and what is wrong with it. */
 
 import { href } from "../address.js";
 import { ApiError, get, send } from "../api.js";
@@ -77,7 +77,8 @@ export function createNewPage(context) {
     const words = ramp ? "With what was found by " : "Going on from ";
     const place = job.id.startsWith("swp_") ? "sweeps" : "jobs";
     const title = place === "jobs" ? titleOf(job) : job.spec.name ?? job.id;
-    origin.replaceChildren(again ? "As " : words, el("a", { href: href(place, job.id) }, title), ".");
+    const link = el("a", { href: href(place, job.id) }, title);
+    origin.replaceChildren(again ? "As " : words, link, ".");
     const next = ramp ? trainedWith : continued;
     const made = structuredClone(again ? job.spec : next(job));
     return fill(trimmed(made, schemas[kindOf(made)]));

@@ -14,7 +14,7 @@ const SHAPE = "only the shape: the rates are what its range test will suggest";
 const LENGTH = 1000; // iterations of a preview, where the length is not known in them
 const WHOLE_ID = /^job_[0-9a-z]{32,}$/; // one that is still being typed is of nobody
 
-/** `refused(errors, by)` hears what the service says against a request that is not submitted yet. */
+/** `refused(errors, by)` hears what the service says against a request as one types it. */
 export function createPreview(refused) {
   const chart = createChart("Learning rate", 220);
   const cost = el("p", { class: "cost", role: "status" });
@@ -40,16 +40,18 @@ export function createPreview(refused) {
     for (const [pointer, value] of Object.entries(plan?.sample?.[0] ?? {})) {
       if (spec.kind === "sweep") put(job, pointer, value);
     }
-    const known = faults.map(({ pointer }) => (many ? pointer.replace(/^\/template/, "") : pointer));
-    const broken = (part) => known.some((each) => within(each, part)) && !plan;
+    const prefix = many ? "/template" : "";
+    const broken = (part) => !plan && faults.some((each) => within(each.pointer, prefix + part));
     chart.element.hidden = spec.kind === "recipe";
     if (chart.element.hidden) return;
     const note = many ? "of the first job" : "";
-    if (job.kind === "range_test")
-      return broken("/range") ? draw({}, {}) : draw(rampOf(job.range ?? {}), { note, log: job.range?.ramp !== "linear" });
+    if (job.kind === "range_test") {
+      const { range = {} } = job;
+      return draw(broken("/range") ? {} : rampOf(range), { note, log: range.ramp !== "linear" });
+    }
     if (!isObject(job.schedule) || broken("/schedule"))
       return draw({}, { note: "drawn once its fields are filled in" });
-    await schedule(job, perEpoch, { note, prefix: many ? "/template" : "", turn });
+    await schedule(job, perEpoch, { note, prefix, turn });
   }
 
   async function schedule({ schedule: wanted, length }, perEpoch, { note, prefix, turn }) {
@@ -59,7 +61,8 @@ export function createPreview(refused) {
     if (waits) return draw({}, { note: "drawn once its range test is named" });
     const epochs = length?.epochs ?? cyclesOf(found, length, "epochs") ?? 10;
     const known = length?.iterations ?? cyclesOf(found, length, "iterations");
-    const iterations = known ?? Math.max(2, Math.round(perEpoch === null ? LENGTH : epochs * perEpoch));
+    const likely = perEpoch === null ? LENGTH : Math.round(epochs * perEpoch);
+    const iterations = Math.max(2, known ?? likely);
     const body = { schedule: found, iterations, points: Math.min(POINTS, iterations) };
     body.iterations_per_epoch = perEpoch ?? Math.max(1, Math.round(iterations / epochs));
     const answer = await asked("v1/schedules/preview", body, prefix, "/schedule");

@@ -40,12 +40,13 @@ export function starterOf(kind, spec = {}, before = undefined) {
   }
   if (kind === "recipe") {
     const { kind: _, schedule, ...training } = starterOf("training", job);
-    if (training.length?.cycles) training.length = { epochs: 20 }; // not all that it compares have cycles
+    if (training.length?.cycles) training.length = { epochs: 20 }; // not all schedules have cycles
     return plain({ objective: OBJECTIVE, ...before, kind, name, template: training });
   }
   const each = starterOf("training", job);
   const rate = ["max_lr", "lr"].find((one) => each.schedule?.[one] !== undefined);
-  const space = rate ? { [`/schedule/${rate}`]: around(each.schedule, rate) } : { "/batch_size": [32, 64, 128] };
+  const rates = () => ({ [`/schedule/${rate}`]: around(each.schedule, rate) });
+  const space = rate ? rates() : { "/batch_size": [32, 64, 128] };
   const usual = { space, sampler: { name: "grid" }, objective: OBJECTIVE };
   return plain({ ...usual, ...before, kind, name, template: each });
 }
@@ -82,7 +83,8 @@ export function continued({ id, name, spec, progress }) {
 function plain({ kind, name, from, template, ...rest }) {
   const empty = (value) => value === null || value === undefined ||
     (typeof value === "object" && Object.keys(value).length === 0);
-  const kept = Object.entries({ kind, name, from, template, ...rest }).filter(([, value]) => !empty(value));
+  const entries = Object.entries({ kind, name, from, template, ...rest });
+  const kept = entries.filter(([, value]) => !empty(value));
   return Object.fromEntries(kept);
 }
 

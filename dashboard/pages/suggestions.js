@@ -1,4 +1,4 @@
-/** Jobs to choose from where a field wants the id of one: lists that an input shows as one types. */
+/** Jobs to choose from where a field wants the id of one: lists beside an input. */
 
 import { get } from "../api.js";
 import { outcomeOf, titleOf } from "../describe.js";

@@ -102,15 +102,15 @@ def test_what_is_wrong_stands_beside_its_field(site: Site, watched: Watch) -> No
     summary = page.get_by_role("alert")
     expect(summary.get_by_role("listitem")).to_have_text(
         [
-            "Batch size must be at least 1",
             "Model, hidden, 1 must be a whole number",
             "Data, folder is required",
+            "Batch size must be at least 1",
         ],
         use_inner_text=True,
     )
-    expect(batch).to_be_focused()
-    assert [each for each in asked if each.startswith("POST")] == []
     hidden = box(page, "Hidden")
+    expect(hidden).to_be_focused()
+    assert [each for each in asked if each.startswith("POST")] == []
     expect(hidden).to_have_accessible_description(re.compile("value 2 must be a whole number"))
     summary.get_by_role("button", name="Data, folder").click()
     expect(box(page, "Folder")).to_be_focused()
