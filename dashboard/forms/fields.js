@@ -175,6 +175,7 @@ export function listField(form, place, shape) {
   input.value = (value ?? []).map((each) => textOf(each)).join(", ");
   input.placeholder = value ? "none" : placeholderOf(shape);
   input.addEventListener("input", () => {
+    input.placeholder = placeholderOf(shape);
     const texts = input.value.split(",").map((each) => each.trim());
     if (texts.at(-1) === "") texts.pop();
     const next = texts.map((each) => (type ? numberOf(each) : scalarOf(each)));

@@ -17,7 +17,7 @@ export function createSummary(reveal) {
     told = next;
     element.hidden = !faults.length;
     const many = faults.length === 1 ? "one field" : `${faults.length} fields`;
-    heading.textContent = `Not submitted: ${many} to put right`;
+    heading.textContent = `Not ready to submit: ${many} to put right`;
     list.replaceChildren(...lines.map(([pointer, label, detail]) => {
       const leads = { type: "button", class: "lead", onclick: () => reveal(pointer) };
       return el("li", {}, el("button", leads, label || "The request"), ` ${detail}`);
