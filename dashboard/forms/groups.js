@@ -70,7 +70,7 @@ function object(form, place, shape, value) {
   }
   if (place.schema.inline) {
     form.soft.add(pointer);
-    return propertiesOf(form, option, pointer, place);
+    return propertiesOf(form, option, pointer, { ...place, folds: place.nested });
   }
   if (!shape.nullable) {
     if (!required) form.soft.add(pointer);
@@ -90,14 +90,14 @@ function object(form, place, shape, value) {
 }
 
 /** The fields of an object's parts: the needed ones first, rare ones behind a fold. */
-export function propertiesOf(form, option, pointer, { skip = null, nested = false } = {}) {
+export function propertiesOf(form, option, pointer, { skip, nested, folds } = {}) {
   const { properties, required = [], main } = option;
   const names = Object.keys(properties).filter((name) => name !== skip);
   const needed = (name) => required.includes(name);
   const first = main?.filter((name) => names.includes(name)) ??
     [...names.filter(needed), ...names.filter((name) => !needed(name))];
   const later = main ? names.filter((name) => !main.includes(name)) : [];
-  if (!main && nested) later.push(...first.splice(names.filter(needed).length));
+  if (!main && folds) later.push(...first.splice(names.filter(needed).length));
   const fields = (which) => which.flatMap((name) => {
     const schema = properties[name];
     const label = schema.label ?? words(name);
@@ -154,7 +154,8 @@ function union(form, place, shape, branch) {
 
 function partsOf(form, place, shape, option) {
   const { pointer, nested } = place;
-  if (option.properties) return propertiesOf(form, option, pointer, { skip: shape.by, nested });
+  const how = { skip: shape.by, nested, folds: nested };
+  if (option.properties) return propertiesOf(form, option, pointer, how);
   if ("const" in option) return [];
   const label = words(labelOf(option, shape));
   return fieldsOf(form, { schema: option, pointer, label, required: true, empty: [], nested });
