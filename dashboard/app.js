@@ -6,8 +6,8 @@ import { setText } from "./dom.js";
 import { createComparePage } from "./pages/compare.js";
 import { createJobPage } from "./pages/job.js";
 import { createJobsPage } from "./pages/jobs.js";
+import { createLater } from "./pages/later.js";
 import { createLostPage } from "./pages/lost.js";
-import { createNewPage } from "./pages/new.js";
 import { createSweepPage } from "./pages/sweep.js";
 import { createSweepsPage } from "./pages/sweeps.js";
 import { createWorkersPage } from "./pages/workers.js";
@@ -23,7 +23,8 @@ const CREATE = {
   compare: (_, context) => createComparePage(context),
   sweeps: (id, context) => (id ? createSweepPage(id, context) : createSweepsPage()),
   workers: () => createWorkersPage(),
-  new: (_, context) => createNewPage(context),
+  new: (_, context) =>
+    createLater("New job", async () => (await import("./pages/new.js")).createNewPage(context)),
 };
 
 const part = (id) => document.getElementById(id);
