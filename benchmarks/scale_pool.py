@@ -23,6 +23,10 @@ LEASE = timedelta(seconds=60)
 BEAT = 10.0
 """Seconds between two heartbeats, and between two reports of presence."""
 
+TRIES = 100
+AGAIN = 0.05
+"""Seconds before the next try, as a worker waits."""
+
 QUEUE = "default"
 OFFER = Offer(gpus=1, memory_gb=80, card="simulated")
 
@@ -99,8 +103,7 @@ class Simulated:
         if self.lease is None:
             return
         news = Progress(self.lease, self.at + self.pool.points, [self.pool.chunk(self.at)])
-        with self.pool.timed("block") as tx:
-            leases.record(tx, [news], extend=LEASE)
+        self._persist("block", news)
         self.at += self.pool.points
 
     def finish(self) -> None:
@@ -108,10 +111,20 @@ class Simulated:
         if self.lease is None:
             return
         news = Progress(self.lease, self.at + self.pool.points, [self.pool.chunk(self.at)])
-        with self.pool.timed("finish") as tx:
-            if leases.record(tx, [news], extend=LEASE).kept:
-                leases.succeed(tx, self.lease, {"iterations": news.iteration})
+        self._persist("finish", news)
         self.lease = None
+
+    def _persist(self, step: str, news: Progress) -> None:
+        """Again where the row was passed over, since somebody just made the job's series compact."""
+        for _ in range(TRIES):
+            with self.pool.timed(step) as tx:
+                renewal = leases.record(tx, [news], extend=LEASE)
+                if renewal.kept and step == "finish":
+                    leases.succeed(tx, news.lease, {"iterations": news.iteration})
+            if renewal.kept:
+                return
+            self.pool.ended.wait(AGAIN)
+        raise RuntimeError(f"{news.lease.job_id} could not be written to")
 
     def live(self) -> None:
         """Waits to be woken, and then runs jobs until there are none, until the phase is over.
