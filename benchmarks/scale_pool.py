@@ -115,7 +115,7 @@ class Simulated:
         self.lease = None
 
     def _persist(self, step: str, news: Progress) -> None:
-        """Again where the row was passed over, since somebody just made the job's series compact."""
+        """Again where the row was passed over: somebody was just making its series compact."""
         for _ in range(TRIES):
             with self.pool.timed(step) as tx:
                 renewal = leases.record(tx, [news], extend=LEASE)
