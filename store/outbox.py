@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select
+from sqlalchemy import bindparam, insert, select
 from uuid6 import uuid7
 
 from spec.webhooks import DeliveryState
@@ -19,7 +19,7 @@ from store.tables import deliveries, webhooks
 class Listeners:
     """The webhooks that may have to be told something, and the time, which is that of messages."""
 
-    webhooks: Sequence[Row[Any]]
+    webhooks: Sequence[Any]
     at: datetime
 
     def of(

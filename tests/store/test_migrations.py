@@ -12,6 +12,7 @@ from spec.sweeps import Objective, Stopping
 from store import (
     audit,
     checkpoints,
+    deliveries,
     history,
     idempotency,
     jobs,
@@ -23,6 +24,7 @@ from store import (
     series,
     summaries,
     sweeps,
+    webhooks,
     workers,
 )
 from store.chunks import Chunk
@@ -153,6 +155,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
         audit.note(tx, ANYONE, "cancel", held.job_id)
+        webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
+        deliveries.ping(tx, webhook)
         sweep = sweeps.add(
             tx,
             {},
