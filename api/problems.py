@@ -15,10 +15,12 @@ from starlette.routing import Match
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Unavailable, describe
+from store.deliveries import DeliveryNotFoundError, DisabledError
 from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
 from store.sweep_moves import WrongSweepStateError
 from store.sweeps import SweepNotFoundError
+from store.webhooks import TooManyWebhooksError, WebhookNotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +182,14 @@ async def _no_sweep(_: Request, error: Any) -> JSONResponse:
     return answer(404, f"there is no sweep {error}")
 
 
+async def _no_webhook(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no webhook {error}")
+
+
+async def _no_delivery(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no delivery {error} of this webhook")
+
+
 async def _no_checkpoint(_: Request, error: Any) -> JSONResponse:
     return answer(404, str(error))
 
@@ -233,6 +243,10 @@ HANDLERS = {
     NeededError: _needed,
     SweepNotFoundError: _no_sweep,
     WrongSweepStateError: _needed,
+    WebhookNotFoundError: _no_webhook,
+    DeliveryNotFoundError: _no_delivery,
+    DisabledError: _needed,
+    TooManyWebhooksError: _needed,
     InFlightError: _in_flight,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

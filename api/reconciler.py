@@ -11,7 +11,7 @@ from redis import RedisError
 from api.broker import Broker
 from spec.settings import Settings
 from spec.states import State
-from store import audit, compaction, idempotency, recovery, workers
+from store import audit, compaction, deliveries, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ COMPACTION_SECONDS = 0.5
 FORGET_WORKERS = timedelta(minutes=10)
 
 FORGET_ROWS = 1000
-"""Answers kept for requests sent again that one pass deletes at most, once they are old."""
+"""Rows of one kind that a pass deletes at most, once they are old."""
 
 
 class Reconciler:
@@ -79,6 +79,7 @@ class Reconciler:
             workers.forget(tx, unseen_for=FORGET_WORKERS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
+            deliveries.forget(tx, limit=FORGET_ROWS)
         for job in expired:
             log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
             if job.state == State.QUEUED:

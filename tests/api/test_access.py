@@ -50,6 +50,12 @@ WRITE = {
     ("POST", "/v1/jobs:batch"),
     ("DELETE", "/v1/jobs/{job_id}"),
     *(("POST", f"/v1/jobs/{{job_id}}/{verb}") for verb in MOVES),
+    ("POST", "/v1/webhooks"),
+    ("PATCH", "/v1/webhooks/{webhook_id}"),
+    ("DELETE", "/v1/webhooks/{webhook_id}"),
+    ("POST", "/v1/webhooks/{webhook_id}/test"),
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"),
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/retry"),
     ("POST", "/v1/sweeps"),
     *(
         ("POST", f"/v1/sweeps/{{sweep_id}}/{verb}")
@@ -68,6 +74,7 @@ def _routes() -> list[tuple[str, str]]:
 ROUTES = _routes()
 GUARDED = [route for route in ROUTES if route not in OPEN]
 OF_A_SWEEP = [route for route in ROUTES if "{sweep_id}" in route[1]]
+OF_A_WEBHOOK = [route for route in ROUTES if "{webhook_id}" in route[1]]
 OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
 
 WANTED = {"/v1/sweeps/{sweep_id}/pairs": "?x=/seed&y=/batch_size"}
@@ -106,13 +113,25 @@ def ask(
     *,
     job_id: str = "job_0",
     sweep_id: str = "swp_0",
+    webhook_id: str = "whk_0",
+    delivery_id: str = "msg_0",
     query: str = "",
+    body: Any = None,
 ) -> httpx2.Response:
     method, path = route
     filled = path.format_map(
-        {"job_id": job_id, "sweep_id": sweep_id, "iteration": 1, "name": "w", "key_id": "key_0"}
+        {
+            "job_id": job_id,
+            "sweep_id": sweep_id,
+            "iteration": 1,
+            "name": "w",
+            "key_id": "key_0",
+            "webhook_id": webhook_id,
+            "delivery_id": delivery_id,
+        }
     )
-    return client.request(method, filled + (query or WANTED.get(path, "")), headers=dict(headers))
+    where = filled + (query or WANTED.get(path, ""))
+    return client.request(method, where, headers=dict(headers), json=body)
 
 
 def is_problem(answer: httpx2.Response, status: int) -> bool:
@@ -231,6 +250,28 @@ def test_anothers_sweep_is_not_there(
     assert guarded.get("/v1/sweeps", headers=another).json()["data"] == []
     listed = guarded.get(f"/v1/jobs?sweep={sweep['id']}", headers=another).json()
     assert listed["data"] == []
+
+
+@pytest.mark.parametrize("route", OF_A_WEBHOOK, ids=" ".join)
+def test_anothers_webhook_is_not_there(
+    guarded: TestClient, issue: IssueKey, route: tuple[str, str]
+) -> None:
+    mine, another = with_key(issue("ada")), with_key(issue("grace"))
+    url = {"url": "https://hooks.example/ada"}
+    webhook = guarded.post("/v1/webhooks", json=url, headers=mine).json()
+    place = f"/v1/webhooks/{webhook['id']}"
+    message = guarded.post(f"{place}/test", headers=mine).json()["id"]
+    body = {"enabled": False} if route[0] == "PATCH" else None
+    ids = {"webhook_id": webhook["id"], "delivery_id": message}
+    answer = ask(guarded, route, another, body=body, **ids)
+    assert is_problem(answer, 404)
+    unknown = "whk_" + "0" * 32
+    missing = ask(guarded, route, another, body=body, **(ids | {"webhook_id": unknown}))
+    assert answer.json()["detail"].replace(webhook["id"], unknown) == missing.json()["detail"]
+    assert guarded.get(place, headers=mine).json().items() <= webhook.items()
+    (log,) = guarded.get(f"{place}/deliveries", headers=mine).json()["data"]
+    assert (log["id"], log["attempts"], log["state"]) == (message, 0, "pending")
+    assert guarded.get("/v1/webhooks", headers=another).json()["data"] == []
 
 
 def test_no_other_way_leads_to_what_is_anothers(
