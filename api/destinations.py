@@ -5,6 +5,7 @@ password, the metadata of a cloud. Names are looked up once, every address is ch
 connection goes to one of those, so that nobody can change the name in between.
 """
 
+import re
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import (
@@ -24,7 +25,38 @@ Resolve = Callable[[str, int], Sequence[str]]
 LONGEST = 2000
 """Characters of a URL."""
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+
 _UNICAST = ip_network("2000::/3")
+
+# By the registries of special-purpose addresses (RFC 6890, at IANA); what the standard library
+# knows of them depends on its version. Those that stand for one of IPv4 lead who knows where.
+_SPECIAL = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",  # this network
+            "10.0.0.0/8",  # private
+            "100.64.0.0/10",  # shared
+            "127.0.0.0/8",  # this machine
+            "169.254.0.0/16",  # link-local, and the metadata of clouds
+            "172.16.0.0/12",  # private
+            "192.0.0.0/24",  # of protocols
+            "192.0.2.0/24",  # for documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",  # private
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",  # for documentation
+            "203.0.113.0/24",  # for documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+            "2001::/23",  # of protocols, such as Teredo
+            "2001:db8::/32",  # for documentation
+            "2002::/16",  # 6to4
+            "3fff::/20",  # for documentation
+        ),
+    )
+)
 
 
 class ForbiddenDestinationError(Exception):
@@ -79,11 +111,9 @@ def permitted(address: str, allowed: Networks = ()) -> bool:
 
 def is_public(ip: Address) -> bool:
     """Whether anybody on the internet could be reached by it."""
-    if isinstance(ip, IPv6Address) and (
-        ip not in _UNICAST or ip.sixtofour is not None or ip.teredo is not None
-    ):
-        return False  # or it leads on to an address of IPv4 that is not known here
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+    if isinstance(ip, IPv6Address) and ip not in _UNICAST:
+        return False
+    return not any(ip in network for network in _SPECIAL)
 
 
 def wrong(url: str, allowed: Networks) -> str | None:
@@ -102,7 +132,7 @@ def wrong(url: str, allowed: Networks) -> str | None:
             f"must be at most {LONGEST} printable ASCII characters, no backslash: encode others",
         ),
         (
-            parts.scheme not in {"http", "https"} or not host,
+            parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host or ""),
             "must begin with https:// or http:// and a host",
         ),
         (

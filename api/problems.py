@@ -141,7 +141,9 @@ def _pointer(error: Any, body: Any) -> str:
     at = body
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for depth, part in enumerate(error["loc"]):
-        is_job = depth == 0 or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
+        # where nothing follows it is a key: what is wrong with a branch lies within
+        first = depth == 0 and len(error["loc"]) > 1
+        is_job = first or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
         if is_job and isinstance(at, dict) and part == at.get("kind", "sweep"):
             continue  # the branch of a union of jobs or sweeps, even where a stray key has its name
         if isinstance(at, dict) and (part in at or depth == missing):

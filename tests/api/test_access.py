@@ -80,7 +80,7 @@ OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
 WANTED = {"/v1/sweeps/{sweep_id}/pairs": "?x=/seed&y=/batch_size"}
 """Parameters without which a route answers nobody."""
 
-NAMES = {"job": "job", "key": "key", "swp": "sweep"}
+NAMES = {"job": "job", "key": "key", "swp": "sweep", "whk": "webhook", "msg": "delivery"}
 
 IssueKey = Callable[..., str]
 
@@ -385,7 +385,8 @@ def test_every_change_is_in_the_audit_trail(
     def change(method: str, path: str, body: object = None) -> Any:
         answer = guarded.request(method, path, json=body, headers=headers)
         assert answer.status_code < 300, answer.text
-        pattern = re.sub(r"(job|key|swp)_\w+", lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
+        ids = rf"({'|'.join(NAMES)})_\w+"
+        pattern = re.sub(ids, lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
         requests[answer.headers["X-Request-ID"]] = f"{method} {pattern.replace('/w/', '/{name}/')}"
         return answer.json() if answer.content else None
 
@@ -398,6 +399,12 @@ def test_every_change_is_in_the_audit_trail(
     sweep = change("POST", "/v1/sweeps", spec)["id"]
     for verb in ("pause", "resume", "retry", "cancel"):
         change("POST", f"/v1/sweeps/{sweep}/{verb}")
+    webhook = change("POST", "/v1/webhooks", {"url": "https://hooks.example/"})["id"]
+    change("PATCH", f"/v1/webhooks/{webhook}", {"events": ["job.failed"]})
+    change("POST", f"/v1/webhooks/{webhook}/rotate")
+    message = change("POST", f"/v1/webhooks/{webhook}/test")["id"]
+    change("POST", f"/v1/webhooks/{webhook}/deliveries/{message}/retry")
+    change("DELETE", f"/v1/webhooks/{webhook}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]
