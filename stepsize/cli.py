@@ -17,6 +17,7 @@ from stepsize import (
     commands_recipes,
     commands_service,
     commands_sweeps,
+    commands_webhooks,
     commands_workers,
 )
 from stepsize.errors import StepsizeError
@@ -80,6 +81,7 @@ for commands in (
     commands_recipes,
     commands_workers,
     commands_keys,
+    commands_webhooks,
     commands_service,
 ):
     app.add_typer(commands.app)

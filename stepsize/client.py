@@ -26,6 +26,7 @@ from stepsize.values import (
     Worker,
     WorkerList,
 )
+from stepsize.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +53,7 @@ class Client(Reading):
         self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
         self.keys = Keys(self._send)
+        self.webhooks = Webhooks(self._send)
         self.sweeps = Sweeps(self._send, answers_within=timeout)
 
     def __enter__(self) -> Self:

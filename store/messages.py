@@ -73,7 +73,7 @@ def of_jobs(tx: WriteTx, rows: Sequence[Row[Any]], *, verb: str) -> None:
     found = listeners(tx, {row.owner for row in rows})
     if found is None:
         return
-    ids = list(events)
+    ids = [each for each, event in events.items() if found.any_of(event)]
     for start in range(0, len(ids), AT_ONCE):
         put(tx, _of_jobs(tx, found, events, ids[start : start + AT_ONCE]))
 

@@ -22,6 +22,10 @@ class Listeners:
     webhooks: Sequence[Any]
     at: datetime
 
+    def any_of(self, event: str) -> bool:
+        """Whether one of them wants to know of such events at all."""
+        return any(not each.events or event in each.events for each in self.webhooks)
+
     def of(
         self, *, owner: str, event: str, tags: Mapping[str, str], sweep: str | None
     ) -> list[str]:
