@@ -1,7 +1,9 @@
 """Messages for webhooks are written with the change that they tell of, or not at all."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from store import jobs, leases, messages, moves, sweep_moves, sweeps, webhooks
 from store.database import Sessions, WriteTx
 from store.tables import deliveries
 from tests.factories import claimed, expired, queued, run_out, spec, swept
+
+PAGE = Path(__file__).parents[2] / "docs/webhooks.md"
 
 
 def listening(sessions: Sessions, **wanted: Any) -> webhooks.Webhook:
@@ -56,6 +60,17 @@ def test_a_job_is_told_of_from_its_start_to_its_end(sessions: Sessions) -> None:
     assert about["result"] == {"train_loss": 0.5, "iterations": 9}
     assert about["started_at"] <= about["finished_at"] <= ended["timestamp"]
     assert started["data"]["job"]["result"] is None
+
+
+def test_a_message_has_what_the_documentation_shows(sessions: Sessions) -> None:
+    listening(sessions)
+    queued(sessions)
+    claimed(sessions)
+    (body,) = told(sessions)
+    shown = json.loads(re.findall(r"```json\n(.+?)```", PAGE.read_text(), re.DOTALL)[0])
+    assert body.keys() == shown.keys()
+    assert body["data"]["job"].keys() == shown["data"]["job"].keys()
+    assert shown["data"]["job"]["result"].keys() <= set(messages.RESULT)
 
 
 def test_every_end_is_told_of_and_nothing_else(sessions: Sessions) -> None:
