@@ -1,13 +1,16 @@
 """The migrations make the tables that the code expects, on both databases."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import SAWarning
 
+from migrations import versions
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
 from spec.states import State
@@ -197,3 +200,26 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
 
 def test_upgrade_twice_is_harmless(sessions: Sessions) -> None:
     assert upgrade(sessions) == newest()
+
+
+REVISIONS = sorted(
+    path.name[1:5] for path in Path(versions.__file__).parent.glob("m[0-9][0-9][0-9][0-9]_*.py")
+)
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_running_job_outlives_a_step_back_to_any_schema(
+    sessions: Sessions, revision: str
+) -> None:
+    """Its worker keeps its lease through the change, and goes on where it was."""
+    lease, _, _ = everything(sessions)
+    downgrade(sessions, revision)
+    assert upgrade(sessions) == newest() == REVISIONS[-1]
+    record(sessions, lease, 12, rows(9, 12, after=5 if revision >= "0003" else 0))
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {"iterations": 12})
+    with sessions.read() as tx:
+        figures, _ = series.summary(tx, lease.job_id)
+    assert {each.count for each in figures} == {12}
+    assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+    assert claimed(sessions).job_id != lease.job_id
