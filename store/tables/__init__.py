@@ -3,7 +3,7 @@
 from store.tables.callers import audit, idempotency, keys
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
-from store.tables.pool import leaders, workers
+from store.tables.pool import leaders, tallies, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
 
@@ -22,6 +22,7 @@ __all__ = [
     "rungs",
     "summaries",
     "sweeps",
+    "tallies",
     "trials",
     "workers",
 ]
