@@ -197,7 +197,7 @@ class Admission:
         state = scope.setdefault("state", {})
         told = {"request": state.get("request_id"), "traceparent": state.get("traceparent")}
         state["caller"] = caller and replace(caller, **told)
-        with context.about(owner=caller and caller.owner):
+        with context.about(owner=caller.owner if caller else None):
             await self.app(scope, receive, send)
 
 

@@ -122,7 +122,7 @@ class Reconciler:
         for job in expired:
             with (
                 context.about(owner=job.owner, request_id=job.request),
-                traces.span("job.expire", parent=job.traceparent, job=job.id, attempt=job.attempt),
+                traces.span("job.expire", parent=job.traceparent, attributes={"job": job.id}),
             ):
                 log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
             if job.state == State.QUEUED:

@@ -70,11 +70,13 @@ def _name(span: Span, scope: Scope, status: int) -> None:
     route = route_of(scope)
     span.rename(f"{_method(scope)} {route}".rstrip())
     span.note(
-        http__request__method=_method(scope),
-        http__route=route or None,
-        http__response__status_code=status or None,
-        request_id=scope["state"]["request_id"],
-        job=_job(scope),
+        {
+            "http.request.method": _method(scope),
+            "http.route": route or None,
+            "http.response.status_code": status or None,
+            "request_id": scope["state"]["request_id"],
+            "job": _job(scope),
+        }
     )
     if status >= SERVER_ERROR:
         span.fail(str(status))
@@ -83,7 +85,7 @@ def _name(span: Span, scope: Scope, status: int) -> None:
 def _tell(scope: Scope, status: int, took: float) -> None:
     caller: Caller | None = scope["state"].get("caller")
     method, route, ms = _method(scope), route_of(scope), round(took * 1000, 1)
-    with context.about(job=_job(scope), owner=caller and caller.owner):
+    with context.about(job=_job(scope), owner=caller.owner if caller else None):
         log.log(
             logging.WARNING if status >= SERVER_ERROR else logging.INFO,
             "request %s %s %s %s ms",

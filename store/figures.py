@@ -1,4 +1,4 @@
-"""The whole deployment in figures, at one moment: what waits, who works, what was done and stored."""
+"""The whole deployment in figures, at one moment: what waits, who works, what was done."""
 
 import re
 from collections import Counter

@@ -5,16 +5,19 @@ worker's spans have the span of the request that submitted the job for a parent.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from telemetry import context
 
 Kind = Literal["INTERNAL", "SERVER", "CONSUMER"]
-Attribute = str | int | float | bool
+Attributes = Mapping[str, str | int | float | bool | None]
+
+_NONE: Attributes = MappingProxyType({})
 
 _TRACEPARENT = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$", re.ASCII)
 
@@ -45,10 +48,10 @@ class Span:
         if self.made is not None:
             self.made.update_name(name)
 
-    def note(self, **attributes: Attribute | None) -> None:
+    def note(self, attributes: Attributes) -> None:
         """Adds attributes, those that are known."""
         if self.made is not None:
-            self.made.set_attributes(_attributes(attributes))
+            self.made.set_attributes(_given(attributes))
 
     def fail(self, why: str) -> None:
         """Says that it went wrong."""
@@ -117,7 +120,7 @@ def begin(
     parent: str | None = None,
     kind: Kind = "INTERNAL",
     at: int | None = None,
-    **attributes: Attribute | None,
+    attributes: Attributes = _NONE,
 ) -> Span:
     """A span whose `end` is to be called; `at` is when it began, in nanoseconds since 1970.
 
@@ -135,7 +138,7 @@ def begin(
         name,
         Propagator().extract({"traceparent": parent} if parent else {}),
         kind=SpanKind[kind],
-        attributes=_attributes(attributes),
+        attributes=_given(attributes),
         start_time=at,
     )
     found = made.get_span_context()
@@ -160,11 +163,12 @@ def span(
     *,
     parent: str | None = None,
     kind: Kind = "INTERNAL",
-    **attributes: Attribute | None,
+    attributes: Attributes = _NONE,
 ) -> Iterator[Span]:
     """A span that lasts as long as the block; without a parent, of the one that it is in."""
-    around = _current.get()
-    made = begin(name, parent=parent or (around and around.traceparent), kind=kind, **attributes)
+    if parent is None and (around := _current.get()) is not None:
+        parent = around.traceparent
+    made = begin(name, parent=parent, kind=kind, attributes=attributes)
     try:
         with within(made):
             yield made
@@ -175,5 +179,5 @@ def span(
         made.end()
 
 
-def _attributes(given: dict[str, Attribute | None]) -> dict[str, Attribute]:
-    return {name.replace("__", "."): value for name, value in given.items() if value is not None}
+def _given(attributes: Attributes) -> dict[str, str | int | float | bool]:
+    return {name: value for name, value in attributes.items() if value is not None}

@@ -123,8 +123,12 @@ class Child:
         try:
             with of(job):
                 log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
-                where = {"job": job.id, "attempt": job.attempt, "worker": self.name}
-                traces.begin("job.claim", parent=job.traceparent, at=asked_at, **where).end()
+                traces.begin(
+                    "job.claim",
+                    parent=job.traceparent,
+                    at=asked_at,
+                    attributes={"job": job.id, "attempt": job.attempt, "worker": self.name},
+                ).end()
                 self._run(
                     job,
                     lease,

@@ -69,7 +69,7 @@ class Running:
         """What the engine begins with; from now on its events are to be followed."""
         with self._watched.doing("job.begin") as span:
             found = beginning(self.job, self.lease, sessions=self._sessions, files=self._files)
-            span.note(iteration=found.after)
+            span.note({"iteration": found.after})
         self._checkpoint, self._snapshots = found.after, dict(found.snapshots)
         self._recorder.begin(self._pulse, iteration=found.after, after=found.after)
         if limit := self.job.spec.get("max_seconds"):
@@ -156,7 +156,9 @@ class Running:
                 self._recorded = True
                 self._recorder.add(self._pulse, event)
             case Snapshot() if not self._pulse.lost:  # a deleted job's folder must not come back
-                self._snapshots[event.iteration] = self._kept(event)
+                self._snapshots[event.iteration] = snapshots.kept(
+                    self._settings, self.job.id, event
+                )
             case Checkpoint() if not self._pulse.lost:
                 self._save(event)
             case Standing():
@@ -235,7 +237,7 @@ class Running:
             return
         content = checkpoints.Content(event.state, self._snapshots)
         try:
-            with self._watched.doing("job.checkpoint", iteration=event.iteration) as span:
+            with self._watched.doing("job.checkpoint", {"iteration": event.iteration}) as span:
                 saved = checkpoints.save(
                     self._files,
                     self.lease,
@@ -243,7 +245,7 @@ class Running:
                     iteration=event.iteration,
                     lasting=event.lasting,
                 )
-                span.note(bytes=saved.bytes)
+                span.note({"bytes": saved.bytes})
         except (OSError, MemoryError, RuntimeError) as error:  # torch has no errors of its own
             self._watched.checkpoint_failed()
             log.warning("job.checkpoint_failed job=%s %s", self.job.id, error)
@@ -291,14 +293,3 @@ class Running:
             log.warning("job.plan_failed job=%s %s", self.job.id, describe(error))
         except LeaseLostError:
             self._pulse.lose()
-
-    def _kept(self, snapshot: Snapshot) -> str | None:
-        """Where the snapshot is now, or None: a training is worth more than its copies."""
-        try:
-            path = snapshots.save(
-                self._settings.snapshots(self.job.id), snapshot.iteration, snapshot.weights
-            )
-        except OSError as error:
-            log.warning("job.snapshot_failed job=%s %s", self.job.id, error)
-            return None
-        return path.relative_to(self._settings.data_dir).as_posix()

@@ -7,7 +7,7 @@ from spec.states import Reason
 from store.jobs import Job
 from store.leases import Lease
 from telemetry import context, traces
-from telemetry.traces import Attribute, Span
+from telemetry.traces import Attributes, Span
 from worker.tallies import Tallies
 
 
@@ -23,11 +23,13 @@ class Watched:
             "job.attempt",
             parent=job.traceparent,
             kind="CONSUMER",
-            job=job.id,
-            attempt=lease.attempt,
-            worker=lease.worker,
-            job__kind=job.kind,
-            queue=job.queue,
+            attributes={
+                "job": job.id,
+                "attempt": lease.attempt,
+                "worker": lease.worker,
+                "kind": job.kind,
+                "queue": job.queue,
+            },
         )
 
     @contextmanager
@@ -37,9 +39,9 @@ class Watched:
             yield
 
     @contextmanager
-    def doing(self, name: str, **attributes: Attribute | None) -> Iterator[Span]:
+    def doing(self, name: str, attributes: Attributes | None = None) -> Iterator[Span]:
         """Something that takes time, as a span."""
-        with self.about(), traces.span(name, **attributes) as span:
+        with self.about(), traces.span(name, attributes=attributes or {}) as span:
             yield span
 
     def checkpointed(self, size: int) -> None:
@@ -54,7 +56,7 @@ class Watched:
         """The attempt is over; one whose lease is lost is counted by who takes the job away."""
         if outcome != "lost":
             self._tallies.ended(outcome, reason)
-        self._span.note(outcome=outcome, reason=reason)
+        self._span.note({"outcome": outcome, "reason": reason})
         if outcome in {"failed", "lost"}:
             self._span.fail(reason or outcome)
         self._span.end()

@@ -23,6 +23,7 @@ from store import (
     series,
     summaries,
     sweeps,
+    tallies,
     workers,
 )
 from store.chunks import Chunk
@@ -149,6 +150,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
             started_at=child.created_at,
         )
         workers.drain(tx, "w", asked=True)
+        tallies.add(tx, {"iterations": 9})
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
