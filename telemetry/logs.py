@@ -27,8 +27,8 @@ _SECRETS = re.compile(
         | \b whsec_                                           # a webhook's secret
         | \b (?:bearer|basic) [ ]+
         | \b (?:set-)?cookie ["']? \s* [:=,] \s* ["']?
-        | \b (?:password|secret|token|api_?key|stepsize_key) ["']? \s* [:=] \s* ["']?
-        | :// [^\s/:@]* :                                     # a user's password in an address
+        | (?:password|secret|token|api_?key|stepsize_key) ["']? \s* [:=] \s* ["']?
+        | :// [^\s/:@]* : (?=[^\s/]*@)  # a user's password in an address
       )
       [^\s"',;@]+
     """,
@@ -85,7 +85,7 @@ class Json(_Hiding):
                 told[name] = self.hidden(value) if isinstance(value, str) else value
         if trace := self.trace(record):
             told["exception"] = trace
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(told)
 
 
 class Text(_Hiding):

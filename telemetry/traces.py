@@ -97,9 +97,8 @@ def start(service: str, endpoint: str | None, *, exporter: Any = None) -> None:
     stop()
     if exporter is None:
         exporter = OTLPSpanExporter(endpoint=f"{str(endpoint).rstrip('/')}/v1/traces")
-    # what the environment says of the resource wins
-    named = Resource({"service.name": service}).merge(Resource.create())
-    if named.attributes["service.name"] == "unknown_service":
+    named = Resource.create()
+    if str(named.attributes["service.name"]).startswith("unknown_service"):  # OTEL_SERVICE_NAME
         named = named.merge(Resource({"service.name": service}))
     provider = TracerProvider(resource=named, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
