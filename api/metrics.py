@@ -12,6 +12,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.watching import route_of
@@ -33,7 +34,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._seconds = Histogram(
             "stepsize_request_seconds",
-            "Time until an answer began, by route.",
+            "Time until an answer began, by route; without answers that were to wait (Prefer).",
             ["method", "route", "status"],
             buckets=BUCKETS,
             registry=self._registry,
@@ -42,14 +43,17 @@ class Metrics:
             "stepsize_answers", "Answers by status.", ["status"], registry=self._registry
         )
 
-    def answered(self, scope: Scope, status: int, *, seconds: float) -> None:
+    def answered(self, scope: Scope, start: Message, *, seconds: float) -> None:
         """An answer has begun."""
+        status: int = start["status"]
+        self._answers.labels(str(status)).inc()
+        if "preference-applied" in Headers(raw=start["headers"]):
+            return  # it was held on purpose
         # a route says its pattern, not the ids; and where there is none, clients make up methods
         route = route_of(scope)
         known = route and status != NOT_ALLOWED
         labels = (scope["method"] if known else "", route, f"{status // 100}xx")
         self._seconds.labels(*labels).observe(seconds)
-        self._answers.labels(str(status)).inc()
 
     def written(self) -> bytes:
         """Everything, as Prometheus reads it."""
@@ -73,7 +77,7 @@ class Metered:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 took = time.perf_counter() - began
-                self._metrics.answered(scope, message["status"], seconds=took)
+                self._metrics.answered(scope, message, seconds=took)
             await send(message)
 
         await self.app(scope, receive, noted)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -176,8 +176,8 @@ class Settings(DatabaseSettings):
     @property
     def secrets(self) -> tuple[str | None, ...]:
         """What must not be told to anybody."""
-        passwords = [urlsplit(url).password for url in (self.database_url, self.broker_url)]
-        return (self.api_key, *passwords)
+        found = [urlsplit(url).password or "" for url in (self.database_url, self.broker_url)]
+        return (self.api_key, *found, *map(unquote, found))
 
     @property
     def wants_key(self) -> bool:

@@ -77,6 +77,7 @@ def test_what_workers_have_counted_is_told(client: TestClient, sessions: Session
 def test_requests_are_counted_by_route_and_kind_of_status(client: TestClient) -> None:
     client.get("/v1/jobs/job_0")
     client.get("/v1/jobs/job_1")
+    client.get("/v1/jobs/job_2", headers={"Prefer": "wait=1"})
     found = scraped(client)
     route = {"method": "GET", "route": "/v1/jobs/{job_id}", "status": "4xx"}
     assert value(found, "request_seconds_count", **route) == 2
