@@ -125,4 +125,5 @@ def configure(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.captureWarnings(capture=True)
     return handler

@@ -44,5 +44,6 @@ def logged(form: Form = "json", *secrets: str) -> Iterator[Written]:
         logs.configure(form, secrets=secrets, stream=stream)
         yield Written(stream)
     finally:
+        logging.captureWarnings(capture=False)
         root.handlers[:] = before
         root.setLevel(level)

@@ -83,7 +83,8 @@ def service(tmp_path: Path, collector: Collector) -> Iterator[Service]:
         service.migrate()
         service.start_broker()
         service.start_api(**told)
-        service.start_worker(**told)
+        # Celery warns of a root user before it asks how to log
+        service.start_worker(PYTHONWARNINGS="ignore", **told)
         yield service
     except BaseException:
         print(service.logs())  # noqa: T201 - shown when a test fails
