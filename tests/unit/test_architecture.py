@@ -18,7 +18,17 @@ from store.database import connect
 from store.series import SERIES
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "migrations", "schedules", "spec", "stepsize", "store", "sweeps", "worker")
+PACKAGES = (
+    "api",
+    "migrations",
+    "schedules",
+    "spec",
+    "stepsize",
+    "store",
+    "sweeps",
+    "telemetry",
+    "worker",
+)
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 EVERYTHING = sorted(
     ROOT / name
@@ -63,8 +73,8 @@ def test_blocks_commit_not_people(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("api.app", {"torch", "sklearn", "worker", "stepsize"}),
-        ("worker.app", {"torch", "sklearn", "fastapi", "api"}),
+        ("api.app", {"torch", "sklearn", "worker", "stepsize", "opentelemetry"}),
+        ("worker.app", {"torch", "sklearn", "fastapi", "api", "opentelemetry"}),
         ("worker.engine", {"celery", "sqlalchemy", "fastapi", "redis", "httpx", "store"}),
         ("store.jobs", {"torch", "celery", "fastapi"}),
         ("schedules", {"torch", "sqlalchemy", "celery", "fastapi"}),
