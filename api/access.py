@@ -53,7 +53,7 @@ def needed(method: str, path: str) -> Scope | None:
         return None
     if path == SESSION and method != "GET":
         return None
-    if path.startswith(("/v1/keys", "/v1/audit")):
+    if path.startswith(("/v1/keys", "/v1/audit", "/v1/owners")):
         return Scope.ADMIN
     if path.startswith("/v1/workers") and method not in SAFE:
         return Scope.ADMIN

@@ -68,6 +68,9 @@ class JobOut(BaseModel):
     pause_requested: bool
     worker: str | None
     sweep: Annotated[str | None, Field(description="the sweep that it is a trial of")]
+    series_deleted_at: Annotated[
+        datetime | None, Field(description="when a rule of retention deleted what it had recorded")
+    ]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -94,6 +97,7 @@ class JobOut(BaseModel):
             pause_requested=job.pause_requested,
             worker=job.lease_owner,
             sweep=job.sweep,
+            series_deleted_at=job.series_deleted_at,
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,

@@ -30,19 +30,23 @@ from api import (
     keys,
     metrics,
     moves,
+    owners,
     picks,
     problems,
     schedules,
     series,
     session,
     sweeps,
+    webhooks,
     workers,
 )
 from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.deliverer import Deliverer
 from api.figures import Figures, Process
 from api.frames import Frames
+from api.keeping import Keeper
 from api.metrics import Metered, Metrics
 from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
@@ -77,7 +81,7 @@ NOT_COMPRESSED: dict[str, Any] = {
 }
 
 CORS: dict[str, Any] = {
-    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
     "allow_headers": (
         "Authorization",
         "Idempotency-Key",
@@ -116,8 +120,10 @@ def create_app(
 
     `files` are where checkpoints lie, by default the place that the settings name.
     """
-    reconciler = Reconciler(sessions, broker, settings)
+    files = opened(settings.checkpoints) if files is None else files
+    reconciler = Reconciler(sessions, broker, settings, [Keeper(sessions, files).step])
     sweeper = Sweeper(sessions, broker)
+    deliverer = Deliverer(sessions, settings.webhooks_private)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
     streams = Streams(Frames(sessions), changes)
@@ -127,9 +133,11 @@ def create_app(
         broker.start()
         reconciler.start()
         sweeper.start()
+        deliverer.start()
         yield
         changes.close()
         streams.frames.close()
+        deliverer.stop()
         sweeper.stop()
         reconciler.stop()
         broker.stop()
@@ -153,9 +161,10 @@ def create_app(
         Process(sessions, reconciler.passes, streams, changes),
     )
     app.state.changes = changes
+    app.state.deliverer = deliverer
     app.state.streams = streams
     app.state.settings = settings
-    app.state.files = opened(settings.checkpoints) if files is None else files
+    app.state.files = files
     problems.install(app)
     for resource in (
         jobs,
@@ -171,7 +180,9 @@ def create_app(
         schedules,
         catalogue,
         workers,
+        webhooks,
         keys,
+        owners,
         audit,
         session,
         health,

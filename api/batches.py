@@ -59,6 +59,7 @@ def submit(
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
+        submission.admit(tx, by=caller)
         jobs = []
         for number, spec in enumerate(batch.jobs):
             with _gathered(wrong, number):

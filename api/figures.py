@@ -132,12 +132,15 @@ def _queues(queues: Mapping[str, Queue]) -> Iterator[Metric]:
     depth = _family(GaugeMetricFamily, "queue_depth", "Jobs that could be claimed now.", "queue")
     meaning = "Seconds for which the first of these has waited."
     age = _family(GaugeMetricFamily, "queue_age_seconds", meaning, "queue")
+    meaning = "Of these jobs, those that no living worker can take."
+    unserved = _family(GaugeMetricFamily, "queue_unserved", meaning, "queue")
     serving = _family(GaugeMetricFamily, "queue_workers", "Workers that serve it.", "queue")
     for name, each in named(queues).items():
         depth.add_metric([name], each.ready)
         age.add_metric([name], each.oldest.total_seconds())
+        unserved.add_metric([name], each.unserved)
         serving.add_metric([name], each.workers)
-    yield from (depth, age, serving)
+    yield from (depth, age, unserved, serving)
 
 
 def named(queues: Mapping[str, Queue]) -> dict[str, Queue]:
@@ -146,6 +149,7 @@ def named(queues: Mapping[str, Queue]) -> dict[str, Queue]:
     rest = [queues[name] for name in first[QUEUES:]]
     others = Queue(
         ready=sum(each.ready for each in rest),
+        unserved=sum(each.unserved for each in rest),
         oldest=max((each.oldest for each in rest), default=timedelta()),
         workers=sum(each.workers for each in rest),
     )

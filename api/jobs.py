@@ -100,6 +100,7 @@ def submit(
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
+        submission.admit(tx, by=caller)
         job = submission.queue(tx, spec, by=caller)
         audit.note(tx, caller, "submit", job.id)
         answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")

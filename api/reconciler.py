@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,10 +12,13 @@ from datetime import timedelta
 from redis import RedisError
 
 from api.broker import Broker
+from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
-from store import audit, compaction, idempotency, recovery, workers
+from spec.wakeup import inbox
+from store import audit, compaction, deliveries, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
+from store.workers import Worker
 from telemetry import context, traces
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ COMPACTION_SECONDS = 0.5
 FORGET_WORKERS = timedelta(minutes=10)
 
 FORGET_ROWS = 1000
-"""Answers kept for requests sent again that one pass deletes at most, once they are old."""
+"""Rows of one kind that a pass deletes at most, once they are old."""
 
 
 @dataclass
@@ -64,12 +67,23 @@ class Passes:
 
 
 class Reconciler:
-    """One per API process; of many, the one that holds the `leader` row acts."""
+    """One per API process; of many, the one that holds the `leader` row acts.
 
-    def __init__(self, sessions: Sessions, broker: Broker, settings: Settings) -> None:
+    The leader also does the `chores`, after each pass; how often they have something to do is
+    theirs to know.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        broker: Broker,
+        settings: Settings,
+        chores: Sequence[Callable[[], None]] = (),
+    ) -> None:
         self._sessions = sessions
         self._broker = broker
         self._settings = settings
+        self._chores = chores
         self._holder = uuid.uuid4().hex
         self.passes = Passes()
         self._stop = threading.Event()
@@ -112,6 +126,13 @@ class Reconciler:
             self._expire()
         self._top_up()
         self._compact()
+        for chore in self._chores:
+            try:
+                chore()
+            except Unavailable:
+                raise
+            except Exception:  # one that goes wrong does not keep the others undone
+                log.exception("chore.failed")
 
     def _expire(self) -> None:
         with self._sessions.begin() as tx:
@@ -119,6 +140,7 @@ class Reconciler:
             workers.forget(tx, unseen_for=FORGET_WORKERS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
+            deliveries.forget(tx, limit=FORGET_ROWS)
         for job in expired:
             with (
                 context.about(owner=job.owner, request_id=job.request),
@@ -131,14 +153,24 @@ class Reconciler:
     def _top_up(self) -> None:
         with self._sessions.read() as tx:
             ready = recovery.ready(tx)
-        for queue, count in ready.items():
-            try:
-                missing = min(count - self._broker.waiting(queue), TOP_UP)
-            except RedisError as error:
-                log.warning("broker.unavailable %s", error)
-                return
-            for _ in range(missing):
-                self._broker.wake(queue, "reconciler")
+            special = any(needs != NOTHING for _, needs in ready)
+            idle = workers.waiting(tx, lost_after=self._settings.lease) if special else []
+        try:
+            for (queue, needs), count in ready.items():
+                if needs == NOTHING:
+                    missing = min(count - self._broker.waiting(queue), TOP_UP)
+                    for _ in range(missing):
+                        self._broker.wake(queue, "reconciler")
+                else:
+                    self._rouse([each for each in idle if each.can_take(queue, needs)], count)
+        except RedisError as error:
+            log.warning("broker.unavailable %s", error)
+
+    def _rouse(self, idle: Sequence[Worker], count: int) -> None:
+        """Wakes those who can take a job that others of its queue cannot."""
+        for worker in idle[: min(count, TOP_UP)]:
+            if not self._broker.waiting(inbox(worker.name)):
+                self._broker.wake(inbox(worker.name), "reconciler")
 
     def _compact(self) -> None:
         """One block after another, each in a transaction; losses do not wait for it to end."""

@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 
 from api import bounds, origin
+from api.problems import RefusedError
 from spec.access import Caller
 from spec.jobs import RangeTestSpec, TrainingSpec
-from store import jobs
+from store import jobs, owners
 from store.database import ReadTx, WriteTx
 from store.jobs import Job, Submission
+
+
+def admit(tx: ReadTx, *, by: Caller) -> None:
+    """Raises RefusedError where the caller's owner has reached a limit."""
+    try:
+        owners.check(tx, by.owner)
+    except owners.OverLimitError as error:
+        raise RefusedError(str(error)) from error
 
 
 def queue(tx: WriteTx, spec: RangeTestSpec | TrainingSpec, *, by: Caller) -> Job:

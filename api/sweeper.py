@@ -13,8 +13,8 @@ from spec.access import Caller
 from spec.recipes import RecipeSpec
 from spec.states import State
 from spec.sweeps import SweepSpec
-from store import sweep_moves, sweeps
-from store.database import Sessions, Unavailable, WriteTx, describe
+from store import owners, sweep_moves, sweeps
+from store.database import ReadTx, Sessions, Unavailable, WriteTx, describe
 from store.jobs import Job
 from store.sweeps import Sweep, UnreadableSpecError
 
@@ -131,10 +131,19 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     return freed
 
 
+def _is_over_limit(tx: ReadTx, by: Caller) -> bool:
+    """Whether its owner has too much: the sweep waits until there is room again."""
+    try:
+        owners.check(tx, by.owner)
+    except owners.OverLimitError:
+        return True
+    return False
+
+
 def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, by: Caller) -> Sweep:
     open_now = sweep_moves.under_way(tx, sweep.id)
     room = choosing.ahead(spec) - open_now
-    if room <= 0:
+    if room <= 0 or _is_over_limit(tx, by):
         return sweep
     trials = choosing.told(sweeps.trials_of(tx, sweep.id), spec.objective)
     try:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api import choosing, preferences, tables
+from api import choosing, preferences, submission, tables
 from api.conditional import CSV, conditional
 from api.etags import etag_of_outcomes, etag_of_sweep, etag_of_sweeps, matches
 from api.examples import SWEEPS
@@ -80,6 +80,7 @@ def submit(
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
+        submission.admit(tx, by=caller)
         if isinstance(spec, RecipeSpec):
             choosing.require_named(tx, spec, owner=caller.owner)
         sweep = sweeps.add(

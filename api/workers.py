@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from api.parts import CallerPart, SessionsPart, SettingsPart
 from api.problems import NotFoundError
 from spec.access import Caller
+from spec.needs import Offer
 from spec.settings import Settings
 from store import audit, jobs, workers
 from store.database import ReadTx, Sessions
@@ -29,6 +30,7 @@ class WorkerOut(BaseModel):
     ]
     job: Annotated[str | None, Field(description="where it is one of the caller's own")]
     queues: list[str]
+    offer: Annotated[Offer | None, Field(description="what jobs may ask of it in `needs`")]
     versions: dict[str, str]
     started_at: datetime
     last_heartbeat: datetime
@@ -42,6 +44,7 @@ class WorkerOut(BaseModel):
             state=worker.state,
             job=worker.job_id if worker.job_id in visible else None,
             queues=list(worker.queues),
+            offer=worker.offer,
             versions=worker.versions,
             started_at=worker.started_at,
             last_heartbeat=worker.seen_at,

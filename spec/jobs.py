@@ -17,6 +17,7 @@ from schedules.ramp import Ramp
 from schedules.values import MAX_ITERATIONS, Epochs, UnresolvedError, Value
 from spec.compute import Clipping, Loader, Precision
 from spec.lengths import InCycles, InIterations, Interval, Length
+from spec.needs import Needs
 from spec.values import Component, Identifier, JobId, Seed, Text
 
 SPEC_VERSION = 1
@@ -117,6 +118,9 @@ class _Job(Value):
         Field(strict=True, ge=-1000, le=1000, description="higher runs first"),
     ] = 0
     queue: Identifier = "default"
+    needs: Annotated[
+        Needs | None, Field(description="of the worker that runs it; unset: any of the queue")
+    ] = None
 
 
 class Ramping(Value):

@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, type[SgdParams | AdamParams]] = {
 }
 
 OWN = {
-    *("name", "tags", "priority", "queue", "max_seconds"),
+    *("name", "tags", "priority", "queue", "needs", "max_seconds"),
     *("seed", "schedule", "optimizer", "length"),
 }
 """Fields of a training that may differ between the members of a population."""

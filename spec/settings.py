@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from spec.needs import Label
 from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
@@ -118,11 +120,21 @@ class Settings(DatabaseSettings):
         BeforeValidator(_by_commas),
         Field(description="whose pages may ask the API from a browser: origins, by commas"),
     ] = ()
+    webhooks_private: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        BeforeValidator(_by_commas),
+        Field(description="networks that webhooks may lead to though not public, by commas"),
+    ] = ()
     queues: Annotated[
         tuple[Identifier, ...],
         BeforeValidator(_by_commas),
         Field(min_length=1, description="queues a worker serves, by commas"),
     ] = ("default",)
+    labels: Annotated[
+        tuple[Label, ...],
+        BeforeValidator(_by_commas),
+        Field(description="that jobs may ask of a worker in `needs`, by commas, as nvme,rack=7"),
+    ] = ()
     device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
     lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
         60

@@ -11,6 +11,12 @@ TASK = "stepsize.wake"
 
 KEY_PREFIX = "stepsize:"
 
+
+def inbox(worker: str) -> str:
+    """The queue of a worker of this name, `kind-pid@host`, that no other listens to."""
+    return f"node.{worker.partition('-')[2]}"
+
+
 CELERY: dict[str, Any] = {
     "task_ignore_result": True,
     "result_backend": None,

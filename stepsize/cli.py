@@ -14,9 +14,11 @@ from stepsize import (
     commands_judgments,
     commands_keys,
     commands_moves,
+    commands_owners,
     commands_recipes,
     commands_service,
     commands_sweeps,
+    commands_webhooks,
     commands_workers,
 )
 from stepsize.errors import StepsizeError
@@ -80,6 +82,8 @@ for commands in (
     commands_recipes,
     commands_workers,
     commands_keys,
+    commands_owners,
+    commands_webhooks,
     commands_service,
 ):
     app.add_typer(commands.app)

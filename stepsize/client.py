@@ -14,6 +14,7 @@ from stepsize.comparing import Comparison
 from stepsize.downloads import download
 from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.keys import Caller, Keys
+from stepsize.owners import Owner, Owners, Retention
 from stepsize.reading import Reading, path_of
 from stepsize.specs import read_spec
 from stepsize.sweeps import Sweeps
@@ -26,6 +27,7 @@ from stepsize.values import (
     Worker,
     WorkerList,
 )
+from stepsize.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +54,9 @@ class Client(Reading):
         self._timeout = timeout
         self.url = str(self._http.base_url).rstrip("/")
         self.keys = Keys(self._send)
+        self.owners = Owners(self._send)
+        self.retention = Retention(self._send)
+        self.webhooks = Webhooks(self._send)
         self.sweeps = Sweeps(self._send, answers_within=timeout)
 
     def __enter__(self) -> Self:
@@ -178,6 +183,10 @@ class Client(Reading):
         """Writes a checkpoint to a file, which is there once all of it is."""
         source = f"{path_of(job)}/checkpoints/{iteration}"
         return download(self._http, source, Path(path))
+
+    def usage(self) -> Owner:
+        """What one's own jobs use, and what they may."""
+        return transport.parse(Owner, self._send("GET", "/v1/usage"))
 
     def workers(self) -> list[Worker]:
         """Every worker the server knows."""

@@ -6,10 +6,11 @@ A claim grows `attempt` by one, which is the token of the lease that it gives.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
+from spec.needs import NO_MORE, Offer
 from spec.states import State
-from store import leases, recorded, workers
+from store import lanes, leases, recorded, workers
 from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
@@ -26,16 +27,24 @@ def claim(
     worker: str,
     queues: Sequence[str],
     lease: timedelta,
+    offer: Offer = NO_MORE,
 ) -> Claimed | None:
-    """Takes the best ready job of the queues, by priority and then age, or none.
+    """Takes the ready job of the queues whose turn it is, of those that the worker can run.
 
-    A worker that was asked to drain gets none. What an earlier attempt recorded after the job's
-    last checkpoint is deleted: this attempt goes on from there, or from iteration 0.
+    `lanes.servable` says whose turn it is; None where there is no such job, or the worker was asked
+    to drain. What an earlier attempt recorded after the job's last checkpoint is deleted: this
+    attempt goes on from there, or from iteration 0.
     """
     if workers.is_draining(tx, worker):
         return None
-    taken = _take(tx, _ready(queues), worker=worker, lease=lease, limit=1)
-    return taken[0] if taken else None
+    for lane in lanes.servable(tx, queues=queues, offer=offer):
+        if lane.limited and not lanes.room(tx, lane.owner):
+            continue
+        in_lane = and_(lanes.lane_of == lane.name, *lanes.READY)
+        taken = _take(tx, in_lane, worker=worker, lease=lease, limit=1)
+        if taken:  # none where others have just taken the last ones
+            return taken[0]
+    return None
 
 
 def unclaim(tx: WriteTx, worker: str) -> None:
@@ -48,58 +57,45 @@ def unclaim(tx: WriteTx, worker: str) -> None:
         leases.hand_back(tx, Lease(row.id, row.attempt, worker))
 
 
-def siblings(
-    tx: ReadTx, population: str, *, queues: Sequence[str], checkpoint: int | None = None
-) -> int:
+def siblings(tx: ReadTx, job: Job) -> int:
     """How many jobs `claim_siblings` could take now."""
-    joining = _joining(population, queues, checkpoint)
-    query = select(func.count()).select_from(jobs).where(joining)
+    query = select(func.count()).select_from(jobs).where(_joining(job))
     return tx.execute(query).scalar_one()
 
 
 def claim_siblings(
-    tx: WriteTx,
-    population: str,
-    *,
-    worker: str,
-    queues: Sequence[str],
-    lease: timedelta,
-    limit: int,
-    checkpoint: int | None = None,
+    tx: WriteTx, job: Job, *, worker: str, lease: timedelta, limit: int
 ) -> list[Claimed]:
-    """Takes up to `limit` ready jobs that may be trained together, best first, as `claim` does.
+    """Takes up to `limit` ready jobs that may be trained together with `job`, best first.
 
-    They may overtake older jobs of other kinds, but none of a higher priority. All of them go on
-    from the same iteration: from that of the `checkpoint`, or from 0.
+    They are of the same owner and queue, and may overtake older jobs of other kinds, but none of a
+    higher priority. All of them go on from the same iteration: that of its checkpoint, or 0.
     """
-    joining = _joining(population, queues, checkpoint)
-    return _take(tx, joining, worker=worker, lease=lease, limit=limit)
+    room = lanes.room(tx, job.owner)
+    most = limit if room is None else min(limit, room)
+    return _take(tx, _joining(job), worker=worker, lease=lease, limit=most) if most else []
 
 
-def _ready(queues: Sequence[str]) -> ColumnElement[bool]:
-    return (
-        (jobs.c.state == State.QUEUED)
-        & jobs.c.queue.in_(queues)
-        & (jobs.c.run_after <= now())
-        & ~jobs.c.held
-        & ~jobs.c.cancel_requested
+def _joining(job: Job) -> ColumnElement[bool]:
+    same = and_(
+        *lanes.READY,
+        jobs.c.queue == job.queue,
+        jobs.c.owner == job.owner,
+        jobs.c.needs == job.needs,
     )
-
-
-def _joining(population: str, queues: Sequence[str], checkpoint: int | None) -> ColumnElement[bool]:
     others = (
         select(jobs.c.priority)
-        .where(_ready(queues), jobs.c.population.is_distinct_from(population))
+        .where(same, jobs.c.population.is_distinct_from(job.population))
         .order_by(jobs.c.priority.desc())
         .limit(1)
         .correlate(None)
         .scalar_subquery()
     )
-    return (
-        _ready(queues)
-        & (jobs.c.population == population)
-        & jobs.c.checkpoint.is_not_distinct_from(checkpoint)
-        & (jobs.c.priority >= func.coalesce(others, jobs.c.priority))
+    return and_(
+        same,
+        jobs.c.population == job.population,
+        jobs.c.checkpoint.is_not_distinct_from(job.checkpoint),
+        jobs.c.priority >= func.coalesce(others, jobs.c.priority),
     )
 
 
@@ -128,6 +124,7 @@ def _take(
             lease_owner=worker,
             lease_expires=from_now(lease),
             started_at=now(),
+            series_deleted_at=None,
             iteration=func.coalesce(jobs.c.checkpoint, 0),
             version=jobs.c.version + 1,
         )

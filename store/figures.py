@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import BigInteger, func, select, text, type_coerce
@@ -12,6 +12,7 @@ from spec.states import State
 from store import recovery, tallies, workers
 from store.database import ReadTx
 from store.instants import now
+from store.lanes import READY
 from store.tables import checkpoints, jobs, leaders
 from store.workers import Worker
 
@@ -25,13 +26,15 @@ _DATABASE_SIZE = {
 
 @dataclass(frozen=True)
 class Queue:
-    """Jobs that a worker may take now, for how long the first of them has waited, and for whom.
+    """Jobs that may be taken now, for how long the first of them has waited, and for whom.
 
     Attributes:
+        unserved: of them, those that no living worker has all that they need for.
         workers: that serve the queue, and are not lost.
     """
 
     ready: int = 0
+    unserved: int = 0
     oldest: timedelta = timedelta()
     workers: int = 0
 
@@ -81,18 +84,20 @@ def kind(device: str) -> str:
 def _queues(tx: ReadTx, pool: Sequence[Worker]) -> dict[str, Queue]:
     since = type_coerce(now(), BigInteger) - type_coerce(func.min(jobs.c.run_after), BigInteger)
     waiting = (
-        select(jobs.c.queue, func.count().label("ready"), since.label("oldest"))
-        .where(jobs.c.state == State.QUEUED, ~jobs.c.held, jobs.c.run_after <= now())
-        .group_by(jobs.c.queue)
+        select(jobs.c.queue, jobs.c.needs, func.count().label("ready"), since.label("oldest"))
+        .where(*READY)
+        .group_by(jobs.c.queue, jobs.c.needs)
     )
-    rows = {row.queue: row for row in tx.execute(waiting)}
-    serving = Counter(queue for each in pool if each.state != "lost" for queue in set(each.queues))
-    served = {queue for each in pool for queue in each.queues}
-    return {
-        name: Queue(
-            ready=rows[name].ready if name in rows else 0,
-            oldest=timedelta(microseconds=int(rows[name].oldest) if name in rows else 0),
-            workers=serving[name],
+    alive = [each for each in pool if each.state != "lost"]
+    serving = Counter(queue for each in alive for queue in set(each.queues))
+    found = {queue: Queue(workers=serving[queue]) for each in pool for queue in each.queues}
+    for name, needs, ready, oldest in tx.execute(waiting):
+        queue = found.get(name, Queue())
+        served = any(each.can_take(name, needs) for each in alive)
+        found[name] = replace(
+            queue,
+            ready=queue.ready + ready,
+            unserved=queue.unserved + (0 if served else ready),
+            oldest=max(queue.oldest, timedelta(microseconds=int(oldest))),
         )
-        for name in sorted(served | rows.keys())
-    }
+    return found

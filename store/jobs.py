@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import bindparam, delete, insert, select
 from uuid6 import uuid7
 
+from spec import needs
 from spec.access import ANYONE, Caller
 from spec.jobs import JOB_SPEC, SPEC_VERSION, RangeTestSpec, TrainingSpec
 from spec.population import population_key
@@ -52,6 +53,7 @@ class Job:
     spec: dict[str, JsonValue]
     resolved: dict[str, JsonValue] | None
     queue: str
+    needs: str
     priority: int
     population: str | None
     iteration: int
@@ -72,6 +74,7 @@ class Job:
     request: str | None
     traceparent: str | None
     version: int
+    series_deleted_at: datetime | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -110,12 +113,14 @@ class Submission:
     Attributes:
         bounds: numbers from range tests, by JSON pointer into the schedule.
         origin: the checkpoint that it begins with.
+        components: what it names that only some workers offer.
     """
 
     spec: RangeTestSpec | TrainingSpec
     bounds: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     origin: checkpoints.Checkpoint | None = None
+    components: Sequence[str] = ()
 
 
 def add(tx: WriteTx, new: RangeTestSpec | TrainingSpec | Submission, *, by: Caller = ANYONE) -> Job:
@@ -182,6 +187,7 @@ def _row(new: Submission) -> dict[str, Any]:
         "spec_version": SPEC_VERSION,
         "resolved": {name: each for name, each in told.items() if each} or None,
         "queue": spec.queue,
+        "needs": needs.stored(spec.needs, new.components),
         "priority": spec.priority,
         "population": population_key(spec),
         "parent": new.origin and new.origin.job_id,

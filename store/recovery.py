@@ -12,6 +12,7 @@ from store.database import ReadTx, WriteTx
 from store.history import RECONCILER, note
 from store.instants import from_now, now
 from store.jobs import COLUMNS, Job, from_row
+from store.lanes import READY
 from store.leaving import leaving
 from store.tables import attempts, jobs, leaders
 from store.upserts import upsert
@@ -79,14 +80,14 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     return [from_row(row) for row in rows]
 
 
-def ready(tx: ReadTx) -> dict[str, int]:
-    """How many jobs wait to be claimed now, by queue."""
+def ready(tx: ReadTx) -> dict[tuple[str, str], int]:
+    """How many jobs wait to be claimed now, by queue and stored needs."""
     rows = tx.execute(
-        select(jobs.c.queue, func.count())
-        .where(jobs.c.state == State.QUEUED, ~jobs.c.held, jobs.c.run_after <= now())
-        .group_by(jobs.c.queue),
+        select(jobs.c.queue, jobs.c.needs, func.count())
+        .where(*READY)
+        .group_by(jobs.c.queue, jobs.c.needs),
     )
-    return {queue: count for queue, count in rows}  # noqa: C416 - dict(rows) hides the types
+    return {(queue, needs): count for queue, needs, count in rows}
 
 
 def counts(tx: ReadTx) -> dict[State, int]:

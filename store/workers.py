@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Row, delete, select, update
 
+from spec.needs import NO_MORE, Offer, missing
 from store import tallies
 from store.database import ReadTx, WriteTx
 from store.instants import from_now, now
@@ -25,9 +26,14 @@ class Worker:
     state: WorkerState
     job_id: str | None
     queues: tuple[str, ...]
+    offer: Offer | None
     versions: dict[str, str]
     started_at: datetime
     seen_at: datetime
+
+    def can_take(self, queue: str, needs: str) -> bool:
+        """Whether it serves the queue, and offers what a job there needs, as that is stored."""
+        return queue in self.queues and self.offer is not None and not missing(needs, self.offer)
 
 
 def report(
@@ -41,6 +47,7 @@ def report(
     versions: Mapping[str, str],
     started_at: datetime,
     counted: Mapping[str, int] | None = None,
+    offer: Offer = NO_MORE,
 ) -> None:
     """Says that a worker is alive, what it does, and what it has counted since it started."""
     row = {
@@ -50,6 +57,7 @@ def report(
         "job_id": job_id,
         "queues": list(queues),
         "versions": dict(versions),
+        "offer": offer.model_dump(mode="json"),
         "started_at": started_at,
         "seen_at": now(),
         "tallies": counted and dict(counted),
@@ -103,9 +111,13 @@ def forget(tx: WriteTx, *, unseen_for: timedelta) -> None:
 def idle(tx: ReadTx, *, queue: str, besides: str, lost_after: timedelta) -> int:
     """How many workers of a queue wait for a job, not counting the one called `besides`."""
     return sum(
-        each.state == "idle" and queue in each.queues and each.name != besides
-        for each in find(tx, lost_after=lost_after)
+        queue in each.queues and each.name != besides for each in waiting(tx, lost_after=lost_after)
     )
+
+
+def waiting(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
+    """The workers that wait for a job."""
+    return [each for each in find(tx, lost_after=lost_after) if each.state == "idle"]
 
 
 def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
@@ -118,6 +130,7 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
             state=_state(row),
             job_id=row.job_id,
             queues=tuple(row.queues),
+            offer=row.offer and Offer.model_validate(row.offer),
             versions=row.versions,
             started_at=row.started_at,
             seen_at=row.seen_at,

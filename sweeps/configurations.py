@@ -11,7 +11,7 @@ from spec.components import BUILT_INS
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
 from sweeps.space import MisplacedError, Parameters, merged, parts, pointer_to
 
-ABOUT = {"name", "tags", "priority", "queue"}
+ABOUT = {"name", "tags", "priority", "queue", "needs"}
 """Fields that say nothing of what a job computes."""
 
 
@@ -67,7 +67,7 @@ def placed(pointer: str, parameters: Parameters) -> str:
 def digest(spec: RangeTestSpec | TrainingSpec) -> str:
     """Equal for configurations that would run the same: 64 hexadecimal digits.
 
-    Names, tags, priority and queue do not count, and what is left out counts as its default.
+    Names, tags, priority, queue and needs do not count, and what is left out counts as its default.
     """
     job: dict[str, Any] = spec.model_dump(mode="json", exclude=ABOUT)
     for field in BUILT_INS:

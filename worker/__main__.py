@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from spec.settings import Settings, SettingsError
+from spec.wakeup import inbox
 from telemetry import traces
 from telemetry.traces import TracesError
 
@@ -37,7 +38,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def arguments(settings: Settings) -> list[str]:
     """The command line of the Celery node."""
     name = f"{settings.device.replace(':', '')}-{os.getpid()}@{socket.gethostname()}"
-    options = ["-n", name, "-Q", ",".join(settings.queues), "--loglevel", "WARNING"]
+    queues = ",".join([*settings.queues, inbox(name)])
+    options = ["-n", name, "-Q", queues, "--loglevel", "WARNING"]
     alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return [sys.executable, "-m", "celery", "-q", "-A", "worker.app", "worker", *options, *alone]
 

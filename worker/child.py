@@ -49,13 +49,14 @@ class Child:
         offer_to_oom_killer()
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
-        from worker.devices import describe_device, is_usable, take  # noqa: PLC0415 - as above
+        from worker.devices import describe_device, is_usable, offered, take  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
         self._is_usable = is_usable
         self._device: torch.device = take(self._settings.device)
         self._device_name = describe_device(self._device)
+        self._offer = offered(self._device, self._settings.labels)
         # the parent's id: a child that is replaced keeps the name of its node
         self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
         context.always(worker=self.name)
@@ -110,6 +111,7 @@ class Child:
                     worker=self.name,
                     queues=self._settings.queues,
                     lease=self._settings.lease,
+                    offer=self._offer,
                 )
         except Unavailable as error:
             self._unanswered = True
@@ -178,6 +180,7 @@ class Child:
             job_id=self._job_id,
             queues=self._settings.queues,
             versions=self._versions,
+            offer=self._offer,
             started_at=self._started_at,
             counted=counted,
         )

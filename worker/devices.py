@@ -1,6 +1,12 @@
 """Takes the device that jobs run on, and makes it warm."""
 
+import os
+from collections.abc import Sequence
+
 import torch
+
+from spec.needs import Offer
+from worker.engine import memory
 
 
 def take(wanted: str) -> torch.device:
@@ -24,6 +30,20 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
     return f"{device}, {torch.get_num_threads()} threads"
+
+
+def offered(device: torch.device, labels: Sequence[str]) -> Offer:
+    """What jobs may need of a worker on this device."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return Offer(
+            gpus=1,
+            memory_gb=properties.total_memory / memory.GIGABYTE,
+            card=properties.name,
+            labels=tuple(labels),
+        )
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Offer(memory_gb=whole / memory.GIGABYTE, labels=tuple(labels))
 
 
 def is_usable(device: torch.device) -> bool:

@@ -31,9 +31,7 @@ def recruit(
         return []
     try:
         with sessions.read() as tx:
-            ready = claims.siblings(
-                tx, job.population, queues=settings.queues, checkpoint=job.checkpoint
-            )
+            ready = claims.siblings(tx, job)
             idle = workers.idle(
                 tx, queue=job.queue, besides=lease.worker, lost_after=settings.lease
             )
@@ -46,13 +44,7 @@ def recruit(
             return []
         with sessions.begin() as tx:
             claimed = claims.claim_siblings(
-                tx,
-                job.population,
-                worker=lease.worker,
-                queues=settings.queues,
-                lease=settings.lease,
-                limit=size - 1,
-                checkpoint=job.checkpoint,
+                tx, job, worker=lease.worker, lease=settings.lease, limit=size - 1
             )
     except Exception:  # what is wrong with the job itself shows when it runs alone
         log.exception("population.none job=%s", job.id)

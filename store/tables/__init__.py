@@ -1,17 +1,19 @@
 """The tables; their columns and rules are those that the migrations make."""
 
-from store.tables.callers import audit, idempotency, keys
+from store.tables.callers import audit, idempotency, keys, owners, retention, usage
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
 from store.tables.pool import leaders, tallies, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
+from store.tables.webhooks import deliveries, webhooks
 
 __all__ = [
     "attempts",
     "audit",
     "checkpoints",
     "chunks",
+    "deliveries",
     "history",
     "idempotency",
     "job_tags",
@@ -19,10 +21,14 @@ __all__ = [
     "keys",
     "leaders",
     "metadata",
+    "owners",
+    "retention",
     "rungs",
     "summaries",
     "sweeps",
     "tallies",
     "trials",
+    "usage",
+    "webhooks",
     "workers",
 ]

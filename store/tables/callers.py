@@ -1,9 +1,22 @@
-"""Those who ask: their keys, what they changed, what they were answered."""
+"""Those who ask: keys, shares and limits, what they changed, what they were answered."""
 
-from sqlalchemy import JSON, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from store.instants import Instant
-from store.tables.metadata import metadata
+from store.tables.metadata import metadata, one_of
 
 idempotency = Table(
     "idempotency",
@@ -36,6 +49,54 @@ keys = Table(
     Column("expires_at", Instant),
     Column("used_at", Instant),
     Index("ix_keys_prefix", "prefix", unique=True),
+)
+
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    # of the workers, against the shares of the others
+    Column("share", Double, nullable=False, default=1.0, server_default=text("1")),
+    # none: no limit
+    Column("max_running", Integer),
+    Column("max_points", BigInteger),
+    Column("max_checkpoint_bytes", BigInteger),
+    Column("changed_at", Instant, nullable=False),
+    CheckConstraint("share > 0", name="share"),
+    CheckConstraint(
+        "max_running >= 0 AND max_points >= 0 AND max_checkpoint_bytes >= 0", name="limits"
+    ),
+)
+
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    # iterations that its jobs have recorded, and bytes of their checkpoints
+    Column("points", BigInteger, nullable=False),
+    Column("checkpoint_bytes", BigInteger, nullable=False),
+    Column("counted_at", Instant, nullable=False),
+)
+
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("what", String(16), nullable=False),
+    # since the job has ended
+    Column("after_days", Integer, nullable=False),
+    # of jobs with this tag only, and of this value where there is one
+    Column("tag", String(64)),
+    Column("value", String(200)),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint(one_of("what", ["checkpoints", "series"]), name="what"),
+    CheckConstraint("after_days >= 0", name="days"),
+    CheckConstraint("value IS NULL OR tag IS NOT NULL", name="tag"),
+    Index("ix_retention_owner", "owner", "id"),
 )
 
 

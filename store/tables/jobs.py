@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     column,
+    literal_column,
     text,
 )
 
@@ -21,6 +22,13 @@ from store.instants import Instant
 from store.tables.metadata import metadata, one_of
 
 _FINISHED = one_of("state", [state.value for state in FINISHED])
+
+LANE = "(queue || '|' || owner || '|' || needs)"
+"""Equal for jobs that wait in the same line: the same workers can run them, for one owner."""
+
+# not `state = 'queued' AND`: SQLite would take the index of all states for it
+WAITING = "NOT (state <> 'queued' OR held)"
+"""Of a job that a worker may be given, in the words of its index."""
 
 jobs = Table(
     "jobs",
@@ -36,6 +44,8 @@ jobs = Table(
     Column("resolved", JSON(none_as_null=True)),
     Column("queue", String(64), nullable=False),
     Column("priority", Integer, nullable=False),
+    # what its worker must offer (spec/needs.py); empty: any worker of the queue will do
+    Column("needs", Text, nullable=False, default="", server_default=text("''")),
     # equal for jobs that may be trained together; none for a job that trains alone
     Column("population", String(64)),
     # when it may be claimed; from then on it waits for a worker
@@ -70,6 +80,8 @@ jobs = Table(
     Column("version", BigInteger, nullable=False, default=1),
     # the version whose series have been made compact
     Column("compacted", BigInteger, nullable=False, default=0, server_default=text("0")),
+    # by a rule of retention: its rows cannot be read any more
+    Column("series_deleted_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
@@ -94,12 +106,12 @@ jobs = Table(
     ),
     CheckConstraint("(parent IS NULL) = (parent_iteration IS NULL)", name="parent_has_a_place"),
     Index(
-        "ix_jobs_claim",
-        "queue",
+        "ix_jobs_lane",
+        literal_column(LANE),
         column("priority").desc(),
         "id",
-        sqlite_where=text("state = 'queued' AND NOT held"),
-        postgresql_where=text("state = 'queued' AND NOT held"),
+        sqlite_where=text(WAITING),
+        postgresql_where=text(WAITING),
     ),
     Index(
         "ix_jobs_siblings",
@@ -108,6 +120,12 @@ jobs = Table(
         "id",
         sqlite_where=text("state = 'queued' AND population IS NOT NULL AND NOT held"),
         postgresql_where=text("state = 'queued' AND population IS NOT NULL AND NOT held"),
+    ),
+    Index(
+        "ix_jobs_running",
+        "owner",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
     ),
     Index(
         "ix_jobs_expiry",
@@ -133,6 +151,13 @@ jobs = Table(
         "parent",
         sqlite_where=text("parent IS NOT NULL"),
         postgresql_where=text("parent IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_finished",
+        "owner",
+        "finished_at",
+        sqlite_where=text("finished_at IS NOT NULL"),
+        postgresql_where=text("finished_at IS NOT NULL"),
     ),
     Index(
         "ix_jobs_compaction",

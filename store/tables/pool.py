@@ -14,6 +14,8 @@ workers = Table(
     Column("job_id", String(64)),
     Column("queues", JSON, nullable=False),
     Column("versions", JSON, nullable=False),
+    # what jobs may need of it; none of a worker that is older than needs
+    Column("offer", JSON(none_as_null=True)),
     # somebody asked that it takes no more jobs
     Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("started_at", Instant, nullable=False),

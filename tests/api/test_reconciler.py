@@ -1,6 +1,6 @@
 """The reconciler: patience before it takes jobs away, and wake-ups for what waits."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -8,9 +8,10 @@ from sqlalchemy.exc import OperationalError
 
 from api import reconciler as reconcilers
 from api.reconciler import TOP_UP, Patience, Reconciler
+from spec.needs import Offer
 from spec.settings import Settings
 from spec.states import State
-from store import compaction, leases
+from store import compaction, leases, workers
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.tables import chunks
@@ -235,3 +236,32 @@ def test_a_job_that_cannot_be_made_compact_holds_nobody_up(
     reconciler.step()
     assert reconciler._patience.over()
     assert (starts(sessions, bad), starts(sessions, good)) == ([0, 4], [0])
+
+
+def test_a_job_with_needs_wakes_an_idle_worker_that_has_them(
+    sessions: Sessions, reconciler: Reconciler, broker: NotedBroker
+) -> None:
+    queued(sessions, needs={"card": "H200"})
+    for name, state, card in (
+        ("cuda-1@a", "idle", "NVIDIA H100"),
+        ("cuda-2@a", "busy", "NVIDIA H200"),
+        ("cuda-3@b", "idle", "NVIDIA H200"),
+        ("cuda-4@b", "idle", "NVIDIA H200"),
+    ):
+        with sessions.begin() as tx:
+            workers.report(
+                tx,
+                name=name,
+                device="cuda:0",
+                state=state,
+                job_id=None,
+                queues=["default"],
+                versions={},
+                started_at=datetime.now(UTC),
+                offer=Offer(gpus=1, card=card),
+            )
+    reconciler.step()
+    assert broker.woken == [("node.3@b", "reconciler")]
+    broker.queued["node.3@b"] = 1
+    reconciler.step()
+    assert len(broker.woken) == 1

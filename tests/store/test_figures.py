@@ -11,6 +11,7 @@ from store.database import Sessions
 from store.figures import Figures, kind
 from store.instants import from_now
 from store.tables import jobs as table
+from store.tables import workers as pool
 from tests.factories import LEASE, claimed, queued, record, saved, swept
 
 
@@ -62,8 +63,22 @@ def test_depth_and_age_are_of_jobs_that_are_ready(sessions: Sessions) -> None:
     assert timedelta(minutes=5) <= found.queues["default"].oldest < timedelta(minutes=6)
     assert (found.queues["gpu"].ready, found.queues["gpu"].oldest) == (0, timedelta())
     assert {name: each.workers for name, each in found.queues.items()} == {"default": 1, "gpu": 2}
+    assert {name: each.unserved for name, each in found.queues.items()} == {"default": 0, "gpu": 0}
     assert found.workers == {("idle", "cpu"): 1, ("idle", "cuda"): 1}
     assert found.jobs == {State.QUEUED: 5}
+
+
+def test_jobs_that_no_living_worker_can_take(sessions: Sessions) -> None:
+    queued(sessions)
+    queued(sessions, needs={"gpus": 1})
+    queued(sessions, queue="elsewhere")
+    serve(sessions, "a", "default")
+    found = read(sessions).queues
+    assert (found["default"].ready, found["default"].unserved) == (2, 1)
+    assert (found["elsewhere"].ready, found["elsewhere"].unserved) == (1, 1)
+    with sessions.begin() as tx:
+        tx.execute(update(pool).values(seen_at=from_now(timedelta(hours=-1))))
+    assert read(sessions).queues["default"].unserved == 2
 
 
 @pytest.mark.parametrize("back", ["hand_back", "expire", "resume", "retry"])

@@ -220,4 +220,4 @@ def test_ready_counts_by_queue(sessions: Sessions) -> None:
     queued(sessions, queue="gpu")
     claimed(sessions)
     with sessions.read() as tx:
-        assert recovery.ready(tx) == {"default": 1, "gpu": 1}
+        assert recovery.ready(tx) == {("default", ""): 1, ("gpu", ""): 1}

@@ -1,9 +1,12 @@
 """The migrations make the tables that the code expects, on both databases."""
 
+import warnings
+
 import numpy as np
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select
+from sqlalchemy import insert, inspect, select
+from sqlalchemy.exc import SAWarning
 
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
@@ -12,6 +15,7 @@ from spec.sweeps import Objective, Stopping
 from store import (
     audit,
     checkpoints,
+    deliveries,
     history,
     idempotency,
     jobs,
@@ -19,33 +23,45 @@ from store import (
     leases,
     moves,
     recovery,
+    retention,
     rungs,
     series,
     summaries,
     sweeps,
     tallies,
+    webhooks,
     workers,
 )
+from store import owners as holdings
 from store.chunks import Chunk
 from store.database import Sessions
 from store.idempotency import Answer
+from store.instants import now
 from store.jobs import Job, Submission
 from store.leases import Lease, Progress
 from store.rungs import Contest
 from store.summaries import Line
 from store.sweeps import NewTrial
-from store.tables import metadata
+from store.tables import metadata, owners
 from sweeps.stopping import Rung
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
 
 def test_schema_and_code_do_not_drift(sessions: Sessions) -> None:
     with sessions.read() as tx:
-        options = {"compare_type": False}  # Instant is a BigInteger to the database
-        found = compare_metadata(MigrationContext.configure(tx, opts=options), metadata)
-        indexes = {index["name"] for index in inspect(tx).get_indexes("jobs")}
+        options = {
+            "compare_type": False,  # Instant is a BigInteger to the database
+            # an expression comes back in other words, if at all: its test looks at plans
+            "include_name": lambda name, kind, _: (kind, name) != ("index", "ix_jobs_lane"),
+            "include_object": lambda _, name, *__: name != "ix_jobs_lane",
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipped unsupported reflection", SAWarning)
+            warnings.filterwarnings("ignore", "autogenerate skipping metadata-specified")
+            found = compare_metadata(MigrationContext.configure(tx, opts=options), metadata)
+            indexes = {index["name"] for index in inspect(tx).get_indexes("jobs")}
     assert found == []
-    assert {"ix_jobs_claim", "ix_jobs_expiry", "ix_jobs_siblings"} <= indexes
+    assert {"ix_jobs_running", "ix_jobs_expiry", "ix_jobs_siblings"} <= indexes
 
 
 def test_check_constraints_are_in_the_database(sessions: Sessions) -> None:
@@ -155,6 +171,11 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
         audit.note(tx, ANYONE, "cancel", held.job_id)
+        retention.add(tx, "a", what="series", after_days=1)
+        holdings.count(tx)
+        tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
+        webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
+        deliveries.ping(tx, webhook)
         sweep = sweeps.add(
             tx,
             {},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,28 +28,29 @@ def sibling(sessions: Sessions, **changes: Any) -> Job:
     return queued(sessions, population=True, **changes)
 
 
-def key_of(job: Job) -> str:
+def fresh(job: Job) -> Job:
+    """The job as one that is claimed for the first time."""
     assert job.population is not None
-    return job.population
+    return replace(job, checkpoint=None)
 
 
-def siblings_of(sessions: Sessions, key: str, **options: Any) -> list[Claimed]:
-    known: dict[str, Any] = {"worker": "w1", "queues": ["default"], "lease": LEASE, "limit": 100}
+def siblings_of(sessions: Sessions, job: Job, **options: Any) -> list[Claimed]:
+    known: dict[str, Any] = {"worker": "w1", "lease": LEASE, "limit": 100}
     with sessions.begin() as tx:
-        return claims.claim_siblings(tx, key, **(known | options))
+        return claims.claim_siblings(tx, job, **(known | options))
 
 
-def ready(sessions: Sessions, key: str) -> int:
+def ready(sessions: Sessions, job: Job) -> int:
     with sessions.read() as tx:
-        return claims.siblings(tx, key, queues=["default"])
+        return claims.siblings(tx, job)
 
 
 def population(sessions: Sessions, size: int) -> list[Lease]:
     """The leases of so many jobs that one worker took together."""
     added = [sibling(sessions, seed=seed) for seed in range(size)]
-    key = key_of(added[0])
+    mate = fresh(added[0])
     first = claimed(sessions)
-    return [first, *(lease for _, lease in siblings_of(sessions, key))]
+    return [first, *(lease for _, lease in siblings_of(sessions, mate))]
 
 
 def lost(sessions: Sessions, *ids: str) -> list[Job]:
@@ -85,9 +87,9 @@ def test_siblings_are_claimed_best_first_and_each_by_itself(sessions: Sessions) 
     sibling(sessions, batch_size=16, priority=-1)
     sibling(sessions, queue="gpu")
     first = claimed(sessions)
-    key = key_of(added[0])
-    assert ready(sessions, key) == 3
-    found = siblings_of(sessions, key)
+    mate = fresh(added[0])
+    assert ready(sessions, mate) == 3
+    found = siblings_of(sessions, mate)
     leases_of = [first, *(lease for _, lease in found)]
     assert [each.job_id for each in leases_of] == [added[i].id for i in (2, 3, 0, 1)]
     assert {(job.state, job.attempt, job.lease_owner) for job, _ in found} == {
@@ -96,14 +98,14 @@ def test_siblings_are_claimed_best_first_and_each_by_itself(sessions: Sessions) 
     with sessions.read() as tx:
         opened = tx.execute(select(attempts.c.job_id, attempts.c.attempt, attempts.c.worker)).all()
     assert sorted(opened) == sorted((each.id, 1, "w1") for each in added)
-    assert siblings_of(sessions, key) == []
+    assert siblings_of(sessions, mate) == []
 
 
 def test_no_more_siblings_are_claimed_than_asked_for(sessions: Sessions) -> None:
     added = [sibling(sessions, seed=seed) for seed in range(5)]
-    found = siblings_of(sessions, key_of(added[0]), limit=3)
+    found = siblings_of(sessions, fresh(added[0]), limit=3)
     assert [job.id for job, _ in found] == [each.id for each in added[:3]]
-    assert ready(sessions, key_of(added[0])) == 2
+    assert ready(sessions, fresh(added[0])) == 2
 
 
 def test_what_siblings_recorded_before_is_deleted(sessions: Sessions) -> None:
@@ -112,7 +114,7 @@ def test_what_siblings_recorded_before_is_deleted(sessions: Sessions) -> None:
         leases.record(tx, [Progress(each, 5, [rows(0, 5)]) for each in held], extend=LEASE)
         for each in held[1:]:
             leases.hand_back(tx, each)
-    again = siblings_of(sessions, key_of(stored(sessions, held[0].job_id)))
+    again = siblings_of(sessions, fresh(stored(sessions, held[0].job_id)))
     assert [(job.attempt, job.iteration) for job, _ in again] == [(2, 0), (2, 0)]
     with sessions.read() as tx:
         assert tx.execute(select(chunks.c.job_id)).scalars().all() == [held[0].job_id]
@@ -125,9 +127,9 @@ def test_a_job_with_a_checkpoint_trains_alone(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         leases.hand_back(tx, ahead)
         leases.hand_back(tx, behind)
-    key = key_of(stored(sessions, ahead.job_id))
-    assert ready(sessions, key) == 1
-    assert [job.id for job, _ in siblings_of(sessions, key)] == [behind.job_id]
+    mate = fresh(stored(sessions, ahead.job_id))
+    assert ready(sessions, mate) == 1
+    assert [job.id for job, _ in siblings_of(sessions, mate)] == [behind.job_id]
     assert claimed(sessions).job_id == ahead.job_id
 
 
@@ -137,29 +139,34 @@ def test_siblings_overtake_older_jobs_but_none_of_a_higher_priority(sessions: Se
     middle = queued(sessions, priority=3)
     same = sibling(sessions, seed=1, priority=3)
     low = sibling(sessions, seed=2, priority=2)
-    key = key_of(urgent)
-    assert ready(sessions, key) == 1
-    assert [job.id for job, _ in siblings_of(sessions, key)] == [same.id]
+    mate = fresh(urgent)
+    assert ready(sessions, mate) == 1
+    assert [job.id for job, _ in siblings_of(sessions, mate)] == [same.id]
     assert claimed(sessions).job_id == middle.id
-    assert [job.id for job, _ in siblings_of(sessions, key)] == [low.id]
+    assert [job.id for job, _ in siblings_of(sessions, mate)] == [low.id]
 
 
-def test_a_job_of_a_queue_that_is_not_served_holds_nothing_up(sessions: Sessions) -> None:
+def test_a_job_of_another_queue_holds_nothing_up(sessions: Sessions) -> None:
     queued(sessions, priority=9, queue="gpu")
     job = sibling(sessions)
-    assert len(siblings_of(sessions, key_of(job))) == 1
-    other = sibling(sessions, seed=1)
-    assert siblings_of(sessions, key_of(other), queues=["default", "gpu"]) == []
+    assert len(siblings_of(sessions, fresh(job))) == 1
+
+
+def test_siblings_wait_for_the_same_workers(sessions: Sessions) -> None:
+    job = sibling(sessions)
+    sibling(sessions, seed=1, needs={"gpus": 1})
+    sibling(sessions, seed=2, queue="gpu")
+    assert [each.id for each, _ in siblings_of(sessions, fresh(job))] == [job.id]
 
 
 def test_two_workers_take_different_siblings(sessions: Sessions) -> None:
     for turn in range(ROUNDS):
         batch_size = 16 + turn  # a population of its own
         added = [sibling(sessions, seed=seed, batch_size=batch_size) for seed in range(9)]
-        key = key_of(added[0])
+        mate = fresh(added[0])
 
-        def take(worker: str, key: str = key) -> list[str]:
-            return [job.id for job, _ in siblings_of(sessions, key, worker=worker, limit=4)]
+        def take(worker: str, mate: Job = mate) -> list[str]:
+            return [job.id for job, _ in siblings_of(sessions, mate, worker=worker, limit=4)]
 
         def take_best(worker: str) -> list[str]:
             return [claimed(sessions, worker=worker).job_id]
@@ -168,7 +175,7 @@ def test_two_workers_take_different_siblings(sessions: Sessions) -> None:
         everyone = [job_id for each in taken for job_id in each]
         assert sorted(everyone) == sorted({*everyone})
         # one that skips what the other has locked may find fewer than there are, never more
-        rest = [job.id for job, _ in siblings_of(sessions, key)]
+        rest = [job.id for job, _ in siblings_of(sessions, mate)]
         assert sorted(everyone + rest) == [each.id for each in added]
         assert {stored(sessions, each.id).attempt for each in added} == {1}
 
@@ -178,9 +185,9 @@ def test_a_claim_does_not_wait_for_a_job_that_is_being_written_to(sessions: Sess
         pytest.skip("SQLite has one writer at a time")
     added = [sibling(sessions, seed=seed) for seed in range(3)]
     with locked(sessions, added[1].id):
-        found = siblings_of(sessions, key_of(added[0]))
+        found = siblings_of(sessions, fresh(added[0]))
         assert [job.id for job, _ in found] == [added[0].id, added[2].id]
-    assert len(siblings_of(sessions, key_of(added[0]))) == 1
+    assert len(siblings_of(sessions, fresh(added[0]))) == 1
 
 
 def test_a_renewal_tells_the_held_the_lost_and_the_cancelled_apart(sessions: Sessions) -> None:
@@ -232,14 +239,14 @@ def test_a_lost_population_comes_back_and_each_of_its_jobs_trains_alone(
     sessions: Sessions,
 ) -> None:
     held = population(sessions, 5)
-    key = key_of(stored(sessions, held[0].job_id))
+    mate = fresh(stored(sessions, held[0].job_id))
     back = lost(sessions, *(each.job_id for each in held))
     assert {(job.state, job.attempt, job.crashes, job.population) for job in back} == {
         (State.QUEUED, 1, 1, None)
     }
     assert sorted(job.id for job in back) == sorted(each.job_id for each in held)
-    assert ready(sessions, key) == 0
-    assert siblings_of(sessions, key) == []
+    assert ready(sessions, mate) == 0
+    assert siblings_of(sessions, mate) == []
     assert claimed(sessions).attempt == 2
     with sessions.read() as tx:
         query = select(attempts.c.outcome).where(attempts.c.attempt == 1)
@@ -262,13 +269,13 @@ def test_a_retry_of_a_failure_may_train_with_others_again(sessions: Sessions) ->
     with sessions.begin() as tx:
         leases.fail(tx, lease, Reason.CODE, "broken")
     with sessions.begin() as tx:
-        key = key_of(moves.retry(tx, lease.job_id))
-    assert ready(sessions, key) == 1
+        mate = fresh(moves.retry(tx, lease.job_id))
+    assert ready(sessions, mate) == 1
 
 
 def test_what_is_handed_back_may_train_with_others_unless_it_must_not(sessions: Sessions) -> None:
     first, second, third = population(sessions, 3)
-    key = key_of(stored(sessions, first.job_id))
+    mate = fresh(stored(sessions, first.job_id))
     with sessions.begin() as tx:
         moves.cancel(tx, third.job_id)
     with sessions.begin() as tx:
@@ -277,9 +284,9 @@ def test_what_is_handed_back_may_train_with_others_unless_it_must_not(sessions: 
         leases.hand_back(tx, third, alone=True)
     found = [stored(sessions, each.job_id) for each in (first, second, third)]
     assert [job.state for job in found] == [State.QUEUED, State.QUEUED, State.CANCELLED]
-    assert [job.population for job in found] == [key, None, None]
+    assert [job.population for job in found] == [mate.population, None, None]
     assert {job.crashes for job in found} == {0}
-    assert ready(sessions, key) == 1
+    assert ready(sessions, mate) == 1
 
 
 def test_idle_are_the_others_that_serve_the_queue_and_are_heard_of(sessions: Sessions) -> None:

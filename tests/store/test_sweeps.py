@@ -120,7 +120,7 @@ def test_jobs_are_let_go_in_the_order_in_which_they_were_chosen(sessions: Sessio
 def test_a_held_job_is_no_reason_to_wake_a_worker(sessions: Sessions) -> None:
     swept(sessions, 5, parallel=2)
     with sessions.read() as tx:
-        assert recovery.ready(tx) == {"default": 2}
+        assert recovery.ready(tx) == {("default", ""): 2}
 
 
 def test_a_job_that_is_handed_back_keeps_its_place(sessions: Sessions) -> None:
