@@ -136,6 +136,10 @@ class ChangeOut(BaseModel):
 class JobDetailOut(JobOut):
     """A job with all that happened to it."""
 
+    request: Annotated[
+        str | None,
+        Field(description="the X-Request-ID of its submission, which the logs have too"),
+    ]
     attempts: Annotated[list[AttemptOut], Field(description="the latest 500, oldest first")]
     history: Annotated[list[ChangeOut], Field(description="the latest 500, oldest first")]
 

@@ -207,6 +207,7 @@ def _told(
         changes = history.changes(tx, job_id, limit=LATEST)
     told = JobDetailOut.of(
         job,
+        request=job.request,
         attempts=[AttemptOut.model_validate(each, from_attributes=True) for each in attempts],
         history=[ChangeOut.model_validate(each, from_attributes=True) for each in changes],
     )

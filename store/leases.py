@@ -58,11 +58,13 @@ class Renewal:
 
     Attributes:
         superseded: files of checkpoints to be removed once the transaction has been committed.
+        written: bytes of the chunks that were stored.
     """
 
     kept: Mapping[Lease, Requests]
     lost: Collection[Lease]
     superseded: Sequence[str] = ()
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,14 @@ def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renew
         **_progress(saved),
     )
     kept = [each for each in news if each.lease in renewal.kept]
-    recorded.write(tx, [(*each.lease.token, chunk) for each in kept for chunk in each.chunks])
+    parts = [(*each.lease.token, chunk) for each in kept for chunk in each.chunks]
+    written = recorded.write(tx, parts)
     superseded: list[str] = []
     for each in kept:
         if each.checkpoints:
             checkpoints.write(tx, each.lease.job_id, each.lease.attempt, each.checkpoints)
             superseded += checkpoints.prune(tx, each.lease.job_id)
-    return replace(renewal, superseded=superseded)
+    return replace(renewal, superseded=superseded, written=written)
 
 
 def _progress(saved: Mapping[JobId, ColumnElement[int]]) -> dict[str, ColumnElement[int]]:
@@ -188,7 +191,7 @@ def fail(tx: WriteTx, lease: Lease, reason: Reason, detail: str) -> None:
         State.FAILED, (again & jobs.c.pause_requested, State.PAUSED), (again, State.QUEUED)
     ) | {
         "failures": case((again, jobs.c.failures + 1), else_=jobs.c.failures),
-        "run_after": case((again, from_now(policy.delay)), else_=jobs.c.run_after),
+        "run_after": case((again, from_now(policy.delay)), else_=now()),
         # whatever it was that failed, the jobs that it ran with need not be in it
         "population": case((again, None), else_=jobs.c.population),
         "reason": case((again, None), else_=reason),

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 
 from spec.states import Reason, State
+from spec.tallies import end
+from store import tallies
 from store.database import ReadTx, WriteTx
 from store.history import RECONCILER, note
 from store.instants import from_now, now
@@ -74,6 +76,7 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
             # not the time at which somebody noticed: nothing ran in between
             .values(ended_at=ends[row.id], outcome="lost", iterations=row.iteration),
         )
+    tallies.add(tx, {end("lost"): len(rows)})
     return [from_row(row) for row in rows]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Row, delete, select, update
 
 from spec.needs import NO_MORE, Offer, missing
+from store import tallies
 from store.database import ReadTx, WriteTx
 from store.instants import from_now, now
 from store.tables import workers
@@ -45,9 +46,10 @@ def report(
     queues: Sequence[str],
     versions: Mapping[str, str],
     started_at: datetime,
+    counted: Mapping[str, int] | None = None,
     offer: Offer = NO_MORE,
 ) -> None:
-    """Says that a worker is alive and what it does."""
+    """Says that a worker is alive, what it does, and what it has counted since it started."""
     row = {
         "name": name,
         "device": device,
@@ -58,6 +60,7 @@ def report(
         "offer": offer.model_dump(mode="json"),
         "started_at": started_at,
         "seen_at": now(),
+        "tallies": counted and dict(counted),
     }
     upsert(tx, workers, [row])
 
@@ -74,14 +77,35 @@ def is_draining(tx: ReadTx, name: str) -> bool:
     return bool(asked.scalar_one_or_none())
 
 
+def take_over(tx: WriteTx, name: str, *, since: datetime) -> bool:
+    """Keeps what another process counted under this name, before the next report.
+
+    Returns:
+        Whether the process that started at `since` has no report here: all that it has said, if
+        anything, has been kept.
+    """
+    mine = workers.c.name == name
+    query = select(workers.c.started_at, workers.c.tallies).where(mine)
+    # who is being forgotten just now is either asked for first, or gone
+    found = tx.execute(query.with_for_update()).one_or_none()
+    if found is not None and found.started_at == since:
+        return False
+    if found is not None:
+        tallies.keep(tx, [found.tallies])
+        tx.execute(update(workers).where(mine).values(tallies=None))
+    return True
+
+
 def leave(tx: WriteTx, name: str) -> None:
-    """Takes a worker that shut down off the list."""
-    tx.execute(delete(workers).where(workers.c.name == name))
+    """Takes a worker that shut down off the list, and keeps what it has counted."""
+    gone = delete(workers).where(workers.c.name == name).returning(workers.c.tallies)
+    tallies.keep(tx, tx.execute(gone).scalars().all())
 
 
 def forget(tx: WriteTx, *, unseen_for: timedelta) -> None:
     """Takes workers off the list that have been lost for so long."""
-    tx.execute(delete(workers).where(workers.c.seen_at < from_now(-unseen_for)))
+    lost = delete(workers).where(workers.c.seen_at < from_now(-unseen_for))
+    tallies.keep(tx, tx.execute(lost.returning(workers.c.tallies)).scalars().all())
 
 
 def idle(tx: ReadTx, *, queue: str, besides: str, lost_after: timedelta) -> int:

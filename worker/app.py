@@ -5,14 +5,16 @@ place of each where the environment is read. Nothing here imports torch: the nod
 the child when it starts.
 """
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from spec.settings import Settings
 from spec.wakeup import CELERY, TASK
+from telemetry import logs
 from worker.child import Child
 
 settings = Settings.read(os.environ)
@@ -40,6 +42,12 @@ app.conf.update(
 )
 
 _child: Child | None = None
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def set_up_logging(**_: Any) -> None:
+    """Gives the records of Celery, and of all else, the form of ours."""
+    logs.configure(settings.log, level=logging.WARNING, secrets=settings.secrets)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -1,6 +1,6 @@
 """The worker nodes, and which API process looks after them."""
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, Column, String, Table, text
+from sqlalchemy import JSON, BigInteger, Boolean, CheckConstraint, Column, String, Table, text
 
 from store.instants import Instant
 from store.tables.metadata import metadata, one_of
@@ -20,6 +20,8 @@ workers = Table(
     Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    # name -> how often, since its process started; none from a version that did not count
+    Column("tallies", JSON(none_as_null=True)),
     CheckConstraint(one_of("state", ["busy", "draining", "idle"]), name="state"),
 )
 
@@ -30,4 +32,14 @@ leaders = Table(
     Column("name", String(64), primary_key=True),
     Column("holder", String(200), nullable=False),
     Column("expires", Instant, nullable=False),
+)
+
+
+# what workers that are gone, and the reconciler, have counted
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    CheckConstraint("value >= 0", name="counts"),
 )

@@ -735,8 +735,8 @@ def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: 
     answer = guarded.get("/metrics", headers=headers)
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert 'stepsize_jobs{state="queued"} 1.0' in answer.text
-    assert 'stepsize_workers{state="idle"} 0.0' in answer.text
-    counted = 'stepsize_request_seconds_count{method="GET",route="/v1/jobs/{job_id}",status="404"}'
+    assert 'stepsize_workers{device="cpu",state="idle"} 0.0' in answer.text
+    counted = 'stepsize_request_seconds_count{method="GET",route="/v1/jobs/{job_id}",status="4xx"}'
     assert f"{counted} 1.0" in answer.text
     assert "job_0" not in answer.text
     assert "nowhere" not in answer.text

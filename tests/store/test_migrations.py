@@ -31,6 +31,7 @@ from store import (
     series,
     summaries,
     sweeps,
+    tallies,
     webhooks,
     workers,
 )
@@ -168,6 +169,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
             started_at=child.created_at,
         )
         workers.drain(tx, "w", asked=True)
+        tallies.add(tx, {"iterations": 9})
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
