@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 from http import HTTPStatus
+from typing import get_args
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
@@ -41,7 +42,7 @@ class _Pool(Collector):
             jobs.add_metric([state], counts.get(state, 0))
         yield jobs
         nodes = GaugeMetricFamily("stepsize_workers", "Workers by state.", labels=["state"])
-        for name in ("idle", "busy", "draining", "lost"):
+        for name in get_args(workers.WorkerState):
             nodes.add_metric([name], sum(each.state == name for each in found))
         yield nodes
 

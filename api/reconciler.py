@@ -14,7 +14,7 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, idempotency, recovery, workers
+from store import audit, compaction, idempotency, quarantine, recovery, workers
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
 
@@ -81,6 +81,7 @@ class Reconciler:
         with self._sessions.begin() as tx:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
+            quarantine.forget(tx)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
         for job in expired:

@@ -56,6 +56,9 @@ RETRIES = {
 }
 """By reason; the same spec fails again for every other. A lost worker is counted by its lease."""
 
+MACHINES = frozenset({Reason.STALLED, Reason.WORKER_LOST})
+"""Reasons that speak of the machine rather than of the job."""
+
 
 @dataclass(frozen=True)
 class Move:

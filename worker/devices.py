@@ -46,6 +46,16 @@ def offered(device: torch.device, labels: Sequence[str]) -> Offer:
     return Offer(memory_gb=whole / memory.GIGABYTE, labels=tuple(labels))
 
 
+def unit(device: torch.device) -> str | None:
+    """What tells this device from all others, whatever process it is used by; None for the CPUs.
+
+    A node on the CPUs stays when its processes go, and its own name tells it.
+    """
+    if device.type != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def is_usable(device: torch.device) -> bool:
     """Whether this process can still compute on the device: some errors of a GPU stay for good."""
     if device.type != "cuda":

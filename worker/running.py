@@ -130,10 +130,11 @@ class Running:
         text = detail.replace("\x00", "")[:_DETAIL_LENGTH]
         self._end("failed", partial(leases.fail, lease=self.lease, reason=reason, detail=text))
 
-    def hand_back(self, why: str) -> None:
-        """Returns the job to the queue for what is wrong here, and not with the job."""
+    def hand_back(self, why: str, *, broken: bool = False) -> None:
+        """Returns the job to the queue for what is wrong here, say with the device."""
         log.warning("job.interrupted job=%s %s", self.job.id, why)
-        self._hand_back(why.replace("\x00", "")[:_DETAIL_LENGTH], AFTER_TROUBLE)
+        detail = why.replace("\x00", "")[:_DETAIL_LENGTH]
+        self._hand_back(detail, AFTER_TROUBLE, broken=broken)
 
     def hand_back_alone(self) -> None:
         """Returns the job to the queue, from which it will be claimed to train alone."""
@@ -193,8 +194,12 @@ class Running:
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
 
-    def _hand_back(self, detail: str | None = None, delay: timedelta = timedelta()) -> None:
-        move = partial(leases.hand_back, lease=self.lease, detail=detail, delay=delay)
+    def _hand_back(
+        self, detail: str | None = None, delay: timedelta = timedelta(), *, broken: bool = False
+    ) -> None:
+        move = partial(
+            leases.hand_back, lease=self.lease, detail=detail, delay=delay, broken=broken
+        )
         self._end("handed_back", move)
 
     def _end(self, verb: str, move: End) -> None:

@@ -52,19 +52,22 @@ async function jobOf(id) {
 
 function createRow() {
   const state = el("span");
+  const why = el("p", { class: "facts" });
   const name = el("th", { scope: "row" });
   const [device, queues, versions] = [1, 2, 3].map(() => el("td", { class: "wide" }));
   const link = el("a");
   const speed = el("td");
   const heard = el("td");
   const cells = [
-    el("td", {}, state), name, device, el("td", {}, link), speed, heard, queues, versions,
+    el("td", {}, state, why), name, device, el("td", {}, link), speed, heard, queues, versions,
   ];
   return { element: el("tr", {}, ...cells), show };
 
   function show(worker, job) {
     setText(state, worker.state);
     state.className = `state ${worker.state}`;
+    const { reason, until } = worker.quarantine ?? {};
+    setText(why, reason ? `until ${new Date(until).toLocaleTimeString()}: ${reason}` : "");
     setText(name, worker.name);
     setText(device, worker.device);
     link.hidden = !job;

@@ -3,7 +3,7 @@
 from store.tables.callers import audit, idempotency, keys, owners
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
-from store.tables.pool import leaders, workers
+from store.tables.pool import leaders, quarantines, strikes, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
 
@@ -20,7 +20,9 @@ __all__ = [
     "leaders",
     "metadata",
     "owners",
+    "quarantines",
     "rungs",
+    "strikes",
     "summaries",
     "sweeps",
     "trials",

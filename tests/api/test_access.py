@@ -43,6 +43,7 @@ ADMIN = {
     ("GET", "/v1/audit"),
     ("POST", "/v1/workers/{name}/drain"),
     ("POST", "/v1/workers/{name}/undrain"),
+    ("POST", "/v1/workers/{name}/release"),
 }
 MOVES = ("cancel", "pause", "resume", "retry")
 WRITE = {
@@ -359,6 +360,7 @@ def test_every_change_is_in_the_audit_trail(
         change("POST", f"/v1/sweeps/{sweep}/{verb}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
+    change("POST", "/v1/workers/w/release")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]
     change("DELETE", f"/v1/keys/{key}")
     assert set(requests.values()) == {

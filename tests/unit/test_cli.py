@@ -220,6 +220,15 @@ def test_watch_says_that_a_job_is_paused_and_waits(fake: Fake, run: Run) -> None
     assert "validation accuracy" in done.stdout
 
 
+def test_watch_says_once_why_a_job_waits(fake: Fake, run: Run) -> None:
+    waiting = {"why": "no_worker", "detail": "no live worker serves queue 'x'"}
+    waits = {**TRAINED, "state": "queued", "result": None, "waiting": waiting}
+    fake.answers["GET /v1/jobs/job_1"] = [(200, waits), (200, waits), (200, TRAINED)]
+    done = run("watch", "job_1")
+    assert done.exit_code == 0
+    assert done.stderr.count("job_1 waits: no live worker serves queue 'x'") == 1
+
+
 def test_watch_gives_up_at_its_timeout(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/jobs/job_1"] = (200, JOB)
     done = run("watch", "job_1", "--timeout", "0.1")
@@ -321,7 +330,17 @@ def test_every_command_helps(run: Run) -> None:
     assert overview.exit_code == 0
     for command in (
         *("up", "demo", "submit", "range-test", "watch", "series", "jobs", "show"),
-        *("cancel", "pause", "resume", "retry", "extend", "checkpoints", "workers", "drain"),
+        *(
+            "cancel",
+            "pause",
+            "resume",
+            "retry",
+            "extend",
+            "checkpoints",
+            "workers",
+            "drain",
+            "release",
+        ),
         *("api", "worker", "migrate"),
     ):
         assert f" {command} " in overview.stdout
