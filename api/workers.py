@@ -1,6 +1,6 @@
 """The workers of the pool."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Self
@@ -14,7 +14,7 @@ from spec.access import Caller
 from spec.needs import Offer
 from spec.settings import Settings
 from store import audit, jobs, quarantine, workers
-from store.database import ReadTx, Sessions
+from store.database import ReadTx, Sessions, WriteTx
 from store.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
@@ -102,7 +102,7 @@ def release(
     return _done("release", name, caller, sessions, settings)
 
 
-VERBS = {
+VERBS: Mapping[str, Callable[[WriteTx, str], bool]] = {
     "drain": partial(workers.drain, asked=True),
     "undrain": partial(workers.drain, asked=False),
     "release": quarantine.release,

@@ -48,9 +48,14 @@ class Child:
 
         self._run = run
         self._is_usable = is_usable
-        self._device: torch.device = take(self._settings.device)
+        self._device: torch.device = take(self._settings.device, sharing=self._settings.per_gpu)
         self._device_name = describe_device(self._device)
-        self._offer = offered(self._device, self._settings.labels)
+        self._offer = offered(
+            self._device,
+            self._settings.labels,
+            gpus=self._settings.gpus,
+            sharing=self._settings.per_gpu,
+        )
         # the parent's id: a child that is replaced keeps the name of its node
         self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
         self._unit = unit(self._device) or self.name
