@@ -99,7 +99,7 @@ class Step:
             torch.autograd.backward(loss)
             return loss.detach(), scores.detach()
         size = len(batch) // self._parts
-        done = []
+        done: list[tuple[Tensor, Tensor]] = []
         for inputs, labels in zip(
             torch.split(batch.inputs, size), torch.split(batch.labels, size), strict=True
         ):
