@@ -9,7 +9,7 @@ that strikes a second device is itself to blame, and counts against neither.
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ScalarSelect, delete, func, select
 
 from spec.values import JobId
 from store.database import ReadTx, WriteTx
@@ -41,7 +41,7 @@ def strike(tx: WriteTx, job_id: JobId, attempt: int, *, worker: str) -> None:
     )
     at_once = func.coalesce(jobs.c.checkpoint, 0) <= began.scalar_subquery()
     counts = tx.execute(select(jobs.c.id).where(jobs.c.id == job_id, at_once)).first()
-    unit = _unit_of(tx, worker)
+    unit = tx.execute(select(_unit_of(worker))).scalar_one()
     if counts is None or unit is None:
         return
     upsert(tx, strikes, [{"unit": unit, "job_id": job_id, "at": now()}])
@@ -58,25 +58,14 @@ def strike(tx: WriteTx, job_id: JobId, attempt: int, *, worker: str) -> None:
 
 def clear(tx: WriteTx, worker: str) -> None:
     """A job has succeeded: nothing counts against the device any more."""
-    unit = _unit_of(tx, worker)
-    if unit is not None:
-        pardon(tx, unit)
-
-
-def pardon(tx: WriteTx, unit: str) -> None:
-    """Forgets whatever counts against a device."""
     for table in (strikes, quarantines):
-        tx.execute(delete(table).where(table.c.unit == unit))
+        tx.execute(delete(table).where(table.c.unit == _unit_of(worker)))
 
 
 def release(tx: WriteTx, worker: str) -> bool:
     """Lets a worker's device take jobs again; False if there is no such worker."""
-    row = tx.execute(select(workers.c.unit).where(workers.c.name == worker)).one_or_none()
-    if row is None:
-        return False
-    if row.unit is not None:
-        pardon(tx, row.unit)
-    return True
+    clear(tx, worker)
+    return tx.execute(select(workers.c.name).where(workers.c.name == worker)).first() is not None
 
 
 def is_left_out(tx: ReadTx, unit: str) -> bool:
@@ -110,7 +99,5 @@ def _count(tx: ReadTx, unit: str) -> int:
     return tx.execute(query).scalar_one()
 
 
-def _unit_of(tx: ReadTx, worker: str) -> str | None:
-    found = tx.execute(select(workers.c.unit).where(workers.c.name == worker))
-    unit: str | None = found.scalar_one_or_none()
-    return unit
+def _unit_of(worker: str) -> ScalarSelect[str | None]:
+    return select(workers.c.unit).where(workers.c.name == worker).scalar_subquery()

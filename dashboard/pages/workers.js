@@ -18,8 +18,8 @@ export function createWorkersPage() {
   const table = el("table", { class: "list" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No worker has been here. ", el("code", {}, "stepsize up"), " starts one with the service, ",
-    el("code", {}, "python -m worker"),
-    " one more on any machine that reaches database and broker.");
+    el("code", {}, "stepsize worker"),
+    " those of any machine that reaches database and broker.");
   const element = el("section", {}, el("h1", {}, "Workers"), table, none);
   return { element, title: "Workers", refresh };
 

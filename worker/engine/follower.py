@@ -5,6 +5,7 @@
 
 import io
 import os
+import signal
 import sys
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
@@ -24,7 +25,12 @@ from worker.parent import die_with_parent
 
 
 def main() -> None:
-    """Does as it is told, until nobody tells it any more."""
+    """Does as it is told, until nobody tells it any more.
+
+    Signals to end that reach all processes of a node are for the first one: it hands the job back.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent()
     if os.getppid() != int(sys.argv[2]):
         sys.exit("the process that started this one is gone")
