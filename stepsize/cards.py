@@ -22,11 +22,18 @@ class Card:
 
     Attributes:
         number: of the GPU in the order of their bus addresses, as nvidia-smi counts.
+        part: of a slice, in the same order.
     """
 
     number: int
     model: str
     uuid: str
+    part: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its number, as in 3, or 3m0 for a slice."""
+        return str(self.number) if self.part is None else f"{self.number}m{self.part}"
 
 
 def visible(environ: Mapping[str, str]) -> list[Card]:
@@ -56,13 +63,14 @@ def read(listing: str) -> list[Card]:
         if card := _CARD.match(line):
             found.append(Card(int(card["number"]), card["model"], card["uuid"]))
         elif found and (part := _SLICE.match(line)):
-            whole = found[-1]
-            if whole.uuid.startswith("GPU-"):
+            last = found[-1]
+            if last.part is None:
                 found.pop()
-                model = whole.model
+                model, number = last.model, 0
             else:
-                model = whole.model.rpartition(" MIG ")[0]
-            found.append(Card(whole.number, f"{model} MIG {part['model']}", part["uuid"]))
+                model, number = last.model.rpartition(" MIG ")[0], last.part + 1
+            named = f"{model} MIG {part['model']}"
+            found.append(Card(last.number, named, part["uuid"], number))
     return found
 
 

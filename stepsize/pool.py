@@ -53,18 +53,12 @@ def planned(cards: Sequence[Card], *, per_gpu: int = 1, gpus_per_job: int = 1) -
             f"--gpus-per-job {gpus_per_job}: {len(cards)} GPUs cannot be divided so; choose some"
             " with --devices"
         )
-    first = range(0, len(cards), gpus_per_job)
-    groups = [cards[start : start + gpus_per_job] for start in first]
-    return [
-        _node(start, group, share, per_gpu)
-        for start, group in zip(first, groups, strict=True)
-        for share in range(per_gpu)
-    ]
+    groups = [cards[start : start + gpus_per_job] for start in range(0, len(cards), gpus_per_job)]
+    return [_node(group, share, per_gpu) for group in groups for share in range(per_gpu)]
 
 
-def _node(start: int, group: Sequence[Card], share: int, per_gpu: int) -> Node:
-    last = start + len(group) - 1
-    name = f"gpu{start}" if len(group) == 1 else f"gpu{start}-{last}"
+def _node(group: Sequence[Card], share: int, per_gpu: int) -> Node:
+    name = f"gpu{'+'.join(card.label for card in group)}"
     about = ", ".join(f"{card.model} {card.uuid}" for card in group)
     environ = {
         "CUDA_VISIBLE_DEVICES": ",".join(card.uuid for card in group),

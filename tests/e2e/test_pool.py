@@ -51,7 +51,7 @@ def test_a_pool_takes_jobs_and_hands_them_back(service: Service) -> None:
 
 def test_a_node_without_its_device_ends(service: Service) -> None:
     node = service.spawn("lame", sys.executable, "-m", "worker", STEPSIZE_DEVICE="cuda:7")
-    assert node.wait(timeout=90) == 0
+    node.wait(timeout=90)
     assert "worker.start_failed device=cuda:7" in service.log("lame")
 
 
@@ -114,6 +114,21 @@ def test_a_job_that_two_share_survives_either_of_them(service: Service) -> None:
         service.series(each["id"], names="loss")["columns"]["loss"] for each in (alone, job)
     )
     np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-5)
+
+
+def test_a_job_that_two_share_is_handed_back(service: Service) -> None:
+    with worker(service) as node:
+        job_id = service.submit(SHARED | {"length": {"iterations": 10_000_000}})
+        service.running(job_id)
+        other = follower_of(node)
+        other.terminate()  # as when all processes of a service are told to end at once
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(timeout=20) == 0
+        eventually(lambda: has_ended(other), what="the end of the other process")
+    job = service.job(job_id)
+    assert (job["state"], job["attempts"][0]["outcome"]) == ("queued", "handed_back")
+    assert job["checkpoint"] == job["progress"]["iteration"] > 0
+    assert service.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
 
 
 def test_a_job_that_two_share_is_cancelled(service: Service) -> None:

@@ -52,6 +52,7 @@ def test_the_visible_cards(path: str, limit: str | None, left: list[str]) -> Non
 
 def test_a_slice_is_known_by_its_card() -> None:
     models = [card.model for card in cards.read(LISTING)]
+    assert [card.label for card in cards.read(LISTING)] == ["0", "1m0", "1m1", "3"]
     assert models == [
         "NVIDIA H100 PCIe",
         "NVIDIA A100-SXM4-40GB MIG 3g.20gb",
@@ -117,7 +118,7 @@ def test_nodes_that_share_a_card_and_nodes_that_join_some() -> None:
     assert [node.name for node in shared] == ["gpu0.0", "gpu0.1"]
     assert {node.environ["STEPSIZE_PER_GPU"] for node in shared} == {"2"}
     joined = pool.planned(CARDS, gpus_per_job=2)
-    assert [node.name for node in joined] == ["gpu0-1", "gpu2-3"]
+    assert [node.name for node in joined] == ["gpu0+1", "gpu2+3"]
     assert joined[1].environ["CUDA_VISIBLE_DEVICES"] == "GPU-2,GPU-3"
     assert joined[1].environ["STEPSIZE_GPUS"] == "2"
 

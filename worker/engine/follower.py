@@ -48,8 +48,6 @@ def main() -> None:
 
 def _serve(pipe: Connection, seat: Seat) -> None:
     device = torch.device(seat.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     spec = JOB_SPEC.validate_python(seat.spec)
     recipe = prepared(spec, device, Path(seat.data_dir), rank=seat.rank)
     with closing(recipe), recipe.numerics.applied():

@@ -41,7 +41,7 @@ ENDING = 5.0
 GRACE = 2.0
 """Seconds in which it turns out why something failed: another process has ended, or says so."""
 
-FEW = 8
+FEW = 1
 """Updates that are ordered at first; how long they take decides how many are next."""
 
 
@@ -190,6 +190,8 @@ def gathered(
 
 def join(meeting: str, rank: Rank, device: torch.device) -> None:
     """Meet the other processes of the job; returns when all are there."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
