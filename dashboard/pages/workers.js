@@ -67,6 +67,7 @@ function createRow() {
     setText(state, worker.state);
     state.className = `state ${worker.state}`;
     const { reason, until } = worker.quarantine ?? {};
+    why.hidden = !reason;
     setText(why, reason ? `until ${new Date(until).toLocaleTimeString()}: ${reason}` : "");
     setText(name, worker.name);
     setText(device, worker.device);
