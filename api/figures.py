@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -21,7 +21,7 @@ from api.reconciler import Passes
 from api.streams import Streams
 from spec import tallies
 from spec.states import State
-from store import figures
+from store import figures, workers
 from store.database import AT_MOST, Sessions, Unavailable, describe
 from store.figures import Queue
 
@@ -41,7 +41,7 @@ QUEUES = 50
 OTHERS = "(others)"
 """All other queues: no queue can have this name."""
 
-WORKER_STATES = ("idle", "busy", "draining", "lost")
+WORKER_STATES: tuple[str, ...] = get_args(workers.WorkerState)
 
 _COUNTED = {
     "iterations": (tallies.ITERATIONS, "Iterations that workers have made and stored."),

@@ -16,7 +16,7 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, deliveries, idempotency, recovery, workers
+from store import audit, compaction, deliveries, idempotency, quarantine, recovery, workers
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
 from telemetry import context, traces
@@ -138,6 +138,7 @@ class Reconciler:
         with self._sessions.begin() as tx:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
+            quarantine.forget(tx)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
             deliveries.forget(tx, limit=FORGET_ROWS)

@@ -136,6 +136,12 @@ class Settings(DatabaseSettings):
         Field(description="that jobs may ask of a worker in `needs`, by commas, as nvme,rack=7"),
     ] = ()
     device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
+    gpus: Annotated[
+        int, Field(ge=1, le=64, description="that a job of this worker may use, from its device on")
+    ] = 1
+    per_gpu: Annotated[
+        int, Field(ge=1, le=64, description="workers that share the memory of a GPU")
+    ] = 1
     lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
         60
     )

@@ -11,10 +11,18 @@ from spec.needs import NO_MORE, Offer, missing
 from store import tallies
 from store.database import ReadTx, WriteTx
 from store.instants import from_now, now
-from store.tables import workers
+from store.tables import quarantines, workers
 from store.upserts import upsert
 
-WorkerState = Literal["idle", "busy", "draining", "lost"]
+WorkerState = Literal["idle", "busy", "draining", "quarantined", "lost"]
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Why a worker's device is given no jobs, and until when."""
+
+    reason: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -30,13 +38,17 @@ class Worker:
     versions: dict[str, str]
     started_at: datetime
     seen_at: datetime
+    quarantine: Quarantine | None = None
 
     def can_take(self, queue: str, needs: str) -> bool:
-        """Whether it serves the queue, and offers what a job there needs, as that is stored."""
-        return queue in self.queues and self.offer is not None and not missing(needs, self.offer)
+        """Whether it serves the queue, and offers what a job there needs, as that is stored.
+
+        One that says nothing of what it offers, being older, is only counted on for any job.
+        """
+        return queue in self.queues and not missing(needs, self.offer or NO_MORE)
 
 
-def report(
+def report(  # noqa: PLR0913 - each is a column
     tx: WriteTx,
     *,
     name: str,
@@ -48,8 +60,12 @@ def report(
     started_at: datetime,
     counted: Mapping[str, int] | None = None,
     offer: Offer = NO_MORE,
+    unit: str | None = None,
 ) -> None:
-    """Says that a worker is alive, what it does, and what it has counted since it started."""
+    """Says that a worker is alive, what it does, and what it has counted since it started.
+
+    `unit` names its device.
+    """
     row = {
         "name": name,
         "device": device,
@@ -58,6 +74,7 @@ def report(
         "queues": list(queues),
         "versions": dict(versions),
         "offer": offer.model_dump(mode="json"),
+        "unit": unit,
         "started_at": started_at,
         "seen_at": now(),
         "tallies": counted and dict(counted),
@@ -123,6 +140,9 @@ def waiting(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
 def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
     """All workers by name; those unseen for `lost_after` are lost."""
     lost = (workers.c.seen_at < from_now(-lost_after)).label("lost")
+    held = (quarantines.c.unit == workers.c.unit) & (quarantines.c.until > now())
+    query = select(workers, lost, quarantines.c.until, quarantines.c.reason)
+    query = query.outerjoin_from(workers, quarantines, held)
     return [
         Worker(
             name=row.name,
@@ -134,8 +154,9 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
             versions=row.versions,
             started_at=row.started_at,
             seen_at=row.seen_at,
+            quarantine=None if row.until is None else Quarantine(row.reason, row.until),
         )
-        for row in tx.execute(select(workers, lost).order_by(workers.c.name))
+        for row in tx.execute(query.order_by(workers.c.name))
     ]
 
 
@@ -143,5 +164,7 @@ def _state(row: Row[Any]) -> WorkerState:
     """As people are to see it: a request to drain holds from the moment it is made."""
     if row.lost:
         return "lost"
-    state: WorkerState = "draining" if row.drain_requested else row.state
-    return state
+    if row.drain_requested or row.until is None:
+        state: WorkerState = "draining" if row.drain_requested else row.state
+        return state
+    return "quarantined"

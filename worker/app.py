@@ -7,6 +7,7 @@ the child when it starts.
 
 import logging
 import os
+import signal
 from typing import Any
 
 from celery import Celery
@@ -16,6 +17,8 @@ from spec.settings import Settings
 from spec.wakeup import CELERY, TASK
 from telemetry import logs
 from worker.child import Child
+
+log = logging.getLogger(__name__)
 
 settings = Settings.read(os.environ)
 
@@ -52,10 +55,20 @@ def set_up_logging(**_: Any) -> None:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def start_child(**_: Any) -> None:
-    """Prepares the process that runs jobs: device, database, presence."""
+    """Prepares the process that runs jobs: device, database, presence.
+
+    Where that fails the node ends, which whoever started it sees; Celery alone would start one
+    such process after the other.
+    """
     global _child  # noqa: PLW0603 - Celery's hooks have no other place to pass it on
     _child = Child(settings)
-    _child.start()
+    try:
+        _child.start()
+    except BaseException:
+        log.exception("worker.start_failed device=%s", settings.device)
+        logging.shutdown()
+        os.kill(os.getppid(), signal.SIGTERM)
+        os._exit(1)
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -49,18 +49,24 @@ class Child:
         offer_to_oom_killer()
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
-        from worker.devices import describe_device, is_usable, offered, take  # noqa: PLC0415 - as above
+        from worker.devices import describe_device, is_usable, offered, take, unit  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
         self._is_usable = is_usable
-        self._device: torch.device = take(self._settings.device)
+        self._device: torch.device = take(self._settings.device, sharing=self._settings.per_gpu)
         self._device_name = describe_device(self._device)
-        self._offer = offered(self._device, self._settings.labels)
+        self._offer = offered(
+            self._device,
+            self._settings.labels,
+            gpus=self._settings.gpus,
+            sharing=self._settings.per_gpu,
+        )
         # the parent's id: a child that is replaced keeps the name of its node
         self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
         context.always(worker=self.name)
         traces.start("stepsize-worker", self._settings.otlp_endpoint)
+        self._unit = unit(self._device) or self.name
         self._versions = {
             "python": platform.python_version(),
             "stepsize": version("stepsize"),
@@ -112,6 +118,7 @@ class Child:
                     queues=self._settings.queues,
                     lease=self._settings.lease,
                     offer=self._offer,
+                    unit=self._unit,
                 )
         except Unavailable as error:
             self._unanswered = True
@@ -181,6 +188,7 @@ class Child:
             queues=self._settings.queues,
             versions=self._versions,
             offer=self._offer,
+            unit=self._unit,
             started_at=self._started_at,
             counted=counted,
         )

@@ -75,7 +75,7 @@ def _alone(this: Running, *, device: torch.device, settings: Settings) -> None:
         if is_usable(device):
             this.fail(error)
         else:
-            this.hand_back(f"{device} can no longer be used: {error}")
+            this.hand_back(f"{device} can no longer be used: {error}", broken=True)
     else:
         if not this.ended:
             this.fail(RuntimeError("the engine ended without a result"))

@@ -5,7 +5,7 @@ import math
 import time
 from datetime import timedelta
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -139,14 +139,15 @@ class Running:
         move = partial(leases.fail, lease=self.lease, reason=reason, detail=text)
         self._end("failed", move, reason)
 
-    def hand_back(self, why: str) -> None:
-        """Returns the job to the queue for what is wrong here, and not with the job."""
+    def hand_back(self, why: str, *, broken: bool = False) -> None:
+        """Returns the job to the queue for what is wrong here, say with the device."""
         log.warning("job.interrupted job=%s %s", self.job.id, why)
-        self._hand_back(why.replace("\x00", "")[:_DETAIL_LENGTH], AFTER_TROUBLE)
+        detail = why.replace("\x00", "")[:_DETAIL_LENGTH]
+        self._hand_back(detail=detail, delay=AFTER_TROUBLE, broken=broken)
 
     def hand_back_alone(self) -> None:
         """Returns the job to the queue, from which it will be claimed to train alone."""
-        self._end("handed_back", partial(leases.hand_back, lease=self.lease, alone=True))
+        self._hand_back(alone=True)
 
     def _take(self, event: Event | EngineError) -> None:
         match event:
@@ -204,9 +205,8 @@ class Running:
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
 
-    def _hand_back(self, detail: str | None = None, delay: timedelta = timedelta()) -> None:
-        move = partial(leases.hand_back, lease=self.lease, detail=detail, delay=delay)
-        self._end("handed_back", move)
+    def _hand_back(self, **told: Any) -> None:
+        self._end("handed_back", partial(leases.hand_back, lease=self.lease, **told))
 
     def _end(self, verb: str, move: End, reason: Reason | None = None) -> None:
         with self._watched.doing("job.finish"):

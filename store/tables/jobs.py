@@ -191,6 +191,8 @@ attempts = Table(
     Column("began", BigInteger, nullable=False, default=0, server_default=text("0")),
     Column("iterations", BigInteger),
     Column("reason", String(16)),
+    # the job that took this one along, to be trained together; none where it was claimed by itself
+    Column("led_by", String(64)),
     CheckConstraint(
         one_of("outcome", ["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]),
         name="outcome",

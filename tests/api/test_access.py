@@ -45,6 +45,7 @@ ADMIN = {
     ("PUT", "/v1/owners/{owner}"),
     ("POST", "/v1/workers/{name}/drain"),
     ("POST", "/v1/workers/{name}/undrain"),
+    ("POST", "/v1/workers/{name}/release"),
 }
 MOVES = ("cancel", "pause", "resume", "retry")
 WRITE = {
@@ -422,6 +423,7 @@ def test_every_change_is_in_the_audit_trail(
     change("DELETE", f"/v1/webhooks/{webhook}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
+    change("POST", "/v1/workers/w/release")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]
     change("DELETE", f"/v1/keys/{key}")
     change("PUT", "/v1/owners/ada", {"share": 2})

@@ -45,7 +45,7 @@ from store.leases import Lease, Progress
 from store.rungs import Contest
 from store.summaries import Line
 from store.sweeps import NewTrial
-from store.tables import metadata, owners
+from store.tables import metadata, owners, quarantines, strikes
 from sweeps.stopping import Rung
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
@@ -179,6 +179,9 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
         webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
         deliveries.ping(tx, webhook)
+        tx.execute(insert(strikes).values(unit="GPU-1", job_id=held.job_id, at=now()))
+        left_out = {"unit": "GPU-1", "level": 1, "reason": "lost", "until": now()}
+        tx.execute(insert(quarantines).values(left_out))
         sweep = sweeps.add(
             tx,
             {},

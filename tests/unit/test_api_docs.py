@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from api.answers import WaitingOut
 from api.keys import KeySpec
 from schedules import Policy
 from spec.jobs import RangeTestSpec, TrainingSpec
@@ -58,6 +59,8 @@ def check(value: dict[str, Any]) -> None:
         case {"attempts": attempts, "history": history}:
             TypeAdapter(list[Attempt]).validate_python(attempts)
             TypeAdapter(list[Change]).validate_python(history)
+        case {"waiting": waiting}:
+            WaitingOut.model_validate(waiting)
         case {"title": _, "status": status, "errors": errors}:
             assert (status, set(errors[0])) == (422, {"pointer", "detail"})
         case _:
