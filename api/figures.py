@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from api.changes import Changes
-from api.reconciler import Passes
+from api.passes import Passes
 from api.streams import Streams
 from spec import tallies
 from spec.states import State

@@ -4,14 +4,13 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from redis import RedisError
 
 from api.broker import Broker
+from api.passes import Passes
 from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
@@ -33,37 +32,6 @@ FORGET_WORKERS = timedelta(minutes=10)
 
 FORGET_ROWS = 1000
 """Rows of one kind that a pass deletes at most, once they are old."""
-
-
-@dataclass
-class Passes:
-    """How the passes of this process go.
-
-    Attributes:
-        seconds: of all that did not fail.
-        succeeded_at: seconds since 1970, of the end of the last one.
-        leads: whether it did the work, at the last one.
-    """
-
-    succeeded: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-    succeeded_at: float = 0.0
-    leads: bool = False
-
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Counts the block as a pass."""
-        began = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            self.failed += 1
-            self.leads = False
-            raise
-        self.succeeded += 1
-        self.seconds += time.perf_counter() - began
-        self.succeeded_at = time.time()
 
 
 class Reconciler:

@@ -15,10 +15,11 @@ from api.frames import Frames
 from api.reconciler import Reconciler
 from api.streams import Streams
 from spec.settings import Settings
+from spec.states import State
 from store import figures, workers
 from store.database import ReadTx, Sessions
 from store.figures import Queue
-from tests.factories import claimed, expired, queued, run_out
+from tests.factories import claimed, expired, prepared, queued, run_out
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -74,14 +75,21 @@ def test_what_workers_have_counted_is_told(client: TestClient, sessions: Session
     assert not any("tomorrow" in name for name, _ in found)
 
 
-def test_requests_are_counted_by_route_and_kind_of_status(client: TestClient) -> None:
+def test_requests_are_counted_by_route_and_kind_of_status(
+    client: TestClient, sessions: Sessions
+) -> None:
     client.get("/v1/jobs/job_0")
     client.get("/v1/jobs/job_1")
-    client.get("/v1/jobs/job_2", headers={"Prefer": "wait=1"})
+    ended = prepared(sessions, State.CANCELLED).job_id
+    answer = client.get(f"/v1/jobs/{ended}", headers={"Prefer": "wait=1"})
+    assert answer.headers["Preference-Applied"] == "wait=1"
     found = scraped(client)
     route = {"method": "GET", "route": "/v1/jobs/{job_id}", "status": "4xx"}
     assert value(found, "request_seconds_count", **route) == 2
     assert value(found, "answers_total", status="404") == 2
+    assert value(found, "answers_total", status="200") == 1
+    held = frozenset({**route, "status": "2xx"}.items())
+    assert ("stepsize_request_seconds_count", held) not in found
 
 
 def test_series_stay_few_whatever_clients_send(client: TestClient, sessions: Sessions) -> None:

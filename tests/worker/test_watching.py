@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from spec.access import Caller
 from spec.jobs import JOB_SPEC
+from spec.needs import NO_MORE
 from spec.settings import Settings
 from store import claims, jobs, workers
 from store.database import Sessions, connect
@@ -138,6 +139,7 @@ def child(sessions: Sessions, settings: Settings) -> Iterator[Child]:
     made.name = f"cpu-{os.getpid()}@here"
     made._device_name = "cpu, 1 threads"
     made._versions = {}
+    made._offer = NO_MORE
     made._sessions = connect(settings.database_url)
     yield made
     made._sessions.close()
