@@ -64,7 +64,7 @@ def start_child(**_: Any) -> None:
     _child = Child(settings)
     try:
         _child.start()
-    except BaseException:
+    except Exception:
         log.exception("worker.start_failed device=%s", settings.device)
         logging.shutdown()
         os.kill(os.getppid(), signal.SIGTERM)
