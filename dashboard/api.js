@@ -31,6 +31,9 @@ export const post = async (path) => (await ask(path, "POST", {})).body;
 /** What is told of a job as it changes. */
 export const follow = (id) => new EventSource(`v1/jobs/${id}/events?names=`);
 
+/** The same of many jobs on one stream. */
+export const followAll = (ids) => new EventSource(`v1/events?jobs=${ids.join(",")}&names=`);
+
 /** A request that is not a GET, with a JSON body where there is one. */
 export async function send(path, method, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};

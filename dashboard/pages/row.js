@@ -7,8 +7,9 @@ import { figureOf, kindOf, scheduleOf, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, duration, percent, secondsBetween } from "../numbers.js";
 
-export function createRow(id) {
+export function createRow(id, picked) {
   const pick = el("input", { type: "checkbox", value: id });
+  pick.checked = picked;
   const state = el("span");
   const link = el("a", { href: href("jobs", id) });
   const tags = el("small");
@@ -25,7 +26,8 @@ export function createRow(id) {
     el("td", { class: "wide" }, age), worker,
   ];
   let drawn = null;
-  return { element: el("tr", {}, ...cells), show };
+  const choose = (wanted) => (pick.checked = wanted);
+  return { element: el("tr", {}, ...cells), show, choose };
 
   function show(job, loss) {
     const { iteration, iterations } = job.progress;
