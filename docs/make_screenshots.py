@@ -2,10 +2,12 @@
 """Makes docs/screenshots/*.png, every page of the dashboard in both themes: about a minute."""
 
 import io
+import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -42,18 +44,35 @@ CYCLES: dict[str, Any] = {"policy": "triangular2", "base_lr": 0.01, "step_size":
 
 SWEEP: dict[str, Any] = {
     "kind": "sweep",
-    "name": "peak x momentum",
+    "name": "peak x momentum x seed",
     "template": {
         **TRAINING,
-        "schedule": {**CYCLES, "step_size": 100},
+        "schedule": {**CYCLES, "step_size": 50},
         "length": {"cycles": 3},
     },
     "space": {
-        "/schedule/max_lr": {"low": 0.03, "high": 1, "log": True, "points": 6},
-        "/optimizer/params/momentum": [0.8, 0.9],
+        "/schedule/max_lr": {"low": 0.03, "high": 3, "log": True, "points": 7},
+        "/optimizer/params/momentum": [0.5, 0.8, 0.9, 0.95],
+        "/seed": [0, 1, 2],
     },
     "sampler": {"name": "grid"},
     "objective": {"metric": "val_accuracy", "direction": "maximize"},
+}
+RANGE_TESTS: dict[str, Any] = {
+    "kind": "sweep",
+    "name": "how much momentum",
+    "template": {**RANGE_TEST, "name": None, "repeats": 1},
+    "space": {"/optimizer/params/momentum": [0, 0.5, 0.8, 0.9, 0.95]},
+    "objective": {"metric": "suggestion.max_lr", "direction": "maximize"},
+}
+EARLY: dict[str, Any] = {
+    **SWEEP,
+    "name": "peaks, stopped early",
+    "space": {"/schedule/max_lr": {"low": 0.01, "high": 3, "log": True}},
+    "template": {**SWEEP["template"], "length": {"cycles": 9}},
+    "sampler": {"name": "quasi_random"},
+    "budget": {"jobs": 12, "parallel": 1},
+    "stopping": {"name": "asha"},
 }
 
 
@@ -77,14 +96,15 @@ def main() -> None:
             for theme in ("light", "dark"):
                 context = browser.new_context(color_scheme=theme, viewport=SIZE)
                 page = context.new_page()
-                for name, path in paths.items():
-                    take(page, f"{place.url}/#/{path}", FOLDER / f"{name}-{theme}.png")
+                for name, (path, heading) in paths.items():
+                    file = FOLDER / f"{name}-{theme}.png"
+                    take(page, f"{place.url}/#/{path}", file, heading=heading)
                 context.close()
             browser.close()
 
 
-def pages(client: Client) -> dict[str, str]:
-    """Jobs to look at: the address of each page under the name of its picture."""
+def pages(client: Client) -> dict[str, tuple[str, str | None]]:
+    """Jobs to look at: each page under the name of its picture, and the heading to scroll to."""
     ramp = client.wait(client.submit(RANGE_TEST))
     peaks = [
         client.submit(
@@ -104,7 +124,9 @@ def pages(client: Client) -> dict[str, str]:
     )
     for each in (*peaks, peak):
         client.wait(each)
-    swept = client.sweeps.wait(client.sweeps.submit(SWEEP)).id
+    swept, ramps, _ = (
+        client.sweeps.wait(client.sweeps.submit(each)).id for each in (SWEEP, RANGE_TESTS, EARLY)
+    )
     client.submit(
         {
             **TRAINING,
@@ -114,25 +136,36 @@ def pages(client: Client) -> dict[str, str]:
         }
     )
     compared = ",".join(each.id for each in peaks)
+    ticked = ",".join(each.id for each in peaks[:2])
+    kept = quote(json.dumps({"": [0.75, 1], "/optimizer/params/momentum": [0.5, 1]}))
     return {
-        "jobs": "jobs",
-        "range-test": f"jobs/{ramp.id}?peers=1",
-        "training": f"jobs/{peak.id}?log=1",
-        "compare": f"compare?colour=/schedule/max_lr&jobs={compared}&log=1&smooth=3",
-        "sweep": f"sweeps/{swept}",
-        "new-job": f"new?from={ramp.id}",
-        "workers": "workers",
+        "jobs": (f"jobs?picked={ticked}", None),
+        "range-test": (f"jobs/{ramp.id}?peers=1", None),
+        "training": (f"jobs/{peak.id}?log=1", None),
+        "compare": (f"compare?colour=/schedule/max_lr&jobs={compared}&log=1&smooth=3", None),
+        "sweeps": ("sweeps", None),
+        "sweep": (f"sweeps/{swept}", None),
+        "sweep-lines": (f"sweeps/{swept}?keep={kept}", "Every job"),
+        "sweep-heat": (f"sweeps/{swept}", "What matters"),
+        "sweep-ramps": (f"sweeps/{ramps}", None),
+        "new-job": (f"new?from={ramp.id}", None),
+        "workers": ("workers", None),
     }
 
 
-def take(page: Page, url: str, path: Path) -> None:
+def take(page: Page, url: str, path: Path, *, heading: str | None) -> None:
     """One picture, in few colours so that it stays small."""
     page.goto("about:blank")
     page.goto(url)
     page.get_by_role("heading", level=1).wait_for()
+    if heading:
+        page.get_by_role("heading", name=heading, exact=True).wait_for()
     page.wait_for_timeout(2500)  # the curves of a job that runs, and its speed
+    if heading:
+        place = page.get_by_role("heading", name=heading, exact=True)
+        place.evaluate("heading => scrollTo(0, heading.offsetTop - 12)")
     plot = page.locator(".plot").first
-    if plot.count():
+    if plot.count() and not heading:
         plot.hover(position={"x": 420, "y": 120})
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -15,7 +15,8 @@ const TALL = HEIGHT - MARGIN.top - MARGIN.bottom;
 /**
  * `update({axes, rows, brushes, best})`: axes are [{path, label, log, values}], rows
  * [{id, label, value}] with one value each in every axis, brushes {path: [from, to]} in shares of
- * an axis from its foot. `brushed(path, pair or null)` and `chosen(id)` may be replaced.
+ * an axis from its foot. `brushed(path, pair or null)` and `chosen(id)` may be replaced. It returns
+ * the rows that the brushes leave, null where there are none.
  */
 export function createParallel(title) {
   const field = svg("svg", { height: HEIGHT, role: "group" });
@@ -44,7 +45,10 @@ export function createParallel(title) {
 
   function update(next) {
     model = next;
+    axes = model.axes.map((axis) => ({ ...axis, ...placed(axis) }));
     draw();
+    const some = axes.some(({ path }) => model.brushes[path]);
+    return some ? model.rows.filter((_, index) => kept(index)) : null;
   }
 
   function draw() {
@@ -54,7 +58,7 @@ export function createParallel(title) {
     const width = Math.max(drawn - 2, model.axes.length * APART);
     field.setAttribute("width", width);
     const span = (width - MARGIN.left - MARGIN.right) / Math.max(1, model.axes.length - 1);
-    axes = model.axes.map((axis, place) => ({ ...axis, ...placed(axis), x: MARGIN.left + place * span }));
+    axes.forEach((axis, place) => (axis.x = MARGIN.left + place * span));
     const colours = coloursOf(model.rows.map((row) => row.value));
     const order = model.rows.map((_, index) => index).toSorted((a, b) => rank(a) - rank(b));
     const lines = order.map((index) => {

@@ -83,8 +83,9 @@ function bar(name, share) {
 }
 
 const last = (path) => path.split("/").at(-1);
-const namesOf = ({ value, low, high }) =>
+const namesOf = ({ value, low, high, others }) =>
   value.map((each, place) => {
+    if (others[place]) return `${others[place]} others`;
     if (low[place] === null) return valueOf(each);
     const [from, to] = [low[place], high[place]].map((edge) => short(edge, 3));
     return from === to ? from : `${from} to ${to}`;

@@ -2,7 +2,7 @@
 
 import { href } from "../address.js";
 import { ApiError, follow, get } from "../api.js";
-import { factsOf, finished, moving, outcomeOf, titleOf } from "../describe.js";
+import { FOREIGN, factsOf, finished, moving, outcomeOf, readable, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count } from "../numbers.js";
 import { createActions } from "./actions.js";
@@ -126,7 +126,8 @@ export function createJobPage(id, context) {
     const { reason, detail } = job.error ?? {};
     setText(problem, job.state === "failed" ? `Failed (${reason}): ${detail}` : "");
     setText(outcome, outcomeOf(job));
-    setText(warnings, job.warnings.map((each) => `Note: ${each}.`).join(" "));
+    const foreign = readable(job) ? [] : [FOREIGN];
+    setText(warnings, [...foreign, ...job.warnings.map((each) => `Note: ${each}.`)].join(" "));
     bar.hidden = !["running", "paused"].includes(job.state) || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });
     if (job === shown) return;
@@ -153,6 +154,7 @@ export function createJobPage(id, context) {
 }
 
 function chartsOf(job, context) {
+  if (!readable(job)) return [];
   if (job.kind === "range_test") return [rangeTestCharts(context)];
   const first = job.spec.schedule.policy === "auto" ? [rangeTestCharts(context)] : [];
   return [...first, trainingCharts(context)];

@@ -40,7 +40,8 @@ export function createRanking() {
     const { data, metric, configurations } = told;
     const [best] = data;
     setText(verdict, `${said(best.parameters)}: ${best.verdict}.`);
-    const heads = ["Configuration", metric, "sd", "Seeds", "Behind", "p", "Verdict"];
+    const seeds = data.some(({ n, diverged }) => n + diverged > 1);
+    const heads = ["Configuration", seeds ? `mean ${metric}` : metric, "sd", "Seeds", "Behind", "p", "Verdict"];
     const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
     const caption = el("caption", { class: "hidden" }, "Ranking");
     table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...data.map(rowOf)));
@@ -65,9 +66,10 @@ function rowOf({ parameters, n, diverged, mean, sd, against_best: against, verdi
 }
 
 function leftOutOf(leftOut) {
-  const names = { short: "short runs", stopped: "stopped early" };
+  const find = (number) => (number === 1 ? "run that finds the rates" : "runs that find the rates");
   const given = Object.entries(leftOut).filter(([, number]) => number);
   if (!given.length) return "";
-  const words = given.map(([why, number]) => `${count(number)} ${names[why] ?? why}`);
+  const wordsOf = (why, number) => ({ short: find(number), stopped: "stopped early" })[why] ?? why;
+  const words = given.map(([why, number]) => `${count(number)} ${wordsOf(why, number)}`);
   return `Not judged: ${words.join(", ")}.`;
 }

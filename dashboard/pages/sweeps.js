@@ -6,16 +6,32 @@ import { el, setText } from "../dom.js";
 import { count, duration, secondsBetween, short } from "../numbers.js";
 
 const LIMIT = 100;
-const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
+const HEADS = ["State", "Name", "Sampler", "Jobs", "Best job", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
+
+/**
+ * What is shown of a sweep is always there, whatever another version may have stored: `foreign`
+ * says whether some of it is made up.
+ */
+export function legible(sweep) {
+  const { spec } = sweep;
+  const { objective: told, template, sampler, find } = spec;
+  const foreign = !(told?.metric && told.direction && template && (sampler?.name || find?.name));
+  const given = { ...sweep, foreign, given: spec };
+  if (!foreign) return given;
+  const objective = { metric: "value", direction: "minimize", ...told };
+  return { ...given, spec: { ...spec, objective, template: template ?? {} } };
+}
 
 export const sweepTitle = (sweep) => {
   const { name, spec } = sweep;
+  if (!name && sweep.foreign) return sweep.id;
   return name || `${searchOf(sweep)} over ${spec.template.kind ?? "schedules"}`;
 };
 
 /** How its jobs are chosen. */
-export const searchOf = ({ spec: { kind, find, sampler } }) => {
+export const searchOf = ({ foreign, spec: { kind, find, sampler } }) => {
+  if (foreign) return sampler?.name ?? kind ?? "of another version";
   if (kind === "recipe") return `recipe, rates by ${find.name.replaceAll("_", " ")}`;
   return sampler.name.replaceAll("_", " ");
 };
@@ -34,7 +50,8 @@ export function createSweepsPage() {
   return { element, title: "Sweeps", refresh };
 
   async function refresh() {
-    const { data } = await get(`v1/sweeps?limit=${LIMIT}`);
+    const told = await get(`v1/sweeps?limit=${LIMIT}`);
+    const data = told.data.map(legible);
     table.hidden = data.length === 0;
     none.hidden = data.length > 0;
     const ids = new Set(data.map((sweep) => sweep.id));
