@@ -32,7 +32,11 @@ export function modelOf(job) {
 export function scheduleOf(job) {
   const { kind, spec } = job;
   if (!readable(job)) return "";
-  if (kind === "training") return spec.schedule.policy;
+  if (kind === "training") {
+    const { policy, max_lr: top, lr } = spec.schedule;
+    const peak = [top, lr].find((rate) => typeof rate === "number");
+    return peak === undefined ? policy : `${policy} ${short(peak, 3)}`;
+  }
   return `${short(spec.range.start, 2)} to ${short(spec.range.end, 2)}`;
 }
 

@@ -63,7 +63,6 @@ RANGE_TESTS: dict[str, Any] = {
     "name": "how much momentum",
     "template": {**RANGE_TEST, "name": None, "repeats": 1},
     "space": {"/optimizer/params/momentum": [0, 0.5, 0.8, 0.9, 0.95]},
-    "objective": {"metric": "suggestion.max_lr", "direction": "maximize"},
 }
 EARLY: dict[str, Any] = {
     **SWEEP,

@@ -9,6 +9,7 @@ import { smoothed } from "../charts/smoothing.js";
 import { choice, smoothing, tick, zoom } from "../controls.js";
 import { figureOf, finished, moving, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
+import { short } from "../numbers.js";
 import { AXES, axisOf } from "./clock.js";
 import { differing } from "./differences.js";
 import { createFollowing } from "./following.js";
@@ -16,6 +17,7 @@ import { recordedBy } from "./views.js";
 
 const TOGETHER = 50; // jobs in one request, and in one picture
 const POINTS = 500;
+const NAMED = 3; // settings that name a curve
 const AFRESH = 10_000; // ms after which a job is asked for that is followed, or has ended
 const METRICS = ["loss", "val_loss", "val_accuracy", "lr", "accuracy", "momentum"];
 const RATE = ["lr", "learning rate"];
@@ -101,7 +103,8 @@ export function createComparePage(context) {
     logx.element.hidden = x === "lr";
     all.read(view);
     const width = smooth.read(view);
-    chart.update(modelOf({ jobs, views, name, x, part, bent, width, colours }));
+    const labels = labelsOf(jobs, settings);
+    chart.update(modelOf({ jobs, labels, views, name, x, part, bent, width, colours }));
     list(jobs, settings, colours);
   }
 
@@ -176,13 +179,23 @@ function records(job, name) {
   return name.startsWith("val_") || recordedBy(job).includes(name);
 }
 
-function modelOf({ jobs, views, name, x, part, bent, width, colours }) {
+/** What the curves are called: as the jobs are, or where those are called alike, what differs. */
+function labelsOf(jobs, settings) {
+  const titles = jobs.map(titleOf);
+  const alike = new Set(titles).size < titles.length && settings.length > 0;
+  const some = settings.slice(0, NAMED);
+  const words = (at) => some.map(({ path, values }) =>
+    `${path.split("/").at(-1)} ${said(values[at])}`).join(", ");
+  return jobs.map(({ id }, at) => `${alike ? words(at) : titles[at]} ${id.slice(-4)}`);
+}
+
+function modelOf({ jobs, labels: named, views, name, x, part, bent, width, colours }) {
   const axes = jobs.map((job) => axisOf(x, job));
   const raw = jobs.flatMap((job, index) => {
     const rows = views[index];
     if (!rows?.returned) return [];
     const places = x === "lr" ? rows.columns.lr : rows.columns.iteration.map(axes[index].at);
-    const label = `${titleOf(job)} ${job.id.slice(-4)}`;
+    const label = named[index];
     const dots = name.startsWith("val_");
     return { label, color: colours[index], dots, ...ascending(places ?? [], rows.columns[name]) };
   });
@@ -220,5 +233,6 @@ function ascending(x, y) {
 
 function said(value) {
   if (value === null) return "–";
+  if (typeof value === "number") return short(value, 6);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

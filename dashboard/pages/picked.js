@@ -3,7 +3,7 @@
 import { href, pairOf } from "../address.js";
 import { get } from "../api.js";
 import { createChart, link } from "../charts/chart.js";
-import { coloursOf } from "../charts/colours.js";
+import { coloursOf, placesOf } from "../charts/colours.js";
 import { extent, lossLimits } from "../charts/scales.js";
 import { smoothed } from "../charts/smoothing.js";
 import { smoothing, zoom } from "../controls.js";
@@ -50,7 +50,7 @@ export function createPicked(context) {
     const part = pairOf(context.view.get("lr"));
     all.read(context.view);
     const views = new Map(data.map((rows) => [rows.job, rows.columns]));
-    const colours = coloursOf(settings.map(orderOf));
+    const colours = coloursOf(placesOf(settings.map(orderOf)));
     const raw = settings.flatMap(({ parameters, jobs }, place) =>
       jobs.filter((job) => views.get(job)?.lr.length).map((job) => ({
         label: said(parameters), name: `${said(parameters)}, ${job.slice(-4)}`,

@@ -42,7 +42,7 @@ export function createRanking() {
     setText(verdict, `${said(best.parameters)}: ${best.verdict}.`);
     const seeds = data.some(({ n, diverged }) => n + diverged > 1);
     const heads = ["Configuration", seeds ? `mean ${metric}` : metric, "sd", "Seeds", "Behind", "p", "Verdict"];
-    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
+    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col", class: name === "Verdict" ? "wide" : "" }, name)));
     const caption = el("caption", { class: "hidden" }, "Ranking");
     table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...data.map(rowOf)));
     const more = configurations > data.length;
@@ -62,7 +62,7 @@ function rowOf({ parameters, n, diverged, mean, sd, against_best: against, verdi
   ];
   return el("tr", {},
     el("th", { scope: "row" }, el("a", { href: address }, said(parameters) || "as submitted")),
-    ...cells.map((cell, place) => el("td", { class: place === 5 ? "verdict" : "" }, String(cell))));
+    ...cells.map((cell, place) => el("td", { class: place === 5 ? "verdict wide" : "" }, String(cell))));
 }
 
 function leftOutOf(leftOut) {

@@ -110,19 +110,21 @@ export function createSweepPage(id, context) {
     setText(state, sweep.state);
     state.className = `state ${sweep.state}`;
     const { metric, direction } = given.objective;
-    const objective = foreign ? [] : [`${direction} ${metric}`];
+    const unread = foreign || (given.template.kind === "range_test" && metric === "val_loss");
+    const objective = unread ? [] : [`${direction} ${metric}`]; // range tests have no such loss
     const early = given.stopping ? [`stopped early by ${given.stopping.name}`] : [];
     setText(facts, [searchOf(sweep), ...objective, ...early, id].join(" · "));
     Object.assign(bar, { max: sweep.promised || 1, value: endedOf(sweep) });
     const states = STATES.filter((each) => counts[each]);
     const begun = states.map((each) => `${count(counts[each])} ${each}`).join(", ");
     const value = best && `${metric} ${short(best.value)}`;
-    const found = best ? ` Best job so far: ${value} with ${said(best.parameters)}.` : "";
+    const over = ["succeeded", "failed", "cancelled"].includes(sweep.state);
+    const which = over ? "Best job" : "Best job so far";
+    const found = best ? ` ${which}: ${value} with ${said(best.parameters)}.` : "";
     const ending = sweep.ending ? ` No more are begun: ${sweep.ending}.` : "";
     const all = count(sweep.promised);
     setText(outcome, `${begun || "none begun"} of ${all}.${found}${ending}`);
     setText(warning, foreign ? FOREIGN : "");
-    const over = ["succeeded", "failed", "cancelled"].includes(sweep.state);
     buttons.pause.hidden = over || sweep.state === "paused";
     buttons.resume.hidden = sweep.state !== "paused";
     buttons.cancel.hidden = over;

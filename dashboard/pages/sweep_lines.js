@@ -29,8 +29,9 @@ export function createLines(context, narrowed) {
     if (!seen) return;
     const { spec: { space = {}, objective } } = seen.sweep;
     const rows = seen.data.filter((row) => row.value !== null && !row.short);
+    const given = (path) => new Set(rows.map((row) => JSON.stringify(row.parameters[path])));
     const paths = [...new Set(rows.flatMap((row) => Object.keys(row.parameters)))]
-      .filter((path) => path !== "/tags/step").slice(0, MOST_AXES);
+      .filter((path) => [...given(path)].filter(Boolean).length > 1).slice(0, MOST_AXES);
     element.hidden = rows.length < 2 || !paths.length;
     if (element.hidden) return narrowed(null);
     const values = rows.map((row) => row.value);
@@ -44,7 +45,8 @@ export function createLines(context, narrowed) {
       (objective.direction === "maximize" ? values[b] > values[a] : values[b] < values[a]);
     const best = full.length ? full.reduce((a, b) => (better(a, b) ? b : a)) : null;
     const lines = rows.map(({ job: id, number, value }) => ({ id, number, label: `#${number}`, value }));
-    const left = chart.update({ axes, rows: lines, brushes: brushesOf(context.view), best });
+    const left = chart.update({ axes, rows: lines, brushes: brushesOf(context.view), best,
+      direction: objective.direction });
     narrowed(left && new Set(left.map(({ number }) => number)));
   }
 }

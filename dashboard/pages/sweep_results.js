@@ -4,10 +4,9 @@ import { href } from "../address.js";
 import { get } from "../api.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
-import { valueOf } from "./sweeps.js";
+import { STEP, valueOf } from "./sweeps.js";
 
 const LIMIT = 500; // rows of a page
-const STEP = "/tags/step";
 
 export function createResults(context) {
   const table = el("table", { class: "list" });
@@ -70,14 +69,15 @@ export function createResults(context) {
     const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
     const found = data.some((row) => STEP in row.parameters);
     const early = data.some((row) => row.stopped);
-    const heads = ["Job", "State", objective.metric, ...(early ? ["Stopped early"] : []),
+    const judged = data.some((row) => row.value !== null);
+    const heads = ["Job", "State", ...(judged ? [objective.metric] : []), ...(early ? ["Stopped early"] : []),
       ...paths.map((path) => (path === STEP ? "Step" : path))];
     const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
     const sorted = data.toSorted(found ? byStep(order) : order);
     const rows = sorted.map((row) => el("tr", {},
       el("th", { scope: "row" }, nameOf(row)),
       el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
-      el("td", {}, row.value === null ? "" : short(row.value) + (row.short ? " (finds the rates)" : "")),
+      ...(judged ? [el("td", {}, valueOfRow(row))] : []),
       ...(early ? [el("td", { class: "verdict" }, row.stopped ?? "")] : []),
       ...paths.map((path) => el("td", {}, settingOf(row, path)))));
     const caption = el("caption", { class: "hidden" }, "Results");
@@ -94,6 +94,9 @@ const byStep = (order) => {
 
 const nameOf = ({ job, number }) =>
   (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
+
+const valueOfRow = ({ value, short: finds }) =>
+  (value === null ? "" : short(value) + (finds ? " (finds the rates)" : ""));
 
 const settingOf = ({ parameters }, path) =>
   (path in parameters ? valueOf(parameters[path]) : "");

@@ -5,6 +5,8 @@ import { get } from "../api.js";
 import { el, setText } from "../dom.js";
 import { count, duration, secondsBetween, short } from "../numbers.js";
 
+export const STEP = "/tags/step"; // of a recipe
+
 const LIMIT = 100;
 const HEADS = ["State", "Name", "Sampler", "Jobs", "Best job", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
@@ -26,7 +28,8 @@ export function legible(sweep) {
 export const sweepTitle = (sweep) => {
   const { name, spec } = sweep;
   if (!name && sweep.foreign) return sweep.id;
-  return name || `${searchOf(sweep)} over ${spec.template.kind ?? "schedules"}`;
+  const over = spec.kind === "recipe" ? "schedules" : spec.template.kind;
+  return name || `${searchOf(sweep)} over ${over}`;
 };
 
 /** How its jobs are chosen. */
@@ -42,7 +45,7 @@ export function createSweepsPage() {
   const head = el("tr", {}, ...HEADS.map((name) =>
     el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
   const caption = el("caption", { class: "hidden" }, "Sweeps");
-  const table = el("table", { class: "list", hidden: "" }, caption, el("thead", {}, head), body);
+  const table = el("table", { class: "list stack", hidden: "" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No sweeps yet. A sweep runs one job for each of many settings and says which is best: ",
     el("code", {}, "stepsize sweep --help"), " shows how to submit one.");
@@ -102,6 +105,7 @@ export const endedOf = ({ counts }) =>
 /** Parameters in words. */
 export const said = (parameters) =>
   Object.entries(parameters)
+    .filter(([path]) => path !== STEP)
     .map(([path, value]) => `${path.split("/").at(-1)} ${valueOf(value)}`)
     .join(", ");
 
