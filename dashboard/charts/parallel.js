@@ -7,6 +7,7 @@ import { extent, scale } from "./scales.js";
 
 const HEIGHT = 340;
 const MARGIN = { top: 44, right: 70, bottom: 14, left: 70 };
+const END = 0.02;
 const FEW = 8; // values of an axis that are named themselves
 const LINE = 14; // px between their names
 const NEAR = 8; // px from a line that is meant
@@ -182,8 +183,14 @@ export function createParallel(title) {
 }
 
 const yOf = (share) => MARGIN.top + (1 - share) * TALL;
-const shareOf = (y) =>
-  Math.round(Math.max(0, Math.min(1, 1 - (y - MARGIN.top) / TALL)) * 1e3) / 1e3;
+
+/** Of an axis, from its foot; close to an end it is the end, with what lies there. */
+function shareOf(y) {
+  const share = 1 - (y - MARGIN.top) / TALL;
+  if (share < END || share > 1 - END) return share < END ? 0 : 1;
+  return Math.round(share * 1e3) / 1e3;
+}
+
 const sayValue = (value) => {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" ? short(value) : typeof value === "string" ? value : JSON.stringify(value);

@@ -9,7 +9,8 @@ import { endedOf, said } from "./sweeps.js";
 const MOST = 50; // configurations
 
 /** Whether there is anything to judge; range tests are picked from, not ranked. */
-export const ranks = (sweep) => endedOf(sweep) > 0 && sweep.spec.template.kind !== "range_test";
+export const ranks = (sweep) =>
+  sweep.judgeable && endedOf(sweep) > 0 && sweep.spec.template.kind !== "range_test";
 
 /** What a judgment answers, or null where the service cannot judge such a sweep. */
 export async function judged(sweep, path) {

@@ -13,7 +13,7 @@ import { createResults } from "./sweep_results.js";
 import { endedOf, legible, said, searchOf, sweepTitle } from "./sweeps.js";
 
 const BEST = 10; // jobs that are compared
-const WAIT = 20; // seconds for a change
+const WAIT = 10; // seconds for a change
 
 export function createSweepPage(id, context) {
   const heading = el("h1");

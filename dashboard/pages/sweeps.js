@@ -13,13 +13,14 @@ const NARROW = ["Sampler", "Parameters", "Age"];
 
 /**
  * What is shown of a sweep is always there, whatever another version may have stored: `foreign`
- * says whether some of it is made up.
+ * says whether some of it is made up, `judgeable` whether its objective is not.
  */
 export function legible(sweep) {
   const { spec } = sweep;
   const { objective: told, template, sampler, find } = spec;
-  const foreign = !(told?.metric && told.direction && template && (sampler?.name || find?.name));
-  const given = { ...sweep, foreign, given: spec };
+  const judgeable = Boolean(told?.metric && told.direction);
+  const foreign = !(judgeable && template && (sampler?.name || find?.name));
+  const given = { ...sweep, foreign, judgeable, given: spec };
   if (!foreign) return given;
   const objective = { metric: "value", direction: "minimize", ...told };
   return { ...given, spec: { ...spec, objective, template: template ?? {} } };
