@@ -5,18 +5,22 @@ import io
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, ViewportSize, sync_playwright
 
 from stepsize import Client, embedded
 
 FOLDER = Path(__file__).parent / "screenshots"
-SIZE = {"width": 1240, "height": 760}
+SIZE = ViewportSize(width=1240, height=760)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = 255
+SETTLED = 700
+"""Milliseconds in which what has come is drawn."""
 LARGEST = 150_000
 """Bytes of a picture."""
 
@@ -75,10 +79,25 @@ EARLY: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Shot:
+    """A page to take a picture of.
+
+    Attributes:
+        path: its address.
+        ready: what is there once it shows all that it has.
+        top: the heading that the picture begins with, None for the top of the page.
+    """
+
+    path: str
+    ready: str
+    top: str | None = None
+
+
 def main() -> None:
     """Starts a service, runs some jobs, and opens every page."""
     FOLDER.mkdir(exist_ok=True)
-    found = shutil.which("chromium") or shutil.which("google-chrome")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise SystemExit("this needs a browser: apt-get install chromium")
     with tempfile.TemporaryDirectory(prefix="shots") as folder:
@@ -88,22 +107,30 @@ def main() -> None:
             Client(place.url) as client,
             sync_playwright() as tool,
         ):
-            paths = pages(client)
+            shots = pages(client)
             browser = tool.chromium.launch(
                 executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
             )
             for theme in ("light", "dark"):
                 context = browser.new_context(color_scheme=theme, viewport=SIZE)
                 page = context.new_page()
-                for name, (path, heading) in paths.items():
-                    file = FOLDER / f"{name}-{theme}.png"
-                    take(page, f"{place.url}/#/{path}", file, heading=heading)
+                page.on("pageerror", failed)
+                for name, shot in shots.items():
+                    take(page, place.url, shot, FOLDER / f"{name}-{theme}.png")
                 context.close()
             browser.close()
 
 
-def pages(client: Client) -> dict[str, tuple[str, str | None]]:
-    """Jobs to look at: each page under the name of its picture, and the heading to scroll to."""
+def failed(error: Error) -> None:
+    """No picture is kept of a page that has failed."""
+    raise SystemExit(f"a page has failed: {error}")
+
+
+def pages(client: Client) -> dict[str, Shot]:
+    """Jobs to look at: each page under the name of its picture."""
+    swept, ramps, _ = (
+        client.sweeps.wait(client.sweeps.submit(each)).id for each in (SWEEP, RANGE_TESTS, EARLY)
+    )
     ramp = client.wait(client.submit(RANGE_TEST))
     peaks = [
         client.submit(
@@ -123,49 +150,46 @@ def pages(client: Client) -> dict[str, tuple[str, str | None]]:
     )
     for each in (*peaks, peak):
         client.wait(each)
-    swept, ramps, _ = (
-        client.sweeps.wait(client.sweeps.submit(each)).id for each in (SWEEP, RANGE_TESTS, EARLY)
-    )
     client.submit(
         {
             **TRAINING,
             "name": "a long one",
             "schedule": {**CYCLES, "max_lr": 0.1, "step_size": 20_000},
-            "length": {"iterations": 1_000_000},
+            "length": {"iterations": 4_000_000},
         }
     )
     compared = ",".join(each.id for each in peaks)
     ticked = ",".join(each.id for each in peaks[:2])
     kept = quote(json.dumps({"": [0.75, 1], "/optimizer/params/momentum": [0.5, 1]}))
+    curves = ".legend .swatch"
     return {
-        "jobs": (f"jobs?picked={ticked}", None),
-        "range-test": (f"jobs/{ramp.id}?peers=1", None),
-        "training": (f"jobs/{peak.id}?log=1", None),
-        "compare": (f"compare?colour=/schedule/max_lr&jobs={compared}&log=1&smooth=3", None),
-        "sweeps": ("sweeps", None),
-        "sweep": (f"sweeps/{swept}", None),
-        "sweep-lines": (f"sweeps/{swept}?keep={kept}", "Every job"),
-        "sweep-heat": (f"sweeps/{swept}", "What matters"),
-        "sweep-ramps": (f"sweeps/{ramps}", None),
-        "new-job": (f"new?from={ramp.id}", None),
-        "workers": ("workers", None),
+        "jobs": Shot(f"jobs?picked={ticked}", "tr:has(.running) .figure:not(:empty)"),
+        "range-test": Shot(f"jobs/{ramp.id}?peers=1", "rect.band"),
+        "training": Shot(f"jobs/{peak.id}?log=1", curves),
+        "compare": Shot(f"compare?colour=/schedule/max_lr&jobs={compared}&log=1&smooth=3", curves),
+        "sweeps": Shot("sweeps", "tbody tr:nth-child(3)"),
+        "sweep": Shot(f"sweeps/{swept}", "[aria-label=Ranking] tbody tr"),
+        "sweep-lines": Shot(f"sweeps/{swept}?keep={kept}", "path.line.out", "Every job"),
+        "sweep-heat": Shot(f"sweeps/{swept}", "td.heat", "What matters"),
+        "sweep-ramps": Shot(f"sweeps/{ramps}", curves),
+        "new-job": Shot(f"new?from={ramp.id}", curves),
+        "workers": Shot("workers", "text=iterations/s"),
     }
 
 
-def take(page: Page, url: str, path: Path, *, heading: str | None) -> None:
+def take(page: Page, url: str, shot: Shot, path: Path) -> None:
     """One picture, in few colours so that it stays small."""
     page.goto("about:blank")
-    page.goto(url)
-    page.get_by_role("heading", level=1).wait_for()
-    if heading:
-        page.get_by_role("heading", name=heading, exact=True).wait_for()
-    page.wait_for_timeout(2500)  # the curves of a job that runs, and its speed
-    if heading:
-        place = page.get_by_role("heading", name=heading, exact=True)
+    page.goto(f"{url}/#/{shot.path}")
+    page.locator(shot.ready).first.wait_for()
+    page.locator("main:not([aria-busy])").wait_for()
+    plot = page.locator(".plot:visible").first
+    if shot.top:
+        place = page.get_by_role("heading", name=shot.top, exact=True)
         place.evaluate("heading => scrollTo(0, heading.offsetTop - 12)")
-    plot = page.locator(".plot").first
-    if plot.count() and not heading:
+    elif plot.count():
         plot.hover(position={"x": 420, "y": 120})
+    page.wait_for_timeout(SETTLED)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > LARGEST:

@@ -6,7 +6,7 @@ import { coloursOf, placesOf } from "./colours.js";
 import { extent, scale } from "./scales.js";
 
 const HEIGHT = 340;
-const MARGIN = { top: 44, right: 70, bottom: 14, left: 70 };
+const MARGIN = { top: 44, right: 70, bottom: 14, left: 86 };
 const END = 0.02;
 const FEW = 8; // values of an axis that are named themselves
 const LINE = 14; // px between their names
@@ -223,6 +223,6 @@ function placed({ values, log }) {
   const names = [...new Set(given.map(sayValue))];
   const place = (name) => (names.length < 2 ? 0.5 : names.indexOf(name) / (names.length - 1));
   const shares = values.map((value) => (value == null ? null : place(sayValue(value))));
-  const ticks = names.map((name) => ({ share: place(name), label: name.slice(0, 10) }));
+  const ticks = names.map((name) => ({ share: place(name), label: name.slice(0, 12) }));
   return { shares, ticks, say: (share) => `${Math.round(100 * share)} %` };
 }

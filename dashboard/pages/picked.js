@@ -62,7 +62,8 @@ export function createPicked(context) {
     const span = log ? Math.log10(limits[1] / limits[0]) : limits[1] - limits[0];
     const curves = raw.flatMap((curve) => (width ? [
       { ...curve, ghost: true, strong: false },
-      { ...curve, derived: true, quiet: true, y: smoothed(curve.x, curve.y, width * span, log) },
+      { ...curve, label: `${curve.label}, smoothed`, derived: true, quiet: true,
+        y: smoothed(curve.x, curve.y, width * span, log) },
     ] : [curve]));
     const losses = lossLimits(raw.map((curve) => curve.y), (length) => length / 10);
     const marks = chosen?.max_lr
