@@ -69,7 +69,9 @@ class NotComparableError(ProblemError):
 class LeftOut(BaseModel):
     """Trials that an answer does not count, by the reason."""
 
-    short: Annotated[int, Field(description="brief runs of coarse_to_fine")] = 0
+    short: Annotated[
+        int, Field(description="that look for where to look, as in `short` of results")
+    ] = 0
     stopped: Annotated[int, Field(description="ended early, for others did better")] = 0
     failed: int = 0
     cancelled: int = 0

@@ -117,6 +117,9 @@ class BinsOut(BaseModel):
     value: list[JsonValue]
     low: list[Number]
     high: list[Number]
+    others: Annotated[
+        list[int], Field(description="how many choices are together in a bin that is no single one")
+    ]
 
     @classmethod
     def of(cls, bins: Sequence[Bin]) -> Self:
@@ -125,6 +128,7 @@ class BinsOut(BaseModel):
             value=[each.value for each in bins],
             low=[each.low for each in bins],
             high=[each.high for each in bins],
+            others=[each.others for each in bins],
         )
 
 

@@ -14,10 +14,15 @@ export class ApiError extends Error {
   }
 }
 
-/** The answer to a GET; the very same object again for as long as the service says so. */
-export async function get(path) {
+/**
+ * The answer to a GET; the very same object again for as long as the service says so. It waits up
+ * to `wait` seconds for another one, where the path is one that can be waited for.
+ */
+export async function get(path, { wait = 0, signal } = {}) {
   const known = answers.get(path);
-  const response = await ask(path, "GET", known ? { "If-None-Match": known.etag } : {});
+  const headers = known ? { "If-None-Match": known.etag } : {};
+  if (wait) headers.Prefer = `wait=${wait}`;
+  const response = await ask(path, "GET", headers, { wait, signal });
   if (response.status === 304) return known.body;
   if (response.etag) {
     if (answers.size >= REMEMBERED) answers.clear();
@@ -31,18 +36,22 @@ export const post = async (path) => (await ask(path, "POST", {})).body;
 /** What is told of a job as it changes. */
 export const follow = (id) => new EventSource(`v1/jobs/${id}/events?names=`);
 
+/** The same of many jobs on one stream. */
+export const followAll = (ids) => new EventSource(`v1/events?jobs=${ids.join(",")}&names=`);
+
 /** A request that is not a GET, with a JSON body where there is one. */
 export async function send(path, method, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};
   answers.clear(); // they may be another caller's
-  return (await ask(path, method, headers, body && JSON.stringify(body))).body;
+  return (await ask(path, method, headers, { content: body && JSON.stringify(body) })).body;
 }
 
-async function ask(path, method, headers, content) {
+async function ask(path, method, headers, { content, wait = 0, signal } = {}) {
   let response, body;
   try {
-    const signal = AbortSignal.timeout(TIMEOUT);
-    const options = { method, headers, signal, body: content, cache: "no-store" };
+    const patience = AbortSignal.timeout(TIMEOUT + 1000 * wait);
+    const until = signal ? AbortSignal.any([patience, signal]) : patience;
+    const options = { method, headers, signal: until, body: content, cache: "no-store" };
     response = await fetch(path, options);
     body = [204, 304].includes(response.status) ? null : await response.json();
   } catch (error) {

@@ -58,6 +58,10 @@ const context = {
 window.addEventListener("hashchange", route);
 window.addEventListener("popstate", route);
 window.addEventListener("online", wake);
+window.addEventListener("offline", () => {
+  page?.leave?.(); // what it waits for would not come
+  wake();
+});
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) page?.leave?.(); // a browser has few connections, and nobody looks
   wake();
@@ -90,6 +94,7 @@ function open() {
   const first = page === null;
   page = CREATE[at.page]?.(at.id, context) ?? createLostPage();
   main.replaceChildren(page.element);
+  main.setAttribute("aria-busy", "true");
   for (const link of document.querySelectorAll("header nav a")) {
     if (link.hash && parse(link.hash).page === at.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -128,6 +133,7 @@ async function refresh() {
     setText(part("notice"), "");
     await session.admitted();
     main.hidden = false;
+    main.removeAttribute("aria-busy");
     const took = performance.now() - began;
     return Math.max(active ? ACTIVE : IDLE, Math.min(SLOW, 3 * took));
   } catch (error) {

@@ -6,20 +6,47 @@ export const STATES = ["queued", "running", "paused", "succeeded", "failed", "ca
 
 export const finished = (job) => ["succeeded", "failed", "cancelled"].includes(job.state);
 export const moving = (job) => job.state === "queued" || job.state === "running";
-export const titleOf = (job) => job.name || `${job.spec.model.name} on ${job.spec.data.name}`;
 export const kindOf = (job) => job.kind.replace("_", " ");
 
+export const FOREIGN = "Its specification is that of another version of stepsize, and cannot be" +
+  " read here: what is shown is what is known without it.";
+
+/** Whether this dashboard knows what the job's specification says; another version may not. */
+export function readable({ kind, spec }) {
+  const named = [spec.model, spec.data, spec.optimizer].every((part) => part?.name);
+  return Boolean(named && (kind === "training" ? spec.schedule?.policy : spec.range));
+}
+
+export function titleOf(job) {
+  if (job.name) return job.name;
+  return readable(job) ? `${job.spec.model.name} on ${job.spec.data.name}` : job.id;
+}
+
+/** What a job trains, and with what. */
+export function modelOf(job) {
+  const { model, data, optimizer } = job.spec;
+  return readable(job) ? `${model.name} · ${data.name} · ${optimizer.name}` : "of another version";
+}
+
 /** What a job follows: a policy, or the ramp of a range test. */
-export function scheduleOf({ kind, spec }) {
-  if (kind === "training") return spec.schedule.policy;
+export function scheduleOf(job) {
+  const { kind, spec } = job;
+  if (!readable(job)) return "";
+  if (kind === "training") {
+    const { policy, max_lr: top, lr } = spec.schedule;
+    const peak = [top, lr].find((rate) => typeof rate === "number");
+    return peak === undefined ? policy : `${policy} ${short(peak, 3)}`;
+  }
   return `${short(spec.range.start, 2)} to ${short(spec.range.end, 2)}`;
 }
 
 export function factsOf(job) {
   const { optimizer, batch_size: batch, model, data, precision } = job.spec;
   const { device, threads, population } = job.resolved ?? {};
-  const parts = [kindOf(job), model.name, data.name, optimizer.name, `batch ${batch}`];
-  if (precision !== "fp32") parts.push(precision);
+  const known = readable(job);
+  const parts = [kindOf(job)];
+  if (known) parts.push(model.name, data.name, optimizer.name, `batch ${batch}`);
+  if (known && precision !== "fp32") parts.push(precision);
   if (device) parts.push(threads ? `${device}, ${threads} thread${threads > 1 ? "s" : ""}` : device);
   if (population > 1) parts.push(`${population} runs at once`);
   if (job.attempt > 1) parts.push(`attempt ${job.attempt}`);

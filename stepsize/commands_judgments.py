@@ -193,5 +193,6 @@ def _pair_rows(pair: Pair) -> Iterable[dict[str, Any]]:
 
 
 def _places(bins: Bins) -> list[dict[str, Any]]:
-    columns = zip(bins.value, bins.low, bins.high, strict=True)
-    return [{"value": value, "low": low, "high": high} for value, low, high in columns]
+    columns = zip(bins.value, bins.low, bins.high, bins.others, strict=True)
+    names = ("value", "low", "high", "others")
+    return [dict(zip(names, row, strict=True)) for row in columns]

@@ -1,6 +1,6 @@
 """Judgments of sweeps for a terminal: rankings, what matters, values along parameters, picks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from rich.markup import escape
 from rich.table import Table
@@ -27,7 +27,12 @@ WORTH = 0.01
 
 SMALL = 0.001
 
-LEFT = {"stopped": "stopped early", "short": "short runs", "unfinished": "not finished"}
+LEFT = {
+    "stopped": ("stopped early",) * 2,
+    "short": ("run that finds the rates", "runs that find the rates"),
+    "unfinished": ("not finished",) * 2,
+}
+"""One of them, and several."""
 
 Parts = Iterator[Table | str]
 
@@ -67,7 +72,8 @@ def _ranking_table(ranking: Ranking) -> Table:
         ]
         for each in ranking.data
     ]
-    return plain_table([ranking.metric, *extra, *short(pointers), *compared], rows)
+    metric = f"mean {ranking.metric}" if again else ranking.metric
+    return plain_table([metric, *extra, *short(pointers), *compared], rows)
 
 
 def _repeats(each: Ranked) -> str:
@@ -154,8 +160,10 @@ def _mean(mean: float | None, diverged: int) -> str:
 
 def _bins(bins: Bins) -> list[str]:
     return [
-        str(plain(value)) if low is None else _span(low, high)
-        for value, low, high in zip(bins.value, bins.low, bins.high, strict=True)
+        f"{others:,} others" if others else str(plain(value)) if low is None else _span(low, high)
+        for value, low, high, others in zip(
+            bins.value, bins.low, bins.high, bins.others, strict=True
+        )
     ]
 
 
@@ -197,5 +205,5 @@ def _left_out(counts: Mapping[str, int], sweep: str | None) -> Parts:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    some: Sequence[str] = [f"{n:,} {LEFT.get(why, why)}" for why, n in counts.items() if n]
-    return ", ".join(some)
+    known = {why: LEFT.get(why, (why, why))[n != 1] for why, n in counts.items()}
+    return ", ".join(f"{n:,} {known[why]}" for why, n in counts.items() if n)

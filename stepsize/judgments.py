@@ -95,11 +95,15 @@ class Importances(_Judged):
 
 
 class Bins(Answer):
-    """Values of a parameter, a column each: choices, or numbers from `low` to `high`."""
+    """Values of a parameter, a column each: choices, or numbers from `low` to `high`.
+
+    Where `others` is not 0, so many choices are together in the bin.
+    """
 
     value: list[Any]
     low: list[float | None]
     high: list[float | None]
+    others: list[int]
 
 
 class Marginal(Answer):

@@ -89,7 +89,7 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     yield "objective", f"{'largest' if sweep.maximizes else 'smallest'} {sweep.metric}"
     yield "done", f"{sweep.done:,} of {sweep.promised:,} jobs: {tally(sweep)}"
     if sweep.best is not None:
-        yield "best", f"{number(sweep.best.value)} by {sweep.best.job}"
+        yield "best job", f"{number(sweep.best.value)} by {sweep.best.job}"
     if sweep.ending:
         yield "begins no more", sweep.ending
     yield "age", age(sweep.created_at)
@@ -124,7 +124,7 @@ def listing(sweeps: Sequence[Sweep]) -> Table:
         )
         for each in sweeps
     ]
-    return plain_table(("id", "state", "done", "best", "age", "name"), rows)
+    return plain_table(("id", "state", "done", "best job", "age", "name"), rows)
 
 
 def results_table(sweep: Sweep, results: Sequence[SweepResult]) -> Table:
@@ -245,5 +245,5 @@ def _told(sweep: Sweep) -> str:
     if sweep.counts.get("failed"):
         parts.append(f"[red]{sweep.counts['failed']:,} failed[/]")
     if sweep.best is not None:
-        parts.append(f"best {number(sweep.best.value)}")
+        parts.append(f"best job {number(sweep.best.value)}")
     return "  ".join(parts)

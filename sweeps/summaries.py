@@ -23,14 +23,21 @@ BINS = 20
 SIDE = 8
 """The most bins of each of two."""
 
+CHOICES = 50
+"""The most bins of choices of each of two, so that many by many are no millions of cells."""
+
 
 @dataclass(frozen=True)
 class Bin:
-    """Values of a parameter: a choice, or numbers from `low` to `high`, both of which are in it."""
+    """Values of a parameter: a choice, or numbers from `low` to `high`, both of which are in it.
+
+    Or several choices together, of which there are `others`, 0 in every other bin.
+    """
 
     value: JsonValue = None
     low: float | None = None
     high: float | None = None
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,15 @@ def marginals(rows: Sequence[Row], direction: Direction, *, most: int = BINS) ->
 def pair(
     rows: Sequence[Row], pointers: tuple[str, str], direction: Direction, *, most: int = SIDE
 ) -> Pair:
-    """What the values are along two parameters, of the rows that have both."""
+    """What the values are along two parameters, of the rows that have both.
+
+    Of more than `CHOICES` choices the most frequent keep a bin each, the first found of those that
+    are equally so, and the others are together in the last one.
+    """
     values, everything = values_of(rows), np.ones(len(rows), dtype=np.bool_)
-    (i, down), (j, across) = (places_of(rows, each, everything, most) for each in pointers)
+    (i, down), (j, across) = (
+        _together(*places_of(rows, each, everything, most), CHOICES) for each in pointers
+    )
     places = np.where((i >= 0) & (j >= 0), i * len(across) + j, -1)
     flat = list(_summaries(values, places, len(down) * len(across), direction))
     width = len(across)
@@ -128,6 +141,18 @@ def _of_choices(values: Sequence[object]) -> tuple[Places, tuple[Bin, ...]]:
     first = {place: value for value, place in zip(reversed(values), reversed(places), strict=True)}
     bins = tuple(Bin(value=first[place]) for place in range(len(keys)))  # type: ignore[arg-type]
     return np.array(places, dtype=np.intp), bins
+
+
+def _together(places: Places, bins: tuple[Bin, ...], most: int) -> tuple[Places, tuple[Bin, ...]]:
+    """At most so many bins: those with the fewest rows become one."""
+    if len(bins) <= most:
+        return places, bins
+    counts = np.bincount(places[places >= 0], minlength=len(bins))
+    kept = np.sort(np.argsort(-counts, kind="stable")[: most - 1])
+    target = np.full(len(bins) + 1, most - 1, dtype=np.intp)
+    target[kept], target[-1] = np.arange(most - 1), -1  # the place of what is in no bin is -1
+    some = (*(bins[k] for k in kept), Bin(others=len(bins) - kept.size))
+    return target[places], some
 
 
 def _of_numbers(x: F64, most: int) -> tuple[Places, tuple[Bin, ...]]:

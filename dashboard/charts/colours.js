@@ -24,6 +24,18 @@ export function coloursOf(values, names = false) {
   return values.map((value) => (value === null ? NONE : between(share(value))));
 }
 
+/**
+ * Each number's place among the different ones, the last where `direction` says best: a few that
+ * are far away leave the others their colours.
+ */
+export function placesOf(values, direction = "maximize") {
+  if (!values.every((value) => value === null || typeof value === "number")) return values;
+  const sign = direction === "maximize" ? 1 : -1;
+  const order = [...new Set(values)].filter((value) => value !== null).sort((a, b) => sign * (a - b));
+  const places = new Map(order.map((value, place) => [value, place]));
+  return values.map((value) => places.get(value) ?? null);
+}
+
 function between(share) {
   const at = share * (ORDER.length - 1);
   const index = Math.min(ORDER.length - 2, Math.floor(at));

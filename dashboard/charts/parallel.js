@@ -2,26 +2,30 @@
 
 import { el, setText, svg } from "../dom.js";
 import { short } from "../numbers.js";
-import { coloursOf } from "./colours.js";
+import { coloursOf, placesOf } from "./colours.js";
 import { extent, scale } from "./scales.js";
 
 const HEIGHT = 340;
-const MARGIN = { top: 44, right: 70, bottom: 14, left: 70 };
+const MARGIN = { top: 44, right: 70, bottom: 14, left: 86 };
+const END = 0.02;
+const FEW = 8; // values of an axis that are named themselves
+const LINE = 14; // px between their names
 const NEAR = 8; // px from a line that is meant
 const STEPS = 20; // of an arrow key, from one end of an axis to the other
 const APART = 130; // px between axes at least; a narrower page scrolls
 const TALL = HEIGHT - MARGIN.top - MARGIN.bottom;
 
 /**
- * `update({axes, rows, brushes, best})`: axes are [{path, label, log, values}], rows
+ * `update({axes, rows, brushes, best, direction})`: axes are [{path, label, log, values}], rows
  * [{id, label, value}] with one value each in every axis, brushes {path: [from, to]} in shares of
- * an axis from its foot. `brushed(path, pair or null)` and `chosen(id)` may be replaced.
+ * an axis from its foot. `brushed(path, pair or null)` and `chosen(id)` may be replaced. It returns
+ * the rows that the brushes leave, null where there are none.
  */
 export function createParallel(title) {
   const field = svg("svg", { height: HEIGHT, role: "group" });
   const scroll = el("div", { class: "scroll parallel", tabindex: 0, role: "region" }, field);
   const words = el("output", { class: "legend" });
-  const element = el("figure", { class: "chart" }, el("figcaption", {}, title), words, scroll);
+  const element = el("figure", { class: "chart" }, el("figcaption", { class: "hidden" }, title), words, scroll);
   element.setAttribute("aria-label", title);
   scroll.setAttribute("aria-label", `${title}: lines`);
   field.setAttribute("aria-label", "Axes, each with a range to choose by arrow keys");
@@ -44,7 +48,10 @@ export function createParallel(title) {
 
   function update(next) {
     model = next;
+    axes = model.axes.map((axis) => ({ ...axis, ...placed(axis) }));
     draw();
+    const some = axes.some(({ path }) => model.brushes[path]);
+    return some ? model.rows.filter((_, index) => kept(index)) : null;
   }
 
   function draw() {
@@ -54,8 +61,8 @@ export function createParallel(title) {
     const width = Math.max(drawn - 2, model.axes.length * APART);
     field.setAttribute("width", width);
     const span = (width - MARGIN.left - MARGIN.right) / Math.max(1, model.axes.length - 1);
-    axes = model.axes.map((axis, place) => ({ ...axis, ...placed(axis), x: MARGIN.left + place * span }));
-    const colours = coloursOf(model.rows.map((row) => row.value));
+    axes.forEach((axis, place) => (axis.x = MARGIN.left + place * span));
+    const colours = coloursOf(placesOf(model.rows.map((row) => row.value), model.direction));
     const order = model.rows.map((_, index) => index).toSorted((a, b) => rank(a) - rank(b));
     const lines = order.map((index) => {
       const kind = index === model.best ? "best" : kept(index) ? "" : "out";
@@ -150,7 +157,8 @@ export function createParallel(title) {
   function summary() {
     const within = model.rows.filter((_, index) => kept(index)).length;
     setText(words, `${within} of ${model.rows.length} jobs. Drag along an axis, or arrow keys on it`
-      + " (Shift for its upper end), choose; Escape takes that back. A click on a line opens its job.");
+      + " (Shift for its upper end), choose; Escape takes that back."
+      + " A click on a line opens its job; yellow lines are the best, violet the worst.");
   }
 
   /** The line under a place, of those that are chosen. */
@@ -175,12 +183,27 @@ export function createParallel(title) {
 }
 
 const yOf = (share) => MARGIN.top + (1 - share) * TALL;
-const shareOf = (y) =>
-  Math.round(Math.max(0, Math.min(1, 1 - (y - MARGIN.top) / TALL)) * 1e3) / 1e3;
+
+/** Of an axis, from its foot; close to an end it is the end, with what lies there. */
+function shareOf(y) {
+  const share = 1 - (y - MARGIN.top) / TALL;
+  if (share < END || share > 1 - END) return share < END ? 0 : 1;
+  return Math.round(share * 1e3) / 1e3;
+}
+
 const sayValue = (value) => {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" ? short(value) : typeof value === "string" ? value : JSON.stringify(value);
 };
+
+/** Those that have room beside each other, from both ends. */
+function apart(values, of) {
+  const kept = [values[0]];
+  const room = (a, b) => Math.abs(of.at(a) - of.at(b)) * TALL >= LINE;
+  for (const value of values.slice(1, -1))
+    if (room(value, kept.at(-1)) && room(value, values.at(-1))) kept.push(value);
+  return [...kept, values.at(-1)];
+}
 
 /** Where the values of an axis lie, as shares of its height; names are spread evenly. */
 function placed({ values, log }) {
@@ -190,7 +213,9 @@ function placed({ values, log }) {
     if (low < high) {
       const of = scale(log && low > 0, [low, high], [0, 1]);
       const shares = values.map((value) => (value == null ? null : of.at(value)));
-      const inner = of.ticks(5).filter(({ label }) => label);
+      const few = [...new Set(given)].sort((a, b) => a - b);
+      const inner = few.length > FEW ? of.ticks(5).filter(({ label }) => label)
+        : apart(few, of).map((value) => ({ value, label: short(value, 3) }));
       const ticks = inner.map(({ value, label }) => ({ share: of.at(value), label }));
       return { shares, ticks, say: (share) => short(of.value(share), 3) };
     }
@@ -198,6 +223,6 @@ function placed({ values, log }) {
   const names = [...new Set(given.map(sayValue))];
   const place = (name) => (names.length < 2 ? 0.5 : names.indexOf(name) / (names.length - 1));
   const shares = values.map((value) => (value == null ? null : place(sayValue(value))));
-  const ticks = names.map((name) => ({ share: place(name), label: name.slice(0, 10) }));
+  const ticks = names.map((name) => ({ share: place(name), label: name.slice(0, 12) }));
   return { shares, ticks, say: (share) => `${Math.round(100 * share)} %` };
 }

@@ -7,14 +7,18 @@ import { coloursOf } from "../charts/colours.js";
 import { around, extent, lossLimits, visible } from "../charts/scales.js";
 import { smoothed } from "../charts/smoothing.js";
 import { choice, smoothing, tick, zoom } from "../controls.js";
-import { figureOf, moving, titleOf } from "../describe.js";
+import { figureOf, finished, moving, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
+import { short } from "../numbers.js";
 import { AXES, axisOf } from "./clock.js";
 import { differing } from "./differences.js";
+import { createFollowing } from "./following.js";
 import { recordedBy } from "./views.js";
 
 const TOGETHER = 50; // jobs in one request, and in one picture
 const POINTS = 500;
+const NAMED = 3; // settings that name a curve
+const AFRESH = 10_000; // ms after which a job is asked for that is followed, or has ended
 const METRICS = ["loss", "val_loss", "val_accuracy", "lr", "accuracy", "momentum"];
 const RATE = ["lr", "learning rate"];
 
@@ -40,10 +44,12 @@ export function createComparePage(context) {
     ", and follow the button beside its filters.");
   const missing = el("p", { class: "problem", role: "alert" });
   const element = el("section", {}, el("h1", {}, "Compare"), missing, empty, shown);
-  let seen = { jobs: [], views: [], name: null };
+  const following = createFollowing(element, context.wake);
+  const held = new Map(); // id -> {job, at}: as it was asked for, null where there is none, and when
+  let seen = { jobs: [], views: [], name: null, of: null };
   const rounded = (value) => Number(value.toPrecision(6));
   link([chart], (pair) => turn({ zoom: pair?.map(rounded).join("~") }));
-  return { element, title: "Compare", refresh, turned: draw };
+  return { element, title: "Compare", refresh, turned: draw, leave: following.leave };
 
   function ids() {
     const given = (context.view.get("jobs") ?? "").split(",").filter(Boolean);
@@ -59,11 +65,28 @@ export function createComparePage(context) {
     const lost = wanted.filter((_, index) => !found[index]);
     setText(missing, lost.length ? `Not there any more, or not yours: ${lost.join(", ")}` : "");
     const name = metric.read(context.view);
-    const views = await viewsOf(jobs, name, across.read(context.view) === "lr");
+    const rates = across.read(context.view) === "lr";
+    const of = [name, rates, ...jobs.map(markOf)].join();
+    const views = of === seen.of ? seen.views : await viewsOf(jobs, name, rates);
     if (wanted.join() !== ids().join()) return true;
-    seen = { jobs, views, name };
+    seen = { jobs, views, name, of };
     draw();
+    following.follow(jobs.filter((job) => !finished(job)));
     return jobs.some(moving);
+  }
+
+  /** As it was last told; asked for where nobody tells, and now and then in any case. */
+  async function jobOf(id) {
+    const { job, at } = held.get(id) ?? { at: -Infinity };
+    const now = performance.now();
+    if (now - at < AFRESH && (!job || finished(job) || following.follows(id))) {
+      const told = job && following.latest(job);
+      if (told?.state === job?.state && told?.attempt === job?.attempt) return told;
+    }
+    following.forget(id); // a new attempt, or an end, is told of at length only where it is asked for
+    const found = await existing(id);
+    held.set(id, { job: found, at: now });
+    return found;
   }
 
   function draw() {
@@ -80,7 +103,8 @@ export function createComparePage(context) {
     logx.element.hidden = x === "lr";
     all.read(view);
     const width = smooth.read(view);
-    chart.update(modelOf({ jobs, views, name, x, part, bent, width, colours }));
+    const labels = labelsOf(jobs, settings);
+    chart.update(modelOf({ jobs, labels, views, name, x, part, bent, width, colours }));
     list(jobs, settings, colours);
   }
 
@@ -127,7 +151,10 @@ export function createComparePage(context) {
   }
 }
 
-async function jobOf(id) {
+/** Another one when there may be more to draw. */
+const markOf = ({ id, attempt, state, progress }) => `${id} ${attempt} ${state} ${progress.iteration}`;
+
+async function existing(id) {
   try {
     return await get(`v1/jobs/${id}`);
   } catch (error) {
@@ -152,13 +179,23 @@ function records(job, name) {
   return name.startsWith("val_") || recordedBy(job).includes(name);
 }
 
-function modelOf({ jobs, views, name, x, part, bent, width, colours }) {
+/** What the curves are called: as the jobs are, or where those are called alike, what differs. */
+function labelsOf(jobs, settings) {
+  const titles = jobs.map(titleOf);
+  const alike = new Set(titles).size < titles.length && settings.length > 0;
+  const some = settings.slice(0, NAMED);
+  const words = (at) => some.map(({ path, values }) =>
+    `${path.split("/").at(-1)} ${said(values[at])}`).join(", ");
+  return jobs.map(({ id }, at) => `${alike ? words(at) : titles[at]} ${id.slice(-4)}`);
+}
+
+function modelOf({ jobs, labels: named, views, name, x, part, bent, width, colours }) {
   const axes = jobs.map((job) => axisOf(x, job));
   const raw = jobs.flatMap((job, index) => {
     const rows = views[index];
     if (!rows?.returned) return [];
     const places = x === "lr" ? rows.columns.lr : rows.columns.iteration.map(axes[index].at);
-    const label = `${titleOf(job)} ${job.id.slice(-4)}`;
+    const label = named[index];
     const dots = name.startsWith("val_");
     return { label, color: colours[index], dots, ...ascending(places ?? [], rows.columns[name]) };
   });
@@ -196,5 +233,6 @@ function ascending(x, y) {
 
 function said(value) {
   if (value === null) return "–";
+  if (typeof value === "number") return short(value, 6);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -1,7 +1,7 @@
 /** What matters in a sweep: each parameter's share, and the objective over one or two of them. */
 
 import { queryOf } from "../address.js";
-import { coloursOf } from "../charts/colours.js";
+import { coloursOf, placesOf } from "../charts/colours.js";
 import { choice } from "../controls.js";
 import { el, setText } from "../dom.js";
 import { percent, short } from "../numbers.js";
@@ -34,7 +34,7 @@ export function createEffects(context) {
     const paths = told.data.map((each) => each.parameter);
     for (const each of [across, down]) offer(each, paths);
     draw(shares, told, sharesOf);
-    setText(note, told.warnings.join(" "));
+    setText(note, told.warnings.map((each) => `Note: ${each}.`).join(" "));
     const x = across.read(context.view) || paths[0];
     const y = down.read(context.view) || paths.find((path) => path !== x);
     both.hidden = !y || paths.length < 2;
@@ -83,8 +83,9 @@ function bar(name, share) {
 }
 
 const last = (path) => path.split("/").at(-1);
-const namesOf = ({ value, low, high }) =>
+const namesOf = ({ value, low, high, others }) =>
   value.map((each, place) => {
+    if (others[place]) return `${others[place]} others`;
     if (low[place] === null) return valueOf(each);
     const [from, to] = [low[place], high[place]].map((edge) => short(edge, 3));
     return from === to ? from : `${from} to ${to}`;
@@ -97,8 +98,8 @@ function coloured(value, colour, words) {
   return cell;
 }
 
-function heatOf({ metric, x, y, x_bins: across, y_bins: down, mean, n, diverged }) {
-  const flat = coloursOf(mean.flat());
+function heatOf({ metric, direction, x, y, x_bins: across, y_bins: down, mean, n, diverged }) {
+  const flat = coloursOf(placesOf(mean.flat(), direction));
   const width = across.value.length;
   const rows = namesOf(down).map((name, row) => el("tr", {}, el("th", { scope: "row" }, name),
     ...mean[row].map((value, column) => {
@@ -111,8 +112,8 @@ function heatOf({ metric, x, y, x_bins: across, y_bins: down, mean, n, diverged 
   return { heads: [`${last(y)} \\ ${last(x)}`, ...namesOf(across)], rows, caption };
 }
 
-function marginalOf({ metric, data: [found] }) {
-  const colours = coloursOf(found.mean);
+function marginalOf({ metric, direction, data: [found] }) {
+  const colours = coloursOf(placesOf(found.mean, direction));
   const figure = (value) => (value === null ? "" : short(value));
   const rows = namesOf(found.bins).map((name, row) => el("tr", {}, el("th", { scope: "row" }, name),
     coloured(found.mean[row], colours[row], figure(found.mean[row])),

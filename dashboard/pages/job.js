@@ -2,7 +2,7 @@
 
 import { href } from "../address.js";
 import { ApiError, follow, get } from "../api.js";
-import { factsOf, finished, moving, outcomeOf, titleOf } from "../describe.js";
+import { FOREIGN, factsOf, finished, moving, outcomeOf, readable, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count } from "../numbers.js";
 import { createActions } from "./actions.js";
@@ -129,7 +129,8 @@ export function createJobPage(id, context) {
     setText(outcome, outcomeOf(job));
     waits.hidden = !job.waiting;
     setText(waits, job.waiting ? `Waits: ${job.waiting.detail}.` : "");
-    setText(warnings, job.warnings.map((each) => `Note: ${each}.`).join(" "));
+    const foreign = readable(job) ? [] : [FOREIGN];
+    setText(warnings, [...foreign, ...job.warnings.map((each) => `Note: ${each}.`)].join(" "));
     bar.hidden = !["running", "paused"].includes(job.state) || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });
     if (job === shown) return;
@@ -156,6 +157,7 @@ export function createJobPage(id, context) {
 }
 
 function chartsOf(job, context) {
+  if (!readable(job)) return [];
   if (job.kind === "range_test") return [rangeTestCharts(context)];
   const first = job.spec.schedule.policy === "auto" ? [rangeTestCharts(context)] : [];
   return [...first, trainingCharts(context)];

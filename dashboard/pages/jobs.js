@@ -2,16 +2,19 @@
 
 import { href, queryOf } from "../address.js";
 import { get } from "../api.js";
-import { moving, STATES } from "../describe.js";
+import { finished, moving, STATES } from "../describe.js";
 import { el, setText } from "../dom.js";
+import { createFollowing } from "./following.js";
 import { createRow } from "./row.js";
 import { losses } from "./sparklines.js";
 import { createWelcome } from "./welcome.js";
 
 const PAGE = 50;
 const MOST = 500;
+const AFRESH = 3000; // ms between lists while the jobs in them are followed: others may have come
 const PATIENCE = 200; // ms after a key until it is searched
 const NONE = { state: null, kind: null, q: null, tag: null };
+const PICKED = 50; // jobs to compare
 const HEADS = [
   "Pick", "State", "Name", "Kind", "Model", "Schedule", "Progress", "Loss", "Age", "Worker",
 ];
@@ -19,7 +22,6 @@ const NARROW = ["Kind", "Model", "Schedule", "Age", "Worker"]; // not on a phone
 
 export function createJobsPage(context) {
   const { turn, session } = context;
-  const chosen = new Set();
   const rows = new Map();
   const body = el("tbody");
   const kindOfHead = (name) => (NARROW.includes(name) ? `wide ${name.toLowerCase()}` : "");
@@ -34,14 +36,21 @@ export function createJobsPage(context) {
   const tag = el("input", { placeholder: "tag:value", "aria-label": "Tag, as name:value" });
   const clear = el("button", { type: "button", onclick: () => turn(NONE) }, "Clear filters");
   const compare = el("a", { class: "button", href: href("compare") }, "Compare");
-  const filters = el("form", { class: "filters", role: "search" }, 
-    state, kind, query, tag, clear, compare);
+  const none = el("button", { type: "button", onclick: () => turn({ picked: null }) }, "Untick all");
+  const filters = el("form", { class: "filters", role: "search" },
+    state, kind, query, tag, clear, compare, none);
   const more = el("button", { type: "button" }, "Older jobs");
   const empty = el("p", { class: "empty" }, "No job matches these filters.");
   const welcome = el("div");
   const element = el("section", {}, el("h1", {}, "Jobs"), filters, table, empty, welcome, more);
+  const following = createFollowing(element, () => {
+    moved = true;
+    context.wake();
+  });
   let current = context.view;
   let timer = null;
+  let listed = null; // {query, at, told}: the page of jobs, and when it was asked for
+  let moved = false; // a job is in another state since
 
   for (const part of [table, empty, more, clear]) part.hidden = true;
   filters.addEventListener("submit", (event) => event.preventDefault());
@@ -51,7 +60,12 @@ export function createJobsPage(context) {
   });
   more.addEventListener("click", () => turn({ limit: Math.min(limit() + PAGE, MOST) }));
   table.addEventListener("change", choose);
-  return { element, title: "Jobs", refresh, turned, leave: () => clearTimeout(timer) };
+  return { element, title: "Jobs", refresh, turned, leave };
+
+  function leave() {
+    clearTimeout(timer);
+    following.leave();
+  }
 
   function limit() {
     return Number(current.get("limit")) || PAGE;
@@ -70,13 +84,18 @@ export function createJobsPage(context) {
       if (field.value.trim() !== value) field.value = value;
     }
     clear.hidden = !filtered();
+    const ids = chosen();
+    for (const [id, row] of rows) row.choose(ids.has(id));
+    compare.href = href("compare", null, { jobs: [...ids].join(",") });
+    setText(compare, ids.size ? `Compare ${ids.size}` : "Compare");
+    none.hidden = ids.size === 0;
   }
 
   async function refresh() {
     const asked = current;
-    const { limit: most = PAGE, ...wanted } = Object.fromEntries(asked);
-    if (wanted.tag && !wanted.tag.includes(":")) delete wanted.tag; // while it is typed
-    const { data, next_cursor: next } = await get(`v1/jobs?${queryOf({ limit: most, ...wanted })}`);
+    const { told, most } = await list(asked);
+    const { next_cursor: next } = told;
+    const data = told.data.map(following.latest);
     const known = await losses(data);
     if (asked !== current) return true;
     const nothing = data.length === 0;
@@ -84,7 +103,7 @@ export function createJobsPage(context) {
     const ids = new Set(data.map((job) => job.id));
     for (const [id, row] of rows) if (!ids.has(id)) rows.delete(id), row.element.remove();
     data.forEach((job, place) => {
-      if (!rows.has(job.id)) rows.set(job.id, createRow(job.id));
+      if (!rows.has(job.id)) rows.set(job.id, createRow(job.id, chosen().has(job.id)));
       const row = rows.get(job.id);
       if (body.children[place] !== row.element)
         body.insertBefore(row.element, body.children[place] ?? null);
@@ -93,7 +112,33 @@ export function createJobsPage(context) {
     empty.hidden = !(nothing && filtered());
     teach(nothing && !filtered());
     more.hidden = next === null || most >= MOST;
+    following.follow(foremost(data.filter((job) => !finished(job))));
     return data.some(moving);
+  }
+
+  /** The page of jobs that the address wants; the one that is there while its jobs are followed. */
+  async function list(asked) {
+    const { limit: most = PAGE, picked, ...wanted } = Object.fromEntries(asked);
+    if (wanted.tag && !wanted.tag.includes(":")) delete wanted.tag; // while it is typed
+    const query = queryOf({ limit: most, ...wanted });
+    const due = listed?.query !== query || performance.now() - listed.at >= AFRESH;
+    if (due || moved || !following.open()) {
+      moved = false;
+      following.forget();
+      const at = performance.now();
+      listed = { query, at, told: await get(`v1/jobs?${query}`) };
+    }
+    return { told: listed.told, most };
+  }
+
+  /** Those in sight first, since one stream does not take all. */
+  function foremost(jobs) {
+    const inSight = ({ id }) => {
+      const { top, bottom } = rows.get(id).element.getBoundingClientRect();
+      return bottom > 0 && top < innerHeight;
+    };
+    const [seen, unseen] = [jobs.filter(inSight), jobs.filter((job) => !inSight(job))];
+    return [...seen, ...unseen];
   }
 
   function teach(needed) {
@@ -106,11 +151,18 @@ export function createJobsPage(context) {
     return Object.keys(NONE).some((name) => current.get(name));
   }
 
+  /** The jobs that are ticked, also where a filter hides them. */
+  function chosen() {
+    const given = (current.get("picked") ?? "").split(",");
+    return new Set(given.filter((id) => /^job_[0-9a-z]+$/.test(id)).slice(0, PICKED));
+  }
+
   function choose({ target }) {
-    if (target.checked) chosen.add(target.value);
-    else chosen.delete(target.value);
-    compare.href = href("compare", null, { jobs: [...chosen].join(",") });
-    setText(compare, chosen.size ? `Compare ${chosen.size}` : "Compare");
+    const ids = chosen();
+    if (target.checked) ids.add(target.value);
+    else ids.delete(target.value);
+    if (ids.size > PICKED) target.checked = false;
+    else turn({ picked: [...ids].join(",") });
   }
 }
 

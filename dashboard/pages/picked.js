@@ -3,7 +3,7 @@
 import { href, pairOf } from "../address.js";
 import { get } from "../api.js";
 import { createChart, link } from "../charts/chart.js";
-import { coloursOf } from "../charts/colours.js";
+import { coloursOf, placesOf } from "../charts/colours.js";
 import { extent, lossLimits } from "../charts/scales.js";
 import { smoothed } from "../charts/smoothing.js";
 import { smoothing, zoom } from "../controls.js";
@@ -50,7 +50,7 @@ export function createPicked(context) {
     const part = pairOf(context.view.get("lr"));
     all.read(context.view);
     const views = new Map(data.map((rows) => [rows.job, rows.columns]));
-    const colours = coloursOf(settings.map(orderOf));
+    const colours = coloursOf(placesOf(settings.map(orderOf)));
     const raw = settings.flatMap(({ parameters, jobs }, place) =>
       jobs.filter((job) => views.get(job)?.lr.length).map((job) => ({
         label: said(parameters), name: `${said(parameters)}, ${job.slice(-4)}`,
@@ -62,7 +62,8 @@ export function createPicked(context) {
     const span = log ? Math.log10(limits[1] / limits[0]) : limits[1] - limits[0];
     const curves = raw.flatMap((curve) => (width ? [
       { ...curve, ghost: true, strong: false },
-      { ...curve, derived: true, quiet: true, y: smoothed(curve.x, curve.y, width * span, log) },
+      { ...curve, label: `${curve.label}, smoothed`, derived: true, quiet: true,
+        y: smoothed(curve.x, curve.y, width * span, log) },
     ] : [curve]));
     const losses = lossLimits(raw.map((curve) => curve.y), (length) => length / 10);
     const marks = chosen?.max_lr

@@ -9,7 +9,8 @@ import { endedOf, said } from "./sweeps.js";
 const MOST = 50; // configurations
 
 /** Whether there is anything to judge; range tests are picked from, not ranked. */
-export const ranks = (sweep) => endedOf(sweep) > 0 && sweep.spec.template.kind !== "range_test";
+export const ranks = (sweep) =>
+  sweep.judgeable && endedOf(sweep) > 0 && sweep.spec.template.kind !== "range_test";
 
 /** What a judgment answers, or null where the service cannot judge such a sweep. */
 export async function judged(sweep, path) {
@@ -40,8 +41,9 @@ export function createRanking() {
     const { data, metric, configurations } = told;
     const [best] = data;
     setText(verdict, `${said(best.parameters)}: ${best.verdict}.`);
-    const heads = ["Configuration", metric, "sd", "Seeds", "Behind", "p", "Verdict"];
-    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
+    const seeds = data.some(({ n, diverged }) => n + diverged > 1);
+    const heads = ["Configuration", seeds ? `mean ${metric}` : metric, "sd", "Seeds", "Behind", "p", "Verdict"];
+    const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col", class: name === "Verdict" ? "wide" : "" }, name)));
     const caption = el("caption", { class: "hidden" }, "Ranking");
     table.replaceChildren(caption, el("thead", {}, head), el("tbody", {}, ...data.map(rowOf)));
     const more = configurations > data.length;
@@ -61,13 +63,14 @@ function rowOf({ parameters, n, diverged, mean, sd, against_best: against, verdi
   ];
   return el("tr", {},
     el("th", { scope: "row" }, el("a", { href: address }, said(parameters) || "as submitted")),
-    ...cells.map((cell, place) => el("td", { class: place === 5 ? "verdict" : "" }, String(cell))));
+    ...cells.map((cell, place) => el("td", { class: place === 5 ? "verdict wide" : "" }, String(cell))));
 }
 
 function leftOutOf(leftOut) {
-  const names = { short: "short runs", stopped: "stopped early" };
+  const find = (number) => (number === 1 ? "run that finds the rates" : "runs that find the rates");
   const given = Object.entries(leftOut).filter(([, number]) => number);
   if (!given.length) return "";
-  const words = given.map(([why, number]) => `${count(number)} ${names[why] ?? why}`);
+  const wordsOf = (why, number) => ({ short: find(number), stopped: "stopped early" })[why] ?? why;
+  const words = given.map(([why, number]) => `${count(number)} ${wordsOf(why, number)}`);
   return `Not judged: ${words.join(", ")}.`;
 }

@@ -3,12 +3,13 @@
 import { href } from "../address.js";
 import { spark } from "../charts/curves.js";
 import { lossLimits } from "../charts/scales.js";
-import { figureOf, kindOf, scheduleOf, titleOf } from "../describe.js";
+import { figureOf, kindOf, modelOf, scheduleOf, titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
 import { count, duration, percent, secondsBetween } from "../numbers.js";
 
-export function createRow(id) {
+export function createRow(id, picked) {
   const pick = el("input", { type: "checkbox", value: id });
+  pick.checked = picked;
   const state = el("span");
   const link = el("a", { href: href("jobs", id) });
   const tags = el("small");
@@ -25,7 +26,8 @@ export function createRow(id) {
     el("td", { class: "wide" }, age), worker,
   ];
   let drawn = null;
-  return { element: el("tr", {}, ...cells), show };
+  const choose = (wanted) => (pick.checked = wanted);
+  return { element: el("tr", {}, ...cells), show, choose };
 
   function show(job, loss) {
     const { iteration, iterations } = job.progress;
@@ -33,9 +35,9 @@ export function createRow(id) {
     setText(state, job.state);
     state.className = `state ${job.state}`;
     setText(link, titleOf(job));
-    setText(tags, Object.entries(job.spec.tags).map((pair) => pair.join(":")).join("  "));
+    setText(tags, Object.entries(job.spec.tags ?? {}).map((pair) => pair.join(":")).join("  "));
     setText(kind, kindOf(job));
-    setText(model, `${job.spec.model.name} · ${job.spec.data.name} · ${job.spec.optimizer.name}`);
+    setText(model, modelOf(job));
     setText(schedule, scheduleOf(job));
     bar.hidden = !["running", "paused"].includes(job.state) || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });

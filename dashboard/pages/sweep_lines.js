@@ -6,8 +6,8 @@ import { el } from "../dom.js";
 
 const MOST_AXES = 12;
 
-/** Brushes are in the address, as JSON under `keep`. */
-export function createLines(context) {
+/** Brushes are in the address, as JSON under `keep`; `narrowed` hears which rows they leave. */
+export function createLines(context, narrowed) {
   const chart = createParallel("Parameters and objective");
   const element = el("section", { hidden: "" }, el("h2", {}, "Every job"), chart.element);
   let seen = null;
@@ -29,10 +29,11 @@ export function createLines(context) {
     if (!seen) return;
     const { spec: { space = {}, objective } } = seen.sweep;
     const rows = seen.data.filter((row) => row.value !== null && !row.short);
+    const given = (path) => new Set(rows.map((row) => JSON.stringify(row.parameters[path])));
     const paths = [...new Set(rows.flatMap((row) => Object.keys(row.parameters)))]
-      .filter((path) => path !== "/tags/step").slice(0, MOST_AXES);
+      .filter((path) => [...given(path)].filter(Boolean).length > 1).slice(0, MOST_AXES);
     element.hidden = rows.length < 2 || !paths.length;
-    if (element.hidden) return;
+    if (element.hidden) return narrowed(null);
     const values = rows.map((row) => row.value);
     const axes = paths.map((path) => {
       const own = rows.map((row) => row.parameters[path] ?? null);
@@ -43,8 +44,10 @@ export function createLines(context) {
     const better = (a, b) =>
       (objective.direction === "maximize" ? values[b] > values[a] : values[b] < values[a]);
     const best = full.length ? full.reduce((a, b) => (better(a, b) ? b : a)) : null;
-    const lines = rows.map((row) => ({ id: row.job, label: `#${row.number}`, value: row.value }));
-    chart.update({ axes, rows: lines, brushes: brushesOf(context.view), best });
+    const lines = rows.map(({ job: id, number, value }) => ({ id, number, label: `#${number}`, value }));
+    const left = chart.update({ axes, rows: lines, brushes: brushesOf(context.view), best,
+      direction: objective.direction });
+    narrowed(left && new Set(left.map(({ number }) => number)));
   }
 }
 

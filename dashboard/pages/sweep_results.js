@@ -4,10 +4,9 @@ import { href } from "../address.js";
 import { get } from "../api.js";
 import { el, setText } from "../dom.js";
 import { count, short } from "../numbers.js";
-import { valueOf } from "./sweeps.js";
+import { STEP, valueOf } from "./sweeps.js";
 
 const LIMIT = 500; // rows of a page
-const STEP = "/tags/step";
 
 export function createResults(context) {
   const table = el("table", { class: "list" });
@@ -19,31 +18,47 @@ export function createResults(context) {
   const note = el("p", { class: "note" });
   const element = el("section", {}, el("h2", {}, "Results"), scroll, note,
     el("div", { class: "controls" }, first, next));
-  let shown = null;
+  let shown = null; // what the service has told
+  let chosen = null; // the numbers of those, null: all
   let more = null;
   first.addEventListener("click", () => turn(null));
   next.addEventListener("click", () => turn(more));
-  return { element, refresh };
+  return { element, refresh, narrow };
 
   /** The rows of the page that the address names. */
   async function refresh(sweep) {
     const after = context.view.get("after");
     const cursor = /^\d{1,6}$/.test(after ?? "") ? `&cursor=${after}` : "";
     const told = await get(`v1/sweeps/${sweep.id}/results?limit=${LIMIT}${cursor}`);
-    if (told === shown) return told.data;
-    shown = told;
+    if (told === shown?.told) return told.data;
+    shown = { sweep, told, paged: cursor || told.next_cursor !== null };
     more = told.next_cursor;
     first.hidden = !cursor;
     next.hidden = more === null;
     element.lastChild.hidden = first.hidden && next.hidden;
-    list(sweep, told.data);
-    const stopped = told.data.filter((row) => row.stopped).length;
-    const paged = cursor || more !== null;
-    const range = paged ? `Configurations ${told.data[0]?.number} to ${told.data.at(-1)?.number}. ` : "";
-    const early = stopped ? `${count(stopped)} stopped early: their values are of the point that` +
-      " they came to." : "";
-    setText(note, range + early);
+    draw();
     return told.data;
+  }
+
+  /** Shows the rows of these numbers only; null: all of them. */
+  function narrow(numbers) {
+    const same = [...(numbers ?? [])].join() === [...(chosen ?? [])].join();
+    if (same && (numbers === null) === (chosen === null)) return;
+    chosen = numbers;
+    if (shown) draw();
+  }
+
+  function draw() {
+    const { sweep, told: { data }, paged } = shown;
+    const rows = chosen ? data.filter((row) => chosen.has(row.number)) : data;
+    list(sweep, rows);
+    const stopped = rows.filter((row) => row.stopped).length;
+    const words = [];
+    if (paged) words.push(`Configurations ${data[0]?.number} to ${data.at(-1)?.number}.`);
+    if (chosen) words.push(`${count(rows.length)} of ${count(data.length)}, as chosen above.`);
+    if (stopped)
+      words.push(`${count(stopped)} stopped early: the value of each is of the point it came to.`);
+    setText(note, words.join(" "));
   }
 
   function list({ spec: { objective } }, data) {
@@ -54,14 +69,15 @@ export function createResults(context) {
     const paths = [...new Set(data.flatMap((row) => Object.keys(row.parameters)))];
     const found = data.some((row) => STEP in row.parameters);
     const early = data.some((row) => row.stopped);
-    const heads = ["Job", "State", objective.metric, ...(early ? ["Stopped early"] : []),
+    const judged = data.some((row) => row.value !== null);
+    const heads = ["Job", "State", ...(judged ? [objective.metric] : []), ...(early ? ["Stopped early"] : []),
       ...paths.map((path) => (path === STEP ? "Step" : path))];
     const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
     const sorted = data.toSorted(found ? byStep(order) : order);
     const rows = sorted.map((row) => el("tr", {},
       el("th", { scope: "row" }, nameOf(row)),
       el("td", {}, el("span", { class: `state ${row.state ?? ""}` }, row.state ?? "deleted")),
-      el("td", {}, row.value === null ? "" : short(row.value) + (row.short ? " (short run)" : "")),
+      ...(judged ? [el("td", {}, valueOfRow(row))] : []),
       ...(early ? [el("td", { class: "verdict" }, row.stopped ?? "")] : []),
       ...paths.map((path) => el("td", {}, settingOf(row, path)))));
     const caption = el("caption", { class: "hidden" }, "Results");
@@ -78,6 +94,9 @@ const byStep = (order) => {
 
 const nameOf = ({ job, number }) =>
   (job ? el("a", { href: href("jobs", job) }, `#${number}`) : `#${number}`);
+
+const valueOfRow = ({ value, short: finds }) =>
+  (value === null ? "" : short(value) + (finds ? " (finds the rates)" : ""));
 
 const settingOf = ({ parameters }, path) =>
   (path in parameters ? valueOf(parameters[path]) : "");

@@ -5,17 +5,37 @@ import { get } from "../api.js";
 import { el, setText } from "../dom.js";
 import { count, duration, secondsBetween, short } from "../numbers.js";
 
+export const STEP = "/tags/step"; // of a recipe
+
 const LIMIT = 100;
-const HEADS = ["State", "Name", "Sampler", "Jobs", "Best", "Parameters", "Age"];
+const HEADS = ["State", "Name", "Sampler", "Jobs", "Best job", "Parameters", "Age"];
 const NARROW = ["Sampler", "Parameters", "Age"];
+
+/**
+ * What is shown of a sweep is always there, whatever another version may have stored: `foreign`
+ * says whether some of it is made up, `judgeable` whether its objective is not.
+ */
+export function legible(sweep) {
+  const { spec } = sweep;
+  const { objective: told, template, sampler, find } = spec;
+  const judgeable = Boolean(told?.metric && told.direction);
+  const foreign = !(judgeable && template && (sampler?.name || find?.name));
+  const given = { ...sweep, foreign, judgeable, given: spec };
+  if (!foreign) return given;
+  const objective = { metric: "value", direction: "minimize", ...told };
+  return { ...given, spec: { ...spec, objective, template: template ?? {} } };
+}
 
 export const sweepTitle = (sweep) => {
   const { name, spec } = sweep;
-  return name || `${searchOf(sweep)} over ${spec.template.kind ?? "schedules"}`;
+  if (!name && sweep.foreign) return sweep.id;
+  const over = spec.kind === "recipe" ? "schedules" : spec.template.kind;
+  return name || `${searchOf(sweep)} over ${over}`;
 };
 
 /** How its jobs are chosen. */
-export const searchOf = ({ spec: { kind, find, sampler } }) => {
+export const searchOf = ({ foreign, spec: { kind, find, sampler } }) => {
+  if (foreign) return sampler?.name ?? kind ?? "of another version";
   if (kind === "recipe") return `recipe, rates by ${find.name.replaceAll("_", " ")}`;
   return sampler.name.replaceAll("_", " ");
 };
@@ -26,7 +46,7 @@ export function createSweepsPage() {
   const head = el("tr", {}, ...HEADS.map((name) =>
     el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
   const caption = el("caption", { class: "hidden" }, "Sweeps");
-  const table = el("table", { class: "list", hidden: "" }, caption, el("thead", {}, head), body);
+  const table = el("table", { class: "list stack", hidden: "" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No sweeps yet. A sweep runs one job for each of many settings and says which is best: ",
     el("code", {}, "stepsize sweep --help"), " shows how to submit one.");
@@ -34,7 +54,8 @@ export function createSweepsPage() {
   return { element, title: "Sweeps", refresh };
 
   async function refresh() {
-    const { data } = await get(`v1/sweeps?limit=${LIMIT}`);
+    const told = await get(`v1/sweeps?limit=${LIMIT}`);
+    const data = told.data.map(legible);
     table.hidden = data.length === 0;
     none.hidden = data.length > 0;
     const ids = new Set(data.map((sweep) => sweep.id));
@@ -85,6 +106,7 @@ export const endedOf = ({ counts }) =>
 /** Parameters in words. */
 export const said = (parameters) =>
   Object.entries(parameters)
+    .filter(([path]) => path !== STEP)
     .map(([path, value]) => `${path.split("/").at(-1)} ${valueOf(value)}`)
     .join(", ");
 

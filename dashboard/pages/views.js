@@ -14,7 +14,7 @@ export function viewOf(job, names, { repeat = 0, start = null, stop = null } = {
 
 /** What is recorded of each iteration of a job's training. */
 export function recordedBy({ spec, resolved }) {
-  const names = ["loss", "lr", ...spec.record];
+  const names = ["loss", "lr", ...(spec.record ?? [])];
   if (cyclesMomentum(resolved?.schedule)) names.push("momentum");
   return names;
 }

@@ -15,7 +15,7 @@ export function createWorkersPage() {
   const head = el("tr", {}, ...HEADS.map((name) =>
     el("th", { scope: "col", class: NARROW.includes(name) ? "wide" : "" }, name)));
   const caption = el("caption", { class: "hidden" }, "Workers");
-  const table = el("table", { class: "list" }, caption, el("thead", {}, head), body);
+  const table = el("table", { class: "list stack" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No worker has been here. ", el("code", {}, "stepsize up"), " starts one with the service, ",
     el("code", {}, "stepsize worker"),

@@ -171,7 +171,7 @@ def test_values_along_one_parameter_and_two(client: TestClient, sessions: Sessio
     (one,) = get(client, f"{sweep}/marginals?parameter={PEAK}")["data"]
     assert one == told["data"][0]
     assert one["bins"] == {
-        "value": [None] * 3, "low": [0.1, 0.2, 0.4], "high": [0.1, 0.2, 0.4]
+        "value": [None] * 3, "low": [0.1, 0.2, 0.4], "high": [0.1, 0.2, 0.4], "others": [0] * 3
     }  # fmt: skip
     assert (one["n"], one["diverged"]) == ([6, 6, 4], [0, 0, 2])
     assert one["best"][0] >= one["upper"][0] >= one["median"][0] >= one["lower"][0]

@@ -1,4 +1,4 @@
-"""What a chart of the dashboard shows, as a test can see it."""
+"""What a page of the dashboard and its charts show, as a test can see it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
+
+
+def visit(page: Page, address: str) -> None:
+    """Opens a page anew, and waits until it shows all that there is."""
+    page.goto("about:blank")
+    page.goto(address)
+    page.locator("main:not([aria-busy]):visible").wait_for()
 
 
 def figure(page: Page, title: str) -> Locator:

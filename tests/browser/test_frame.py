@@ -8,6 +8,7 @@ import pytest
 from spec.access import Caller, Scope
 from store import jobs, keys
 from tests.browser.builders import ended, range_test, training
+from tests.browser.charts import visit
 from tests.browser.conftest import PATIENCE, Site, Watch, serving
 from tests.factories import queued, spec, training_json
 
@@ -82,8 +83,7 @@ def test_no_page_has_serious_faults_of_accessibility(site: Site, watched: Watch)
     for scheme in ("light", "dark"):
         page = watched(site, color_scheme=scheme)
         for path in (*pages, "workers", "webhooks", "compare", "sweeps", "new", "nowhere"):
-            page.goto(f"{site.url}/#/{path}")
-            page.wait_for_load_state("networkidle")
+            visit(page, f"{site.url}/#/{path}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             for each in axe.run(page).response["violations"]:
                 where = [node["html"][:120] for node in each["nodes"]]

@@ -119,7 +119,7 @@ IMPORTANCE = {
     ],
     "warnings": ["shares of 6 trials are mostly chance"],
 }
-BINS = {"value": [None, None], "low": [0.1, 0.2], "high": [0.1, 0.4]}
+BINS = {"value": [None, None], "low": [0.1, 0.2], "high": [0.1, 0.4], "others": [0, 0]}
 MARGINAL = {
     "parameter": "/schedule/max_lr",
     "bins": BINS,
@@ -130,7 +130,12 @@ MARGINAL = {
 CHOICES = {
     **MARGINAL,
     "parameter": "/optimizer/name",
-    "bins": {"value": ["sgd", ["adam"]], "low": [None, None], "high": [None, None]},
+    "bins": {
+        "value": ["sgd", ["adam"]],
+        "low": [None, None],
+        "high": [None, None],
+        "others": [0, 0],
+    },
     "diverged": [0, 0],
 }
 MARGINALS = {**JUDGED, "data": [MARGINAL, CHOICES]}
@@ -139,7 +144,7 @@ PAIR = {
     "x": "/schedule/max_lr",
     "y": "/optimizer/params/momentum",
     "x_bins": BINS,
-    "y_bins": {"value": [None], "low": [0.9], "high": [0.9]},
+    "y_bins": {"value": [None], "low": [0.9], "high": [0.9], "others": [0]},
     "n": [[3, 0]],
     "diverged": [[0, 2]],
     "mean": [[0.5, None]],
@@ -256,7 +261,7 @@ def test_followed_to_its_end_it_shows_the_best(
     done = run("sweep", file, option)
     assert done.exit_code == 0
     shown = lines(done.stdout)
-    assert shown[0] == "val_accuracy sd seeds max_lr momentum behind p told apart"
+    assert shown[0] == "mean val_accuracy sd seeds max_lr momentum behind p told apart"
     assert shown[1] == "0.9712 0.0021 3 0.2 0.9"
     assert shown[2] == "0.5 0.0021 2 of 3 0.1 0.9 0.471 0.002 yes"
     assert shown[3] == "diverged 0 of 3 0.3 0.9"
@@ -274,7 +279,7 @@ def test_followed_to_its_end_it_shows_the_best(
     for part in (
         "submitted swp_1",
         "swp_1 is paused: `stepsize resume swp_1` lets it go on",
-        "4/4 1 failed best 0.9712",
+        "4/4 1 failed best job 0.9712",
         "succeeded: 3 succeeded, 1 failed",
         "`stepsize retry swp_1` runs it again",
     ):
@@ -299,7 +304,7 @@ def test_watch_follows_a_sweep_too(fake: Fake, run: Run, state: str, code: int) 
 def test_sweeps_are_listed(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/sweeps"] = (200, {"data": [ENDED, RUNNING], "next_cursor": None})
     shown = lines(run("sweeps").stdout)
-    assert shown[0] == "id state done best age name"
+    assert shown[0] == "id state done best job age name"
     assert shown[1].startswith("swp_1 succeeded 4/4 val_accuracy 0.9712 ")
     assert shown[2].startswith("swp_1 running 2/4 ")
     assert shown[2].endswith("bounds [wide]")
@@ -386,7 +391,7 @@ def test_show_says_how_a_sweep_stands(fake: Fake, run: Run) -> None:
         "sampler grid",
         "objective largest val_accuracy",
         "done 4 of 4 jobs: 3 succeeded, 1 failed",
-        "best 0.9712 by job_2",
+        "best job 0.9712 by job_2",
         "begins no more every configuration has been chosen",
         "0.9712 0.0021 3 0.2 0.9",
     ):
@@ -499,7 +504,7 @@ def test_values_along_parameters_alone_and_together(fake: Fake, run: Run) -> Non
     assert fake.asked[-1][2] == {"parameter": ["/schedule/max_lr", "/nowhere"]}
     assert "names no one parameter" in run("sweep-marginals", "swp_1", "lr").stderr
     rows = run("sweep-marginals", "swp_1", "--csv").stdout.splitlines()
-    assert rows[0].startswith("parameter,value,low,high,n,diverged,mean")
+    assert rows[0].startswith("parameter,value,low,high,others,n,diverged,mean")
     assert len(rows) == 5
     both = ("sweep-marginals", "swp_1", "max_lr", "momentum", "--together")
     assert lines(run(*both).stdout)[:3] == [

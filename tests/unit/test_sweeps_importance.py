@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schedules.values import F64
 from sweeps.importance import importance, interactions
 from sweeps.ranking import Row
-from sweeps.summaries import Bin, Summary, marginals, pair
+from sweeps.summaries import CHOICES, Bin, Summary, marginals, pair
 
 DRAWN = st.lists(
     st.tuples(
@@ -175,6 +175,24 @@ def test_a_grid_of_two() -> None:
     assert [each.low for each in found.rows] == [1, 2]
     assert [each.low for each in found.columns] == [1, 2, 3]
     assert [[each.mean for each in row] for row in found.cells] == [[11, 12, 13], [21, 22, None]]
+
+
+def test_many_choices_by_many_are_no_millions_of_cells() -> None:
+    """The most frequent keep a bin each, the first of those that are equally so."""
+    names = [f"n{i}" for i in range(1000)]
+    rows = [Row({"/n": name, "/m": f"m{i}"}, float(i)) for i, name in enumerate(names)]
+    rows += [Row({"/n": "n900", "/m": "m900"}, 0.0), Row({"/n": "n7"}, 0.0)]
+    found = pair(rows, ("/n", "/m"), "minimize")
+    assert (len(found.cells), len(found.cells[0])) == (CHOICES, CHOICES)
+    kept = [*names[: CHOICES - 2], "n900"]
+    assert found.rows == (*map(Bin, kept), Bin(others=1000 - len(kept)))
+    assert found.columns[-2:] == (Bin("m900"), Bin(others=951))
+    assert found.cells[7][7] == Summary(1, 0, 7.0, 7.0, (7.0, 7.0, 7.0))
+    assert found.cells[-2][-2].n == 2
+    assert found.cells[-1][-1].n == 951
+    assert sum(cell.n for row in found.cells for cell in row) == 1001
+    exactly = pair(rows[:CHOICES], ("/n", "/m"), "minimize")
+    assert exactly.rows == tuple(map(Bin, names[:CHOICES]))
 
 
 @given(DRAWN)
