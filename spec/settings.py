@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +21,9 @@ from pydantic_core import PydanticCustomError
 from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
+
+IN_FILE = "_FILE"
+"""After the name of a variable: its value is the path of a file that holds the setting."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that only this machine reaches."""
@@ -43,10 +47,22 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class DatabaseSettings(BaseModel):
-    """Each field is the variable of the same name in capitals, after STEPSIZE_."""
+    """Each field is the variable of the same name in capitals, after STEPSIZE_.
+
+    With _FILE after it, the variable names a file that holds the value instead, as secrets are
+    given to containers.
+    """
 
     model_config = ConfigDict(frozen=True, validate_default=True)
 
+    database_password: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            repr=False,
+            description="the password for the database, where its URL has none",
+        ),
+    ] = None
     database_url: Annotated[
         str,
         Field(
@@ -56,6 +72,20 @@ class DatabaseSettings(BaseModel):
         ),
     ]
 
+    @field_validator("database_url")
+    @classmethod
+    def _with_password(cls, url: str, info: ValidationInfo) -> str:
+        password = info.data.get("database_password")
+        if password is None:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme == "sqlite" or parts.username is None or parts.password is not None:
+            raise PydanticCustomError(
+                "password", "must name a user and no password beside STEPSIZE_DATABASE_PASSWORD"
+            )
+        user, at, host = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{host}").geturl()
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Settings from variables such as those of `os.environ`.
@@ -63,11 +93,9 @@ class DatabaseSettings(BaseModel):
         Raises:
             SettingsError: naming each variable that is missing or wrong.
         """
-        names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
+        found = {field: _told(environ, _variable(field)) for field in cls.model_fields}
         try:
-            return cls.model_validate(
-                {field: environ[name] for name, field in names.items() if name in environ},
-            )
+            return cls.model_validate({k: v for k, v in found.items() if v is not None})
         except ValidationError as error:
             wrong = [_explained(cls, str(each["loc"][0]), each["msg"]) for each in error.errors()]
             raise SettingsError("\n".join(["the environment is not right:", *wrong])) from error
@@ -173,6 +201,23 @@ class Settings(DatabaseSettings):
         return self.data_dir / "snapshots" / job_id
 
 
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _told(environ: Mapping[str, str], name: str) -> str | None:
+    """A variable's value, or that of the file it names; an empty name of a file is none."""
+    path = environ.get(name + IN_FILE)
+    if not path:
+        return environ.get(name)
+    if name in environ:
+        raise SettingsError(f"{name} and {name}{IN_FILE} are both set: keep one of them")
+    try:
+        return Path(path).read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}{IN_FILE} names a file that cannot be read: {error}") from error
+
+
 def _explained(settings: type[BaseModel], field: str, message: str) -> str:
     meaning = settings.model_fields[field].description
-    return f"  {PREFIX}{field.upper()} ({meaning}): {message}"
+    return f"  {_variable(field)} ({meaning}): {message}"
