@@ -59,7 +59,10 @@ def buildah(*arguments: str) -> str:
     """Runs it on the images of `STORE`; returns what it printed."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
-        raise MissingToolError(f"to be run as root, with {', '.join(missing) or 'all tools'}")
+        raise MissingToolError(
+            f"images are built by root, and these are missing: {', '.join(missing) or 'none'};"
+            " on Debian: apt-get install buildah debootstrap"
+        )
     STORE.mkdir(parents=True, exist_ok=True)
     places = ("--root", f"{STORE}/storage", "--runroot", f"{STORE}/run")
     done = subprocess.run(
