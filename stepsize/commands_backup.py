@@ -5,7 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -59,7 +59,7 @@ def restore(
     _say(done, f"restored into {data_dir}")
 
 
-def _run(action: str, source: Path, to: Path) -> dict[str, object]:
+def _run(action: str, source: Path, to: Path) -> dict[str, Any]:
     if find_spec("sqlalchemy") is None:
         raise StepsizeError(f"{action} needs: pip install 'stepsize[store]'")
     done = subprocess.run(
@@ -71,9 +71,9 @@ def _run(action: str, source: Path, to: Path) -> dict[str, object]:
     )
     if done.returncode:
         raise StepsizeError(done.stderr.strip())
-    told: dict[str, object] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
-def _say(done: dict[str, object], what: str) -> None:
+def _say(done: dict[str, Any], what: str) -> None:
     output.print(escape(f"{what}: {done['files']} files, {done['bytes']:,} bytes"), soft_wrap=True)

@@ -15,7 +15,7 @@ from tests.e2e.test_up import started
 from tests.factories import training_json
 from tests.postgresql import program
 
-LENGTH = 12_000
+LENGTH = 10_000
 LONG = training_json(
     model={"name": "mlp", "params": {"hidden": [64]}},
     data={"name": "synthetic", "params": {"examples": 2048}},
@@ -73,6 +73,7 @@ def postgresql(name: str, *arguments: str | Path) -> None:
     subprocess.run([program(name), *map(str, arguments)], check=True)
 
 
+@pytest.mark.timeout(300)
 def test_a_dump_and_the_checkpoints_make_a_service_again(
     tmp_path: Path, postgresql_url: str
 ) -> None:
