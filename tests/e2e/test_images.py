@@ -73,7 +73,7 @@ class Deployment:
             if value is not None or key in self.variables
         }
         built: Image = image(described["build"]["target"])
-        mounts = {self.folder / "secrets": MOUNTED.rstrip("/")}
+        mounts = {self._secrets(name, described.get("secrets", [])): MOUNTED.rstrip("/")}
         for volume in described.get("volumes", []):
             source, inside = volume.split(":")
             mounts[self.folder / source] = inside
@@ -89,6 +89,14 @@ class Deployment:
     def _here(self, text: str) -> str:
         return text.replace("8000", str(self.service.port))
 
+    def _secrets(self, name: str, given: list[str]) -> Path:
+        """A folder with the secrets of one service, and no others."""
+        folder = self.folder / "mounted" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in given:
+            shutil.copy(self.folder / "secrets" / each, folder / each)
+        return folder
+
     def start(self, name: str, *, host: str = "") -> subprocess.Popen[bytes]:
         container = self.service.spawn(host or name, *self.command(name, host=host))
         self.containers.append(container)
@@ -97,10 +105,8 @@ class Deployment:
     def stop(self) -> None:
         """Kills the first process of each container, and with it, says the kernel, all of them."""
         for container in self.containers:
-            for first in (
-                psutil.Process(container.pid).children() if container.poll() is None else ()
-            ):
-                first.kill()
+            if container.poll() is None:
+                inside(container).kill()
 
     def run(
         self, name: str, command: list[str], *, host: str = ""
