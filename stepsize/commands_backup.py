@@ -76,4 +76,9 @@ def _run(action: str, source: Path, to: Path) -> dict[str, Any]:
 
 
 def _say(done: dict[str, Any], what: str) -> None:
-    output.print(escape(f"{what}: {done['files']} file{'s' * (done['files'] != 1)}, {done['bytes']:,} bytes"), soft_wrap=True)
+    output.print(
+        escape(
+            f"{what}: {done['files']} file{'s' * (done['files'] != 1)}, {done['bytes']:,} bytes"
+        ),
+        soft_wrap=True,
+    )
