@@ -122,9 +122,11 @@ def _pip() -> list[str]:
     (STORE / "pip.conf").write_text(
         "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
     )
-    words = {urlsplit(word).path for each in settings.values() for word in each.split()}
-    local = sorted(word for word in words if word.startswith("/") and Path(word).exists())
-    places = [str(Path(word).parent) if Path(word).is_file() else word for word in local]
+    words = {word for each in settings.values() for word in each.split()}
+    # an index leads to files beside it
+    beside = {str(Path(urlsplit(word).path).parent) for word in words if "file://" in word}
+    named = {word for word in words if word.startswith("/") and Path(word).exists()}
+    places = sorted(beside | {str(Path(w).parent) if Path(w).is_file() else w for w in named})
     return [f"{STORE}/pip.conf:/etc/pip.conf:ro", *(f"{each}:{each}:ro" for each in places)]
 
 
