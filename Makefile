@@ -5,7 +5,7 @@ DATA ?= digits
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check format test test-fast chaos fuzz openapi pictures screenshots bench clean
+.PHONY: help setup demo up check format test test-fast chaos fuzz images openapi pictures screenshots bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ chaos: $(VENV)/.dev ## a thousand jobs on each database while everything breaks 
 fuzz: $(VENV)/.dev ## thousands of requests made from the contract and at random (CASES= of each, SEED=)
 	STEPSIZE_FUZZ_CASES=$(or $(CASES),500) STEPSIZE_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(VENV)/bin/pytest -v tests/api/test_contract.py tests/api/test_fuzz.py
+
+images: $(VENV)/.dev ## build the images without an engine and run them (root, buildah, debootstrap; minutes)
+	STEPSIZE_TEST_IMAGES=1 $(VENV)/bin/pytest -v tests/e2e/test_images.py
 
 openapi: $(VENV)/.dev ## openapi.json, from the routes
 	$(VENV)/bin/python docs/make_openapi.py

@@ -5,7 +5,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,9 @@ PREFIX = "STEPSIZE_"
 
 ALSO = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
 """Field -> the variable by which others know the same; our own wins."""
+
+IN_FILE = "_FILE"
+"""After the name of a variable: its value is the path of a file that holds the setting."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that only this machine reaches."""
@@ -49,10 +52,22 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class DatabaseSettings(BaseModel):
-    """Each field is the variable of the same name in capitals, after STEPSIZE_."""
+    """Each field is the variable of the same name in capitals, after STEPSIZE_.
+
+    With _FILE after it, the variable names a file that holds the value instead, as secrets are
+    given to containers.
+    """
 
     model_config = ConfigDict(frozen=True, validate_default=True)
 
+    database_password: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            repr=False,
+            description="the password for the database, where its URL has none",
+        ),
+    ] = None
     database_url: Annotated[
         str,
         Field(
@@ -62,6 +77,20 @@ class DatabaseSettings(BaseModel):
         ),
     ]
 
+    @field_validator("database_url")
+    @classmethod
+    def _with_password(cls, url: str, info: ValidationInfo) -> str:
+        password = info.data.get("database_password")
+        if password is None:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme == "sqlite" or parts.username is None or parts.password is not None:
+            raise PydanticCustomError(
+                "password", "must name a user and no password beside STEPSIZE_DATABASE_PASSWORD"
+            )
+        user, at, host = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{host}").geturl()
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Settings from variables such as those of `os.environ`.
@@ -69,15 +98,12 @@ class DatabaseSettings(BaseModel):
         Raises:
             SettingsError: naming each variable that is missing or wrong.
         """
-        names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
-        others = {field: name for field, name in ALSO.items() if field in cls.model_fields}
+        found = {field: _told(environ, _variable(field)) for field in cls.model_fields}
+        for field, name in ALSO.items():
+            if field in found and found[field] is None:
+                found[field] = environ.get(name) or None
         try:
-            return cls.model_validate(
-                {
-                    **{f: environ[name] for f, name in others.items() if environ.get(name)},
-                    **{field: environ[name] for name, field in names.items() if name in environ},
-                },
-            )
+            return cls.model_validate({k: v for k, v in found.items() if v is not None})
         except ValidationError as error:
             wrong = [_explained(cls, str(each["loc"][0]), each["msg"]) for each in error.errors()]
             raise SettingsError("\n".join(["the environment is not right:", *wrong])) from error
@@ -195,7 +221,7 @@ class Settings(DatabaseSettings):
     def secrets(self) -> tuple[str | None, ...]:
         """What must not be told to anybody."""
         found = [urlsplit(url).password or "" for url in (self.database_url, self.broker_url)]
-        return (self.api_key, *found, *map(unquote, found))
+        return (self.api_key, self.database_password, *found, *map(unquote, found))
 
     @property
     def wants_key(self) -> bool:
@@ -217,6 +243,23 @@ class Settings(DatabaseSettings):
         return self.data_dir / "snapshots" / job_id
 
 
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _told(environ: Mapping[str, str], name: str) -> str | None:
+    """A variable's value, or that of the file it names; an empty name of a file is none."""
+    path = environ.get(name + IN_FILE)
+    if not path:
+        return environ.get(name)
+    if name in environ:
+        raise SettingsError(f"{name} and {name}{IN_FILE} are both set: keep one of them")
+    try:
+        return Path(path).read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}{IN_FILE} names a file that cannot be read: {error}") from error
+
+
 def _explained(settings: type[BaseModel], field: str, message: str) -> str:
     meaning = settings.model_fields[field].description
-    return f"  {PREFIX}{field.upper()} ({meaning}): {message}"
+    return f"  {_variable(field)} ({meaning}): {message}"

@@ -8,6 +8,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from stepsize import (
+    commands_backup,
     commands_compare,
     commands_export,
     commands_jobs,
@@ -85,5 +86,6 @@ for commands in (
     commands_owners,
     commands_webhooks,
     commands_service,
+    commands_backup,
 ):
     app.add_typer(commands.app)

@@ -129,17 +129,22 @@ def _check_port(place: Place) -> None:
 
 
 def _environment(place: Place, directory: Path, broker_url: str) -> dict[str, str]:
-    return {
-        # on one machine nothing delays a heartbeat for long, and a lost job is missed sooner
-        "STEPSIZE_LEASE_SECONDS": "20",
-        "STEPSIZE_HEARTBEAT_SECONDS": "4",
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",  # a log must say why its process died
+    own = {
         "STEPSIZE_DATABASE_URL": f"sqlite:///{directory / 'stepsize.db'}",
         "STEPSIZE_BROKER_URL": broker_url,
         "STEPSIZE_DATA_DIR": str(directory),
         "STEPSIZE_HOST": place.host,
         "STEPSIZE_PORT": str(place.port),
+    }
+    # settings of a database elsewhere, and files with what is set here
+    others = {"STEPSIZE_DATABASE_PASSWORD", *own}
+    return {
+        # on one machine nothing delays a heartbeat for long, and a lost job is missed sooner
+        "STEPSIZE_LEASE_SECONDS": "20",
+        "STEPSIZE_HEARTBEAT_SECONDS": "4",
+        **{k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in others},
+        "PYTHONUNBUFFERED": "1",  # a log must say why its process died
+        **own,
     }
 
 

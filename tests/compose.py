@@ -9,8 +9,9 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-VARIABLE = re.compile(r"\$\{(\w+):([-?])([^}]*)\}")
-SECRETS = {"POSTGRES_PASSWORD": "p@ss/w:rd %", "STEPSIZE_API_KEY": "0123456789abcdef"}
+VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
+SECRETS = {"database_password": "p@ss/w:rd %", "api_key": "0123456789abcdef"}
+MOUNTED = "/run/secrets/"
 WORKERS = ("worker", "worker-gpu")
 
 
@@ -18,12 +19,8 @@ def resolved(value: Any, variables: Mapping[str, str]) -> Any:
     """The value with its variables in their place, as Compose does it."""
 
     def known(match: re.Match[str]) -> str:
-        name, kind, text = match.groups()
-        if variables.get(name):
-            return variables[name]
-        if kind == "?":
-            raise KeyError(f"{name}: {text}")
-        return text
+        name, default = match.groups()
+        return variables.get(name) or default
 
     match value:
         case str():
@@ -40,4 +37,4 @@ def services(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-SERVICES = services(SECRETS)
+SERVICES = services({})

@@ -13,7 +13,7 @@ import pytest
 from migrations.run import downgrade, newest
 from stepsize import broker
 from store.database import connect
-from tests.compose import SECRETS, SERVICES, WORKERS, services
+from tests.compose import MOUNTED, SECRETS, SERVICES, WORKERS, services
 from tests.e2e.service import Service, eventually
 from tests.factories import training_json
 
@@ -46,7 +46,8 @@ class Container:
         return image | {k: v for k, v in given.items() if v is not None} | dict(self.changes)
 
     def _here(self, text: str) -> str:
-        return text.replace("8000", str(self.service.port))
+        secrets = f"{self.service.folder}/secrets/"
+        return text.replace("8000", str(self.service.port)).replace(MOUNTED, secrets)
 
     def start(self) -> subprocess.Popen[bytes]:
         with (self.service.folder / f"{self.name}.log").open("ab") as log:
@@ -101,8 +102,10 @@ def deployment(
     postgresql_url: str,
 ) -> Iterator[Deployment]:
     service = Service(tmp_path_factory.mktemp("compose"), postgresql_url)
+    (service.folder / "secrets").mkdir()
+    for name, value in SECRETS.items():
+        (service.folder / "secrets" / name).write_text(f"{value}\n")
     variables = {
-        **SECRETS,
         "STEPSIZE_DATABASE_URL": postgresql_url,
         "STEPSIZE_BROKER_URL": f"redis+socket://{service.socket}",
         "STEPSIZE_HEARTBEAT_SECONDS": "0.5",
@@ -122,7 +125,7 @@ def deployment(
         api = Container("api", service, variables)
         process = api.start()
         eventually(api.healthy, what="the API to be healthy")
-        service.http.headers["Authorization"] = f"Bearer {SECRETS['STEPSIZE_API_KEY']}"
+        service.http.headers["Authorization"] = f"Bearer {SECRETS['api_key']}"
         yield Deployment(service, variables, process)
         # uvicorn ends in order, then of the signal it was sent
         assert api.stop(process) in {0, -signal.SIGTERM}

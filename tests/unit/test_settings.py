@@ -1,8 +1,10 @@
 """Settings from the environment: complete, sane, and explained where they are not."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from spec.settings import Settings, SettingsError
 
@@ -97,3 +99,49 @@ def test_secrets_are_known_as_they_are_written_and_as_they_are() -> None:
         }
     )
     assert set(settings.secrets) == {"p%40ss", "p@ss", "br0ker", "0123456789abcdef"}
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("0123456789abcdef\n")
+    assert Settings.read(GOOD | {"STEPSIZE_API_KEY_FILE": str(file)}).api_key == "0123456789abcdef"
+    urls = tmp_path / "url"
+    urls.write_text("postgresql://me@host/name")
+    given = {"STEPSIZE_BROKER_URL": "redis://x", "STEPSIZE_DATABASE_URL_FILE": str(urls)}
+    assert Settings.read(given).database_url == "postgresql://me@host/name"
+    # Compose passes a variable on that is set to nothing
+    assert Settings.read(GOOD | {"STEPSIZE_API_KEY_FILE": ""}).api_key is None
+
+
+def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    missing = GOOD | {"STEPSIZE_API_KEY_FILE": str(tmp_path / "nowhere")}
+    with pytest.raises(SettingsError, match=r"API_KEY_FILE names a file .*nowhere"):
+        Settings.read(missing)
+    with pytest.raises(SettingsError, match=r"STEPSIZE_API_KEY_FILE are both set"):
+        Settings.read(missing | {"STEPSIZE_API_KEY": "0123456789abcdef"})
+    (tmp_path / "short").write_text("short\n")
+    with pytest.raises(SettingsError, match=r"STEPSIZE_API_KEY \(") as refused:
+        Settings.read(GOOD | {"STEPSIZE_API_KEY_FILE": str(tmp_path / "short")})
+    assert "short\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["plain", "p@ss/w:rd %?#&", "пароль"])
+def test_a_password_of_its_own_is_put_into_the_url(password: str) -> None:
+    given = GOOD | {
+        "STEPSIZE_DATABASE_URL": "postgresql+psycopg://me@host:5432/name?sslmode=require",
+        "STEPSIZE_DATABASE_PASSWORD": password,
+    }
+    settings = Settings.read(given)
+    url = make_url(settings.database_url)
+    assert (url.username, url.password, url.host, url.port) == ("me", password, "host", 5432)
+    assert (url.database, dict(url.query)) == ("name", {"sslmode": "require"})
+    assert password not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////tmp/x.db", "postgresql://host/name", "postgresql://me:secret@host/name"]
+)
+def test_a_password_that_the_url_has_no_place_for_is_refused(url: str) -> None:
+    given = {"STEPSIZE_DATABASE_URL": url, "STEPSIZE_DATABASE_PASSWORD": "another"}
+    with pytest.raises(SettingsError, match=r"STEPSIZE_DATABASE_URL .*must name a user"):
+        Settings.read(GOOD | given)
