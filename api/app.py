@@ -115,7 +115,7 @@ def create_app(
     `files` are where checkpoints lie, by default the place that the settings name.
     """
     reconciler = Reconciler(sessions, broker, settings)
-    sweeper = Sweeper(sessions, broker)
+    sweeper = Sweeper(sessions, broker, lost_after=settings.lease)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
     streams = Streams(Frames(sessions), changes)

@@ -14,7 +14,7 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, idempotency, recovery, workers
+from store import audit, compaction, components, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
 
@@ -27,6 +27,9 @@ COMPACTION_SECONDS = 0.5
 """That a pass spends on series, about; the rest waits for the next."""
 
 FORGET_WORKERS = timedelta(minutes=10)
+
+FORGET_COMPONENTS = timedelta(days=30)
+"""After which nobody is told any more that a lost worker has offered something."""
 
 FORGET_ROWS = 1000
 """Answers kept for requests sent again that one pass deletes at most, once they are old."""
@@ -81,6 +84,7 @@ class Reconciler:
         with self._sessions.begin() as tx:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
+            components.forget(tx, unseen_for=FORGET_COMPONENTS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
         for job in expired:

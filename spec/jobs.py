@@ -61,6 +61,21 @@ class _Job(Value):
     data: Component
     batch_size: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
     optimizer: Component
+    criterion: Annotated[
+        Component | None,
+        Field(
+            description="the loss that is trained on; unset: cross-entropy",
+            exclude_if=lambda value: value is None,
+        ),
+    ] = None
+    metrics: Annotated[
+        tuple[Component, ...],
+        Field(
+            max_length=8,
+            description="to measure at each evaluation, beside loss and accuracy",
+            exclude_if=lambda value: not value,
+        ),
+    ] = ()
     lr_groups: LrGroups | None = None
     record: Annotated[
         tuple[Measure, ...],

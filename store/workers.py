@@ -27,6 +27,7 @@ class Worker:
     queues: tuple[str, ...]
     offer: Offer | None
     versions: dict[str, str]
+    left_out: tuple[str, ...]
     started_at: datetime
     seen_at: datetime
 
@@ -46,8 +47,9 @@ def report(
     versions: Mapping[str, str],
     started_at: datetime,
     offer: Offer = NO_MORE,
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Says that a worker is alive and what it does."""
+    """Says that a worker is alive, what it does, and what it does not offer and why."""
     row = {
         "name": name,
         "device": device,
@@ -56,6 +58,7 @@ def report(
         "queues": list(queues),
         "versions": dict(versions),
         "offer": offer.model_dump(mode="json"),
+        "left_out": list(left_out),
         "started_at": started_at,
         "seen_at": now(),
     }
@@ -108,6 +111,7 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
             queues=tuple(row.queues),
             offer=row.offer and Offer.model_validate(row.offer),
             versions=row.versions,
+            left_out=tuple(row.left_out),
             started_at=row.started_at,
             seen_at=row.seen_at,
         )

@@ -5,13 +5,14 @@ import os
 import platform
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
-from store import claims, workers
+from store import claims, components, workers
 from store.database import Sessions, Unavailable, connect, describe
 from store.files import Files, opened
 from worker.drain import Drain, holding_signals
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+PUBLISHED_FOR = 3600.0
+"""Seconds after which a worker tells again of the components of its packages."""
 
 
 class Child:
@@ -44,13 +48,20 @@ class Child:
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
         from worker.devices import describe_device, is_usable, offered, take  # noqa: PLC0415 - as above
+        from worker.engine.plugins import installed  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
         self._is_usable = is_usable
         self._device: torch.device = take(self._settings.device)
         self._device_name = describe_device(self._device)
-        self._offer = offered(self._device, self._settings.labels)
+        plugins = installed()
+        for each in plugins.left_out:
+            log.warning("plugin.left_out %s", each)
+        self._components = [each.offered() for each in plugins.plugins]
+        self._left_out = [str(each) for each in plugins.left_out]
+        names = [each.requirement for each in self._components]
+        self._offer = offered(self._device, self._settings.labels, names)
         # the parent's id: a child that is replaced keeps the name of its node
         self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
         self._versions = {
@@ -134,10 +145,14 @@ class Child:
         self._changed.set()
 
     def _report(self) -> None:
+        publish_at = 0.0
         while not self._stop.is_set():
             busy = self._job_id is not None
+            publishing = time.monotonic() >= publish_at
             try:
                 with self._sessions.begin() as tx:
+                    if publishing:
+                        components.publish(tx, self._components)
                     workers.report(
                         tx,
                         name=self.name,
@@ -147,8 +162,11 @@ class Child:
                         queues=self._settings.queues,
                         versions=self._versions,
                         offer=self._offer,
+                        left_out=self._left_out,
                         started_at=self._started_at,
                     )
+                if publishing:
+                    publish_at = time.monotonic() + PUBLISHED_FOR
             except Unavailable as error:
                 log.warning("worker.report_failed %s", describe(error))
             except Exception:

@@ -32,7 +32,7 @@ def describe_device(device: torch.device) -> str:
     return f"{device}, {torch.get_num_threads()} threads"
 
 
-def offered(device: torch.device, labels: Sequence[str]) -> Offer:
+def offered(device: torch.device, labels: Sequence[str], components: Sequence[str] = ()) -> Offer:
     """What jobs may need of a worker on this device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -41,9 +41,12 @@ def offered(device: torch.device, labels: Sequence[str]) -> Offer:
             memory_gb=properties.total_memory / memory.GIGABYTE,
             card=properties.name,
             labels=tuple(labels),
+            components=tuple(components),
         )
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Offer(memory_gb=whole / memory.GIGABYTE, labels=tuple(labels))
+    return Offer(
+        memory_gb=whole / memory.GIGABYTE, labels=tuple(labels), components=tuple(components)
+    )
 
 
 def is_usable(device: torch.device) -> bool:

@@ -3,7 +3,7 @@
 from store.tables.callers import audit, idempotency, keys, owners
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
-from store.tables.pool import leaders, workers
+from store.tables.pool import components, leaders, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
 
@@ -12,6 +12,7 @@ __all__ = [
     "audit",
     "checkpoints",
     "chunks",
+    "components",
     "history",
     "idempotency",
     "job_tags",

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spec.compute import Clipping
 from worker.engine.device import Numerics, compiled
 from worker.engine.fused import updater
+from worker.engine.losses import CROSS_ENTROPY, Criterion
 from worker.engine.optimizers import set_lr, set_momentum
 from worker.engine.splits import Split
 
@@ -46,12 +46,13 @@ class Step:
         parts: int = 1,
         clipping: Clipping | None = None,
         norm: bool = False,
+        criterion: Criterion = CROSS_ENTROPY,
     ) -> None:
         """`parts`: of a batch, computed one after the other; `norm`: whether it is recorded."""
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._optimizer = optimizer
         self._update = updater(optimizer)
-        self._forward = _forward(model, numerics)
+        self._forward = _forward(model, numerics, criterion)
         self._parts = parts
         self._clipping = clipping
         self._norm = norm or (clipping is not None and clipping.norm is not None)
@@ -115,10 +116,10 @@ class Step:
         return norm
 
 
-def _forward(model: nn.Module, numerics: Numerics) -> Forward:
+def _forward(model: nn.Module, numerics: Numerics, criterion: Criterion) -> Forward:
     def forward(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with numerics.autocast():
             scores = model(inputs).float()
-        return functional.cross_entropy(scores, labels), scores
+        return criterion(scores, labels), scores
 
     return compiled(forward) if numerics.compile else forward
