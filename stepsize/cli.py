@@ -14,6 +14,7 @@ from stepsize import (
     commands_judgments,
     commands_keys,
     commands_moves,
+    commands_plugins,
     commands_recipes,
     commands_service,
     commands_sweeps,
@@ -79,6 +80,7 @@ for commands in (
     commands_judgments,
     commands_recipes,
     commands_workers,
+    commands_plugins,
     commands_keys,
     commands_service,
 ):
