@@ -1,13 +1,15 @@
 """Checks parameters against a JSON Schema that a worker has published."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator, TypeChecker
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
 from jsonschema.validators import extend
 from pydantic import JsonValue
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from api.problems import FieldError
 
@@ -30,11 +32,15 @@ def wrong(schema: dict[str, JsonValue], params: dict[str, Any], *, under: str) -
     """What is wrong with the parameters, with pointers below `under`; nothing where they fit."""
     # an empty registry: a schema that refers to another place is never followed there
     validator = _Validator(schema, registry=Registry())
-    return [
-        FieldError(pointer=under + _pointer(path), detail=detail[:LONGEST])
-        for error in validator.iter_errors(params)
-        for path, detail in _told(error)
-    ]
+    try:
+        return [
+            FieldError(pointer=under + _pointer(path), detail=detail[:LONGEST])
+            for error in validator.iter_errors(params)
+            for path, detail in _told(error)
+        ]
+    except (SchemaError, UnknownType, Unresolvable, re.error) as error:
+        detail = f"cannot be checked, for the worker's JSON Schema of them is not right: {error}"
+        return [FieldError(pointer=under, detail=detail[:LONGEST])]
 
 
 def _told(error: ValidationError) -> Iterator[tuple[list[Any], str]]:
