@@ -292,4 +292,5 @@ def test_what_nobody_has_offered_for_long_is_forgotten(
 
 def test_a_schema_is_never_followed_elsewhere(client: TestClient, reported: Reported) -> None:
     reported("a", net(parameters={"properties": {"folder": {"$ref": "http://127.0.0.1:9/x"}}}))
-    assert client.post("/v1/jobs", json=job()).status_code == 500
+    (detail,) = refused(client, job()).values()
+    assert detail.startswith("cannot be checked, for the worker's JSON Schema of them is not right")
