@@ -11,7 +11,6 @@ from sqlalchemy.exc import SAWarning
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
 from spec.catalogue import Offered
-from spec.catalogue import Offered
 from spec.states import State
 from spec.sweeps import Objective, Stopping
 from store import (
