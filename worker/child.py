@@ -48,7 +48,7 @@ class Child:
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
         from worker.devices import describe_device, is_usable, offered, take  # noqa: PLC0415 - as above
-        from worker.engine.plugins import installed  # noqa: PLC0415 - as above
+        from worker.engine.plugins import ME, installed  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
@@ -57,7 +57,8 @@ class Child:
         self._device_name = describe_device(self._device)
         plugins = installed()
         for each in plugins.left_out:
-            log.warning("plugin.left_out %s", each)
+            level = logging.INFO if each.package == ME else logging.WARNING
+            log.log(level, "plugin.left_out %s", each)
         self._components = [each.offered() for each in plugins.plugins]
         self._left_out = [str(each) for each in plugins.left_out]
         names = [each.requirement for each in self._components]

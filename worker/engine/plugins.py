@@ -169,6 +169,8 @@ def loaded(kind: Kind, entry: EntryPoint) -> Plugin:
     package, version = _package(entry)
     try:
         function = entry.load()
+    except PluginError:
+        raise
     except (Exception, SystemExit) as error:  # whatever it is, the others can be offered
         raise PluginError(f"cannot be imported: {_said(error)}") from error
     try:
