@@ -169,8 +169,13 @@ def params(kind: Kind, pointer: str, component: Component) -> ComponentParams:
         raise invalid(error, *pointer.strip("/").split("/"), "params") from error
     except PluginError as error:
         raise EngineError(Reason.INVALID, f"{pointer}/name: {error}") from error
+    why = [
+        each.reason
+        for each in plugins.installed().left_out
+        if (each.kind, each.name) == (kind, component.name)
+    ]
     raise EngineError(
         Reason.INVALID,
         f"{pointer}/name: {component.name} is none of {', '.join(known)}, and no package that is"
-        " installed on this worker offers it",
+        f" installed on this worker offers it{''.join(f': {each}' for each in why)}",
     )

@@ -1,5 +1,6 @@
 """Datasets of the library `datasets`: from the hub, or Parquet and Arrow in the data directory."""
 
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ class Table:
     def __init__(
         self, rows: Any, inputs: tuple[str, ...], labels: NDArray[np.int64], size: int | None
     ) -> None:
-        self._rows = rows.select_columns(list(inputs))
+        self._rows = _undecoded(rows.select_columns(list(inputs)))
         self._inputs = inputs
         self._labels = labels
         self._size = size
@@ -54,18 +55,27 @@ class Table:
 
     def _numbers(self, value: Any) -> NDArray[Any]:
         """A value as an array: an image as (channels, height, width)."""
-        if not hasattr(value, "getbands"):
+        if not isinstance(value, dict):
             return np.asarray(value)
+        from PIL import Image  # noqa: PLC0415 - only images need it
+
+        if value["bytes"] is None:
+            raise EngineError(
+                Reason.INVALID,
+                "/data/params/inputs: has images by path or address, which are not followed: put"
+                " the images themselves into the table (datasets' embed_external_files)",
+            )
+        given = Image.open(io.BytesIO(value["bytes"]))
         if self._mode is None:
-            self._mode = "L" if len(value.getbands()) == 1 else "RGB"
-        image = value.convert(self._mode)
+            self._mode = "L" if len(given.getbands()) == 1 else "RGB"
+        image = given.convert(self._mode)
         if self._size is not None:
             image = image.resize((self._size, self._size))
         pixels = np.array(image)
         return pixels[None] if self._mode == "L" else pixels.transpose(2, 0, 1)
 
 
-def data(
+def data(  # noqa: PLR0913 - each is a parameter of a job
     data_dir: Path,
     *,
     local: Annotated[
@@ -178,12 +188,39 @@ def _hub(
     ]
 
 
+def _undecoded(rows: Any) -> Any:
+    """The rows with images as bytes: the library would open whatever path a table names."""
+    from datasets import Image  # noqa: PLC0415 - takes seconds
+
+    for name, feature in rows.features.items():
+        if isinstance(feature, Image):
+            rows = rows.cast_column(name, Image(decode=False))
+        elif not _is_plain(feature):
+            raise EngineError(
+                Reason.INVALID,
+                f"/data/params/inputs: column {name!r} has neither images nor numbers: {feature}",
+            )
+    return rows
+
+
+def _is_plain(feature: Any) -> bool:
+    """Whether reading it only takes numbers and words from the table."""
+    inner = getattr(feature, "feature", None)
+    if inner is not None:
+        return _is_plain(inner)
+    return type(feature).__name__ in {"Value", "ClassLabel", "Array2D", "Array3D"}
+
+
 def _labels(found: list[Any], column: str) -> tuple[int, list[NDArray[np.int64]]]:
     """How many classes there are, and the number of each example's."""
-    from datasets import ClassLabel  # noqa: PLC0415 - takes seconds
+    from datasets import ClassLabel, Value  # noqa: PLC0415 - takes seconds
 
-    given = [np.asarray(each[column][:]) for each in found]
     feature = found[0].features[column]
+    if not isinstance(feature, ClassLabel | Value):
+        raise EngineError(
+            Reason.INVALID, f"/data/params/labels: column {column!r} has no labels: {feature}"
+        )
+    given = [np.asarray(each[column][:]) for each in found]
     if isinstance(feature, ClassLabel):
         return int(feature.num_classes), [each.astype(np.int64) for each in given]
     names = np.unique(np.concatenate(given))
