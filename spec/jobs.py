@@ -18,6 +18,7 @@ from schedules.values import MAX_ITERATIONS, Epochs, UnresolvedError, Value
 from spec.compute import Clipping, Loader, Precision
 from spec.lengths import InCycles, InIterations, Interval, Length
 from spec.needs import Needs
+from spec.transforms import Transform
 from spec.values import Component, Identifier, JobId, Seed, Text
 
 SPEC_VERSION = 1
@@ -60,6 +61,14 @@ class _Job(Value):
     model: Component
     data: Component
     batch_size: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+    transforms: Annotated[
+        tuple[Transform, ...],
+        Field(
+            max_length=8,
+            description="of the images that are trained on, in this order, drawn anew each time",
+            exclude_if=lambda value: not value,
+        ),
+    ] = ()
     optimizer: Component
     criterion: Annotated[
         Component | None,

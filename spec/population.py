@@ -33,6 +33,7 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
         and set(spec.record) <= {"accuracy", "grad_norm"}
         and spec.criterion is None
         and not spec.metrics
+        and not spec.transforms
         and spec.lr_groups is None
         and spec.loader is None
         and spec.accumulation == 1

@@ -61,6 +61,12 @@ def _prepare(
             f"/batch_size: {spec.batch_size} is more than the {examples} examples "
             f"that {spec.data.name} has to train on",
         )
+    if spec.transforms and 1 in dataset.shape[1:]:
+        raise EngineError(
+            Reason.INVALID,
+            f"/transforms: are of images, and {spec.data.name} has examples of shape"
+            f" {dataset.shape}",
+        )
     part = spec.batch_size // spec.accumulation
     part = spec.batch_size if _looks_at_whole_batches(spec) else part
     copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
@@ -105,6 +111,7 @@ def _prepare(
         loss,
         metrics,
         source,
+        spec.transforms,
     )
     failure = _failure(recipe) if numerics.replay else None
     if failure is None:

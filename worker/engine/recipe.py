@@ -13,6 +13,7 @@ from spec.compute import Clipping
 from spec.jobs import LrGroups, Measure, RangeTestSpec, TrainingSpec
 from spec.losses import CrossEntropyParams
 from spec.states import Reason
+from spec.transforms import Transform
 from spec.values import Component
 from worker.engine import losses, models, optimizers, plugins
 from worker.engine.batches import Batches
@@ -25,6 +26,7 @@ from worker.engine.replay import Graph, Replayed
 from worker.engine.splits import Dataset, Split
 from worker.engine.step import Step
 from worker.engine.streams import Streamed, StreamedBatches, shuffled
+from worker.engine.transforms import Transformed
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Recipe:
     loss: ComponentParams = field(default_factory=CrossEntropyParams)
     metrics: tuple[ComponentParams, ...] = ()
     data: ComponentParams | None = None
+    transforms: tuple[Transform, ...] = ()
 
     @property
     def criterion(self) -> Criterion:
@@ -99,7 +102,7 @@ class Learner:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: Batches | StreamedBatches
+    batches: Batches | StreamedBatches | Transformed
     step: Step | Replayed
     order: int
     masks: torch.Generator
@@ -118,8 +121,6 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     optimizer = optimizers.build(recipe.optimizer, parameters)
     if recipe.plugged:
         torch.manual_seed(dropout)  # its code knows no other stream than the global one
-    shuffle = torch.Generator().manual_seed(order)
-    batches = shuffled(recipe.dataset.train, recipe.batch_size, shuffle)
     step = Step(
         model,
         optimizer,
@@ -130,7 +131,16 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         criterion=recipe.criterion,
     )
     replayed = Replayed(step, optimizer, Graph(masks)) if recipe.numerics.replay else None
-    return Learner(model, optimizer, batches, replayed or step, order, masks)
+    return Learner(model, optimizer, batches(recipe, order), replayed or step, order, masks)
+
+
+def batches(recipe: Recipe, seed: int, *, done: int = 0) -> Batches | StreamedBatches | Transformed:
+    """The batches of a run whose data order has this seed, without the first `done`."""
+    shuffle = torch.Generator().manual_seed(seed)
+    found = shuffled(recipe.dataset.train, recipe.batch_size, shuffle, done=done)
+    if not recipe.transforms:
+        return found
+    return Transformed(found, recipe.transforms, seed=seed, done=done)
 
 
 def streams(seeds: np.random.SeedSequence) -> tuple[int, int, int]:

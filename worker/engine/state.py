@@ -14,8 +14,7 @@ from worker.engine.errors import EngineError, UnfitError
 from worker.engine.events import Checkpoint, State
 from worker.engine.offered_state import load_offered, offered_state
 from worker.engine.plugins import PluginParams
-from worker.engine.recipe import Learner, Recipe
-from worker.engine.streams import shuffled
+from worker.engine.recipe import Learner, Recipe, batches
 
 VERSION = 1
 """Of the layout of a checkpoint's state."""
@@ -124,9 +123,7 @@ def loaded(learner: Learner, recipe: Recipe, state: State) -> Learner:
     if state["dropout"]["device"] == learner.masks.device.type:
         learner.masks.set_state(state["dropout"]["stream"])
     seed, done = state["order"]["seed"], state["order"]["done"]
-    shuffle = torch.Generator().manual_seed(seed)
-    batches = shuffled(recipe.dataset.train, recipe.batch_size, shuffle, done=done)
-    return replace(learner, batches=batches, order=seed)
+    return replace(learner, batches=batches(recipe, seed, done=done), order=seed)
 
 
 def _load_model(model: nn.Module, state: Mapping[str, Tensor]) -> None:
