@@ -25,6 +25,10 @@ def workers(*, as_json: AsJson = False) -> None:
     elif found:
         rows = [(each.name, each.state, each.job or "", each.device or "") for each in found]
         put(plain_table(("name", "state", "job", "device"), rows))
+        for each in found:
+            for what in each.left_out:
+                if " of stepsize:" not in what:  # extras that nobody has to have
+                    notes.print(f"{escape(each.name)} leaves out {escape(what)}", soft_wrap=True)
     else:
         notes.print("no workers: start one with `stepsize worker`")
 

@@ -166,6 +166,7 @@ class Worker(Answer):
     state: str
     device: str | None = None
     job: str | None = None
+    left_out: list[str] = []
     started_at: datetime | None = None
     last_heartbeat: datetime | None = None
 

@@ -396,3 +396,15 @@ def test_no_parameter_leads_out_of_the_data_directory(tmp_path: Path) -> None:
     for name in ("..", "../x", "/etc/passwd", "link/x", "a/../../x"):
         with pytest.raises(ValueError, match="leads out of the data directory"):
             within(tmp_path / "data", name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.usefixtures("example")
+def test_on_a_gpu_it_is_not_recorded_and_goes_on_all_the_same() -> None:
+    job = TRAINING | EXAMPLE | {"length": {"iterations": 30}, "optimizer": {"name": "sgd"}}
+    cuda = torch.device("cuda")
+    whole = told(job, device=cuda)
+    assert whole.plans[0].notes["cuda_graphs"] is False
+    assert "code of a plug-in takes part" in whole.plans[0].warnings[0]
+    assert_same(told(job, stops=[5, 14], device=cuda), whole)
