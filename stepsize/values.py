@@ -166,7 +166,7 @@ class Worker(Answer):
     state: str
     device: str | None = None
     job: str | None = None
-    left_out: list[str] = []
+    left_out: tuple[str, ...] = ()
     started_at: datetime | None = None
     last_heartbeat: datetime | None = None
 
