@@ -122,7 +122,7 @@ def create_app(
     """
     files = opened(settings.checkpoints) if files is None else files
     reconciler = Reconciler(sessions, broker, settings, [Keeper(sessions, files).step])
-    sweeper = Sweeper(sessions, broker)
+    sweeper = Sweeper(sessions, broker, lost_after=settings.lease)
     deliverer = Deliverer(sessions, settings.webhooks_private)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)

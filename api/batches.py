@@ -1,7 +1,7 @@
 """Submit many jobs with one request: all of them, or none."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import components, submission
 from api.answers import JobOut
 from api.idempotency import MANY_CREATED, OncePart
-from api.parts import BrokerPart, CallerPart, SessionsPart
+from api.parts import BrokerPart, CallerPart, CataloguePart, SessionsPart
 from api.problems import FieldError, InvalidError
 from spec.jobs import JobSpec
 from store import audit
@@ -47,13 +47,20 @@ class BatchOut(BaseModel):
     responses=MANY_CREATED,
 )
 def submit(
-    batch: BatchSpec, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+    *,
+    batch: BatchSpec,
+    caller: CallerPart,
+    once: OncePart,
+    sessions: SessionsPart,
+    broker: BrokerPart,
+    catalogue: CataloguePart,
 ) -> Response:
     """Submits up to 1,000 jobs: all of them, or none where one is refused."""
     wrong: list[FieldError] = []
+    required: list[Sequence[str]] = []
     for number, spec in enumerate(batch.jobs):
         with _gathered(wrong, number):
-            components.check(spec)
+            required.append(components.check(spec, catalogue))
     if wrong:
         raise InvalidError(wrong)
     with sessions.begin() as tx:
@@ -63,7 +70,8 @@ def submit(
         jobs = []
         for number, spec in enumerate(batch.jobs):
             with _gathered(wrong, number):
-                jobs.append(submission.queue(tx, spec, by=caller))
+                own = required[number]
+                jobs.append(submission.queue(tx, spec, by=caller, components=own))
         if wrong:
             raise InvalidError(wrong)
         audit.note(tx, caller, "submit", f"{len(jobs)} jobs from {jobs[0].id} to {jobs[-1].id}")

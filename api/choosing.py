@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from api import bounds, components, submission
+from api.components import NOTHING_OFFERED, Catalogue
 from api.problems import FieldError, InvalidError, field_errors
 from schedules import Auto
 from schedules.ramp import Ramp
@@ -46,6 +47,7 @@ class Choice:
     proposal: Proposal
     spec: RangeTestSpec | TrainingSpec
     digest: str
+    components: tuple[str, ...] = ()
 
 
 def ahead(spec: SweepSpec | RecipeSpec) -> int:
@@ -70,7 +72,7 @@ def promised(spec: SweepSpec | RecipeSpec) -> int:
         raise InvalidError.at(error.pointer, error.detail) from error
 
 
-def all_of(spec: SweepSpec) -> list[Choice]:
+def all_of(spec: SweepSpec, catalogue: Catalogue = NOTHING_OFFERED) -> list[Choice]:
     """Every configuration of a sweep whose sampler does not learn, those that are equal once.
 
     Raises:
@@ -80,23 +82,25 @@ def all_of(spec: SweepSpec) -> list[Choice]:
         proposals = [Proposal(parameters) for parameters in proposing.expand(spec)]
     except SweepError as error:
         raise InvalidError.at(error.pointer, error.detail) from error
-    return _checked(spec, proposals)
+    return _checked(spec, proposals, catalogue)
 
 
-def first_of(spec: SweepSpec | RecipeSpec) -> list[Choice]:
+def first_of(spec: SweepSpec | RecipeSpec, catalogue: Catalogue = NOTHING_OFFERED) -> list[Choice]:
     """What a sweep begins with: all of it, unless configurations are chosen as results come in.
 
     Raises:
         InvalidError: it cannot be run as it is, or a configuration makes no job.
     """
     if isinstance(spec, RecipeSpec):
-        steps_of(spec)
+        steps_of(spec, catalogue)
     elif not learns(spec):
-        return all_of(spec)
-    return next_of(spec, [], ahead(spec))
+        return all_of(spec, catalogue)
+    return next_of(spec, [], ahead(spec), catalogue)
 
 
-def steps_of(spec: RecipeSpec) -> list[tuple[recipes.Step, list[Choice]]]:
+def steps_of(
+    spec: RecipeSpec, catalogue: Catalogue = NOTHING_OFFERED
+) -> list[tuple[recipes.Step, list[Choice]]]:
     """The steps of a recipe, each with jobs like those that it will run.
 
     Raises:
@@ -106,7 +110,7 @@ def steps_of(spec: RecipeSpec) -> list[tuple[recipes.Step, list[Choice]]]:
         steps = recipes.steps(spec)
     except SweepError as error:
         raise InvalidError.at(error.pointer, error.detail) from error
-    found = [(step, _checked(spec, step.proposals)) for step in steps]
+    found = [(step, _checked(spec, step.proposals, catalogue)) for step in steps]
     *_, (compared, choices) = found
     kept = {id(each.proposal) for each in choices}
     for proposal in compared.proposals:
@@ -137,7 +141,12 @@ def stuck(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial]) -> str | None:
     return recipes.stuck(spec, trials) if isinstance(spec, RecipeSpec) else None
 
 
-def next_of(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial], count: int) -> list[Choice]:
+def next_of(
+    spec: SweepSpec | RecipeSpec,
+    trials: Sequence[Trial],
+    count: int,
+    catalogue: Catalogue = NOTHING_OFFERED,
+) -> list[Choice]:
     """Up to `count` configurations that a sampler chooses after these trials.
 
     Raises:
@@ -150,7 +159,7 @@ def next_of(spec: SweepSpec | RecipeSpec, trials: Sequence[Trial], count: int) -
         proposals = proposing.propose(spec, trials, wanted)
     except SweepError as error:
         raise InvalidError.at(error.pointer, error.detail) from error
-    return _checked(spec, proposals)[:count]
+    return _checked(spec, proposals, catalogue)[:count]
 
 
 def add(
@@ -158,7 +167,7 @@ def add(
 ) -> list[Job]:
     """Queues the jobs of a sweep's next trials, the first of which gets the number `first`."""
     jobs = submission.queue_many(
-        tx, [each.spec for each in choices], by=by, sweep=sweep.id, held=held
+        tx, [(each.spec, each.components) for each in choices], by=by, sweep=sweep.id, held=held
     )
     sweeps.add_trials(
         tx,
@@ -241,7 +250,9 @@ def _of_ramps(ramp: Ramp, repeats: int, extensions: int) -> int | None:
     return None if isinstance(each, Epochs) else each * repeats * (1 + extensions)
 
 
-def _checked(spec: SweepSpec | RecipeSpec, proposals: Iterable[Proposal]) -> list[Choice]:
+def _checked(
+    spec: SweepSpec | RecipeSpec, proposals: Iterable[Proposal], catalogue: Catalogue
+) -> list[Choice]:
     found: dict[str, Choice] = {}
     for proposal in proposals:
         template = spec.template
@@ -253,11 +264,11 @@ def _checked(spec: SweepSpec | RecipeSpec, proposals: Iterable[Proposal]) -> lis
             wrong = field_errors(error.errors, error.job)
             raise InvalidError(_placed(wrong, proposal, spec)) from error
         try:
-            components.check(job)
+            required = components.check(job, catalogue)
         except InvalidError as error:
             raise InvalidError(_placed(error.errors, proposal, spec)) from error
         same = digest(job)
-        found.setdefault(same, Choice(proposal, job, same))
+        found.setdefault(same, Choice(proposal, job, same, required))
     return list(found.values())
 
 

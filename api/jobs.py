@@ -16,6 +16,7 @@ from api.idempotency import ONE_CREATED, OncePart
 from api.parts import (
     BrokerPart,
     CallerPart,
+    CataloguePart,
     ChangesPart,
     FilesPart,
     IfNoneMatchPart,
@@ -90,19 +91,21 @@ class Filters(BaseModel):
     responses=ONE_CREATED,
 )
 def submit(
+    *,
     spec: Annotated[JobSpec, Body(openapi_examples=JOBS)],
     caller: CallerPart,
     once: OncePart,
     sessions: SessionsPart,
     broker: BrokerPart,
+    catalogue: CataloguePart,
 ) -> Response:
     """Submits a range test or a training; with an Idempotency-Key, once."""
-    components.check(spec)
+    required = components.check(spec, catalogue)
     with sessions.begin() as tx:
         if earlier := once.earlier(tx):
             return earlier
         submission.admit(tx, by=caller)
-        job = submission.queue(tx, spec, by=caller)
+        job = submission.queue(tx, spec, by=caller, components=required)
         audit.note(tx, caller, "submit", job.id)
         answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job

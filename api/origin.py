@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from api.problems import FieldError, InvalidError
 from schedules import Auto
 from schedules.values import Epochs
-from spec.components import BUILT_INS
+from spec.catalogue import BUILT_INS, Kind
 from spec.jobs import Origin, TrainingSpec
 from spec.values import Component
 from store import checkpoints, jobs
@@ -63,18 +63,20 @@ def _differences(spec: TrainingSpec, parent: TrainingSpec, origin: Origin) -> li
         "/optimizer/name": (spec.optimizer.name, parent.optimizer.name),
         "/lr_groups": (spec.lr_groups, parent.lr_groups),
     }
+    kinds: dict[str, Kind] = {"/model": "model", "/data": "data"}
     return [
         FieldError(pointer=pointer, detail=f"must be that of {origin.job}, {_said(theirs)}")
         for pointer, (mine, theirs) in parts.items()
-        if mine != theirs and not _mean_the_same(pointer.removeprefix("/"), mine, theirs)
+        if mine != theirs
+        and not (pointer in kinds and _mean_the_same(kinds[pointer], mine, theirs))
     ]
 
 
-def _mean_the_same(field: str, mine: object, theirs: object) -> bool:
+def _mean_the_same(kind: Kind, mine: object, theirs: object) -> bool:
     """Whether two models or datasets differ only in defaults that one of them spells out."""
     if not (isinstance(mine, Component) and isinstance(theirs, Component)):
         return False
-    known = BUILT_INS[field].get(mine.name)
+    known = BUILT_INS[kind].get(mine.name)
     if known is None or mine.name != theirs.name:
         return False
     try:

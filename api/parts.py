@@ -9,6 +9,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from api.access import Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.components import Catalogue
 from api.deliverer import Deliverer
 from spec.access import Caller
 from spec.settings import Settings
@@ -50,6 +51,11 @@ async def _deliverer(request: Request) -> Deliverer:
 async def _gate(request: Request) -> Gate:
     gate: Gate = request.app.state.gate
     return gate
+
+
+async def _catalogue(request: Request) -> Catalogue:
+    state = request.app.state
+    return Catalogue.of(state.sessions, lost_after=state.settings.lease)
 
 
 async def _caller(request: Request) -> Caller:
@@ -118,6 +124,7 @@ JobIdPart = Annotated[str, Depends(_job_id)]
 SessionsPart = Annotated[Sessions, Depends(_sessions)]
 BrokerPart = Annotated[Broker, Depends(_broker)]
 ChangesPart = Annotated[Changes, Depends(_changes)]
+CataloguePart = Annotated[Catalogue, Depends(_catalogue)]
 SettingsPart = Annotated[Settings, Depends(_settings)]
 FilesPart = Annotated[Files, Depends(_files)]
 IfNoneMatchPart = Annotated[

@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from api import choosing
 from api.choosing import Choice
+from api.components import Catalogue
 from api.sweep_answers import PreviewOut, StepOut
 from spec.recipes import RecipeSpec
 from spec.sweeps import SweepSpec
@@ -18,11 +19,13 @@ SHOWN = 10
 """Configurations of a preview."""
 
 
-def previewed(tx: ReadTx, spec: SweepSpec | RecipeSpec, *, owner: str) -> PreviewOut:
+def previewed(
+    tx: ReadTx, spec: SweepSpec | RecipeSpec, catalogue: Catalogue, *, owner: str
+) -> PreviewOut:
     """The preview of a sweep or a recipe; nothing is queued."""
     if isinstance(spec, RecipeSpec):
-        return _recipe(tx, spec, owner)
-    choices = choosing.first_of(spec)
+        return _recipe(tx, spec, catalogue, owner)
+    choices = choosing.first_of(spec, catalogue)
     jobs = choosing.promised(spec) if choosing.learns(spec) else len(choices)
     total = _within(spec, _iterations(choices, jobs))
     return PreviewOut(
@@ -34,10 +37,10 @@ def previewed(tx: ReadTx, spec: SweepSpec | RecipeSpec, *, owner: str) -> Previe
     )
 
 
-def _recipe(tx: ReadTx, spec: RecipeSpec, owner: str) -> PreviewOut:
+def _recipe(tx: ReadTx, spec: RecipeSpec, catalogue: Catalogue, owner: str) -> PreviewOut:
     jobs = choosing.promised(spec)
     steps = []
-    found = choosing.steps_of(spec)
+    found = choosing.steps_of(spec, catalogue)
     for step, choices in found:
         iterations = _iterations(choices, step.jobs)
         seconds = _seconds(tx, owner, choices, iterations)

@@ -15,7 +15,16 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, deliveries, idempotency, quarantine, recovery, workers
+from store import (
+    audit,
+    compaction,
+    components,
+    deliveries,
+    idempotency,
+    quarantine,
+    recovery,
+    workers,
+)
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
 from telemetry import context, traces
@@ -29,6 +38,9 @@ COMPACTION_SECONDS = 0.5
 """That a pass spends on series, about; the rest waits for the next."""
 
 FORGET_WORKERS = timedelta(minutes=10)
+
+FORGET_COMPONENTS = timedelta(days=30)
+"""After which nobody is told any more that a lost worker has offered something."""
 
 FORGET_ROWS = 1000
 """Rows of one kind that a pass deletes at most, once they are old."""
@@ -107,6 +119,7 @@ class Reconciler:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
             quarantine.forget(tx)
+            components.forget(tx, unseen_for=FORGET_COMPONENTS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
             deliveries.forget(tx, limit=FORGET_ROWS)

@@ -8,6 +8,7 @@ from time import monotonic
 
 from api import choosing
 from api.broker import Broker
+from api.components import Catalogue
 from api.problems import InvalidError
 from spec.access import Caller
 from spec.recipes import RecipeSpec
@@ -32,10 +33,17 @@ ANYWAY = 10
 """Looks after which a sweep is led on although none of its jobs has moved: its time may be over."""
 
 
+LOST_AFTER = timedelta(minutes=1)
+"""Without a word, as which a worker is lost where nothing else is said."""
+
+
 class Sweeper:
     """One per API process; they may lead the same sweep on, and take turns then."""
 
-    def __init__(self, sessions: Sessions, broker: Broker) -> None:
+    def __init__(
+        self, sessions: Sessions, broker: Broker, *, lost_after: timedelta = LOST_AFTER
+    ) -> None:
+        self._lost_after = lost_after
         self._sessions = sessions
         self._broker = broker
         self._seen: Mapping[str, Mapping[State, int]] = {}
@@ -81,7 +89,7 @@ class Sweeper:
     def _lead_on(self, sweep_id: str) -> None:
         try:
             with self._sessions.begin() as tx:
-                freed = advance(tx, sweep_id)
+                freed = advance(tx, sweep_id, self._catalogue())
         except Unavailable:
             raise
         except UnreadableSpecError as error:
@@ -92,6 +100,10 @@ class Sweeper:
             return
         for job in freed:
             self._broker.wake(job.queue, job.id)
+
+    def _catalogue(self) -> Catalogue:
+        """With what no worker offers just now: a sweep does not end because one is restarted."""
+        return Catalogue.of(self._sessions, lost_after=self._lost_after, remembered=True)
 
     def _set_aside(self, sweep_id: str, error: UnreadableSpecError) -> None:
         """Begins nothing more of a sweep that another version may understand; it can still end."""
@@ -104,7 +116,7 @@ class Sweeper:
                 sweep_moves.settle(tx, sweep)
 
 
-def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
+def advance(tx: WriteTx, sweep_id: str, catalogue: Catalogue) -> list[Job]:
     """Does whatever is to be done for a sweep now; the jobs that a worker may take from now on.
 
     Two who do this at once take turns, and the second finds nothing to do.
@@ -125,7 +137,7 @@ def advance(tx: WriteTx, sweep_id: str) -> list[Job]:
     if not choosing.learns(spec) and not sweep.ending:  # it has been retried
         sweep = sweeps.change(tx, sweep, ending=sweep_moves.DONE)
     elif not sweep.ending and sweep.state != State.PAUSED:
-        sweep = _choose(tx, sweep, spec, by)
+        sweep = _choose(tx, sweep, spec, by, catalogue)
     freed = choosing.let_go(tx, sweep, spec, by=by)
     sweep_moves.settle(tx, sweeps.lock(tx, sweep_id) or sweep)
     return freed
@@ -140,14 +152,16 @@ def _is_over_limit(tx: ReadTx, by: Caller) -> bool:
     return False
 
 
-def _choose(tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, by: Caller) -> Sweep:
+def _choose(
+    tx: WriteTx, sweep: Sweep, spec: SweepSpec | RecipeSpec, by: Caller, catalogue: Catalogue
+) -> Sweep:
     open_now = sweep_moves.under_way(tx, sweep.id)
     room = choosing.ahead(spec) - open_now
     if room <= 0 or _is_over_limit(tx, by):
         return sweep
     trials = choosing.told(sweeps.trials_of(tx, sweep.id), spec.objective)
     try:
-        choices = choosing.next_of(spec, trials, room)
+        choices = choosing.next_of(spec, trials, room, catalogue)
         if choices:
             choosing.add(tx, sweep, choices, by=by, first=len(trials), held=True)
     except InvalidError as error:

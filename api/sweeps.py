@@ -15,6 +15,7 @@ from api.parts import (
     AcceptPart,
     BrokerPart,
     CallerPart,
+    CataloguePart,
     ChangesPart,
     IfNoneMatchPart,
     PreferPart,
@@ -70,11 +71,17 @@ class Rows(BaseModel):
     responses=SWEEP_CREATED,
 )
 def submit(
-    spec: SpecPart, caller: CallerPart, once: OncePart, sessions: SessionsPart, broker: BrokerPart
+    *,
+    spec: SpecPart,
+    caller: CallerPart,
+    once: OncePart,
+    sessions: SessionsPart,
+    broker: BrokerPart,
+    catalogue: CataloguePart,
 ) -> Response:
     """Submits a sweep or a recipe; what it runs is settled now, or follows as jobs end."""
     learns = choosing.learns(spec)
-    choices = choosing.first_of(spec)
+    choices = choosing.first_of(spec, catalogue)
     promised = choosing.promised(spec) if learns else len(choices)
     held = spec.budget.parallel is not None or spec.budget.iterations is not None
     with sessions.begin() as tx:
@@ -102,10 +109,12 @@ def submit(
 
 
 @router.post("/preview", operation_id="preview_sweep")
-def preview(spec: SpecPart, caller: CallerPart, sessions: SessionsPart) -> PreviewOut:
+def preview(
+    spec: SpecPart, caller: CallerPart, sessions: SessionsPart, catalogue: CataloguePart
+) -> PreviewOut:
     """What a sweep or a recipe would run, before it costs anything."""
     with sessions.read() as tx:
-        return previewed(tx, spec, owner=caller.owner)
+        return previewed(tx, spec, catalogue, owner=caller.owner)
 
 
 @router.get(

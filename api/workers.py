@@ -44,6 +44,9 @@ class WorkerOut(BaseModel):
     queues: list[str]
     offer: Annotated[Offer | None, Field(description="what jobs may ask of it in `needs`")]
     versions: dict[str, str]
+    left_out: Annotated[
+        list[str], Field(description="components of its packages that it does not offer, and why")
+    ]
     started_at: datetime
     last_heartbeat: datetime
 
@@ -60,6 +63,7 @@ class WorkerOut(BaseModel):
             queues=list(worker.queues),
             offer=worker.offer,
             versions=worker.versions,
+            left_out=list(worker.left_out),
             started_at=worker.started_at,
             last_heartbeat=worker.seen_at,
         )

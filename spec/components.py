@@ -264,5 +264,3 @@ OPTIMIZERS = _named(
     AdamwScheduleFreeParams,
     ProdigyParams,
 )
-BUILT_INS = {"model": MODELS, "data": DATASETS, "optimizer": OPTIMIZERS}
-"""Job field -> name -> parameters."""

@@ -12,7 +12,8 @@ from spec.components import (
     SgdParams,
     SgdScheduleFreeParams,
 )
-from spec.jobs import LrGroups, RangeTestSpec, Snapshots, TrainingSpec
+from spec.groups import LrGroups
+from spec.jobs import RangeTestSpec, Snapshots, TrainingSpec
 
 LEARNS_ITS_RATE = tuple(each.component for each in (SgdParams, AdamParams, AdamwParams))
 OWN_MOMENTUM = tuple(
@@ -44,6 +45,10 @@ def _of_parts(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
             "/accumulation",
             f"batch_size {spec.batch_size} cannot be split into {spec.accumulation} equal parts",
         )
+    names = [each.name for each in spec.metrics]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield Conflict(f"/metrics/{i}/name", f"{name} is there twice: leave one of them out")
     if isinstance(spec, RangeTestSpec) and spec.checks and spec.clipping is not None:
         yield Conflict(
             "/checks", "say how far an update may go, and clipping shortens it: leave one"

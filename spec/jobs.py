@@ -16,8 +16,10 @@ from schedules import Policy
 from schedules.ramp import Ramp
 from schedules.values import MAX_ITERATIONS, Epochs, UnresolvedError, Value
 from spec.compute import Clipping, Loader, Precision
+from spec.groups import LrGroups
 from spec.lengths import InCycles, InIterations, Interval, Length
 from spec.needs import Needs
+from spec.transforms import Transform
 from spec.values import Component, Identifier, JobId, Seed, Text
 
 SPEC_VERSION = 1
@@ -27,8 +29,6 @@ MAX_SECONDS = 366 * 86_400
 
 Measure = Literal["accuracy", "grad_norm", "probe_loss"]
 Check = Literal["curvature", "line_search"]
-Pattern = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")]
-"""Names of parameters, with the wildcards of a shell."""
 TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 
 
@@ -38,21 +38,6 @@ class Evaluate(Value):
     every: Interval
 
 
-class LrGroups(Value):
-    """Learning rates that differ by parameter, in ratios that every schedule keeps.
-
-    The rate of a parameter is the schedule's times `1/layer_decay^depth`, where the layer next to
-    the output has depth 0 (Howard and Ruder, arXiv 1801.06146: 2.6), times the multiplier of the
-    first pattern that its name matches.
-    """
-
-    layer_decay: Annotated[float, Field(strict=True, ge=1, le=1000)] = 1.0
-    multipliers: Annotated[
-        dict[Pattern, Annotated[float, Field(strict=True, ge=0, le=1e6)]],
-        Field(max_length=64, description="name pattern, as `1.*`, -> factor; 0 freezes"),
-    ] = Field(default_factory=dict)
-
-
 class _Job(Value):
     """What both kinds of jobs have in common."""
 
@@ -60,7 +45,30 @@ class _Job(Value):
     model: Component
     data: Component
     batch_size: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+    transforms: Annotated[
+        tuple[Transform, ...],
+        Field(
+            max_length=8,
+            description="of the images that are trained on, in this order, drawn anew each time",
+            exclude_if=lambda value: not value,
+        ),
+    ] = ()
     optimizer: Component
+    criterion: Annotated[
+        Component | None,
+        Field(
+            description="the loss that is trained on; unset: cross-entropy",
+            exclude_if=lambda value: value is None,
+        ),
+    ] = None
+    metrics: Annotated[
+        tuple[Component, ...],
+        Field(
+            max_length=8,
+            description="to measure at each evaluation, beside loss and accuracy",
+            exclude_if=lambda value: not value,
+        ),
+    ] = ()
     lr_groups: LrGroups | None = None
     record: Annotated[
         tuple[Measure, ...],

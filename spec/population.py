@@ -31,6 +31,9 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
         and not spec.model.params.get("dropout")
         and spec.optimizer.name in OPTIMIZERS
         and set(spec.record) <= {"accuracy", "grad_norm"}
+        and spec.criterion is None
+        and not spec.metrics
+        and not spec.transforms
         and spec.lr_groups is None
         and spec.loader is None
         and spec.accumulation == 1

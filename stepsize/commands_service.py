@@ -2,11 +2,9 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -15,16 +13,15 @@ from rich.markup import escape
 
 from stepsize import cards, embedded, pool
 from stepsize import demo as demonstration
+from stepsize.becoming import PASS_ON, become, require
 from stepsize.client import Client
 from stepsize.embedded import Place
-from stepsize.errors import StepsizeError
 from stepsize.report import notes, output
 from stepsize.supervisor import Supervisor
 
 app = typer.Typer()
 
 PANEL = "Service"
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 DataDir = Annotated[
     Path,
@@ -96,7 +93,7 @@ def demo(
 @app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
 def api(ctx: typer.Context) -> None:
     """Run the API alone, configured by the environment (STEPSIZE_DATABASE_URL, ...)."""
-    _become("api", ctx.args, needs="fastapi", extra="api")
+    become("api", ctx.args, needs="fastapi", extra="api")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -130,7 +127,7 @@ def worker(
 
     Example: [bold]stepsize worker --queues gpu,default --labels nvme[/]
     """
-    _require("torch", extra="worker")
+    require("torch", extra="worker")
     found = [] if devices == "cpu" else cards.visible(os.environ)
     nodes = pool.planned(cards.chosen(found, devices), per_gpu=per_gpu, gpus_per_job=gpus_per_job)
     told = {"STEPSIZE_LABELS": labels, "STEPSIZE_QUEUES": queues}
@@ -143,19 +140,7 @@ def worker(
 @app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
 def migrate(ctx: typer.Context) -> None:
     """Upgrade the database at STEPSIZE_DATABASE_URL to the newest schema."""
-    _become("migrations", ctx.args, needs="alembic", extra="store")
-
-
-def _become(module: str, arguments: list[str], *, needs: str, extra: str) -> None:
-    _require(needs, extra=extra)
-    # -P: a folder named `api` where the user happens to be is not this one
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    os.execv(command[0], command)  # noqa: S606 - no shell is meant
-
-
-def _require(package: str, *, extra: str) -> None:
-    if find_spec(package) is None:
-        raise StepsizeError(f"{package} is not installed: pip install 'stepsize[{extra}]'")
+    become("migrations", ctx.args, needs="alembic", extra="store")
 
 
 @contextmanager

@@ -32,6 +32,9 @@ def workers(*, as_json: AsJson = False) -> None:
                     escape(f"{each.name} is given no jobs until {until}: {each.quarantine.reason}"),
                     soft_wrap=True,
                 )
+            for what in each.left_out:
+                if " of stepsize:" not in what:  # extras that nobody has to have
+                    notes.print(f"{escape(each.name)} leaves out {escape(what)}", soft_wrap=True)
     else:
         notes.print("no workers: start one with `stepsize worker`")
 

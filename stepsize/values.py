@@ -187,6 +187,7 @@ class Worker(Answer):
     device: str | None = None
     job: str | None = None
     quarantine: Quarantine | None = None
+    left_out: tuple[str, ...] = ()
     started_at: datetime | None = None
     last_heartbeat: datetime | None = None
 

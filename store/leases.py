@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import BigInteger, ColumnElement, Row, case, literal, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Update, case, literal, select, tuple_, update
 
 from spec.states import MACHINES, NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
@@ -143,7 +143,7 @@ def plan(
     }
     _guarded(tx, lease, values)
     if start:  # an extension begins where its parent was
-        tx.execute(update(attempts).where(_attempt(lease)).values(began=start))
+        tx.execute(_of(lease).values(began=start))
 
 
 def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> None:
@@ -155,7 +155,7 @@ def fall_back(tx: WriteTx, lease: Lease, *, to: int | None, detail: str) -> None
     values = {"checkpoint": to, "iteration": start, "version": jobs.c.version + 1}
     row = _guarded(tx, lease, values)
     recorded.forget(tx, lease.job_id, after=start)
-    tx.execute(update(attempts).where(_attempt(lease)).values(began=start))
+    tx.execute(_of(lease).values(began=start))
     note(tx, [row], verb="fall_back", actor=lease.worker, detail=detail)
     checkpoints.forget(tx, lease.job_id, after=start)
 
@@ -271,8 +271,9 @@ def _guarded(tx: WriteTx, lease: Lease, values: Mapping[str, object]) -> Row[Any
     return row
 
 
-def _attempt(lease: Lease) -> ColumnElement[bool]:
-    return (attempts.c.job_id == lease.job_id) & (attempts.c.attempt == lease.attempt)
+def _of(lease: Lease) -> Update:
+    c = attempts.c
+    return update(attempts).where(c.job_id == lease.job_id, c.attempt == lease.attempt)
 
 
 def _leave(
@@ -288,9 +289,7 @@ def _leave(
     row = _guarded(tx, lease, values)
     note(tx, [row], verb=verb, actor=lease.worker, detail=detail)
     tx.execute(
-        update(attempts)
-        .where(_attempt(lease))
-        .values(
+        _of(lease).values(
             ended_at=now(),
             outcome="paused" if row.state == State.PAUSED else outcome,
             reason=reason,

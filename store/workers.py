@@ -36,6 +36,7 @@ class Worker:
     queues: tuple[str, ...]
     offer: Offer | None
     versions: dict[str, str]
+    left_out: tuple[str, ...]
     started_at: datetime
     seen_at: datetime
     quarantine: Quarantine | None = None
@@ -61,10 +62,11 @@ def report(  # noqa: PLR0913 - each is a column
     counted: Mapping[str, int] | None = None,
     offer: Offer = NO_MORE,
     unit: str | None = None,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Says that a worker is alive, what it does, and what it has counted since it started.
 
-    `unit` names its device.
+    `unit` names its device; `left_out` is what it does not offer, and why.
     """
     row = {
         "name": name,
@@ -75,6 +77,7 @@ def report(  # noqa: PLR0913 - each is a column
         "versions": dict(versions),
         "offer": offer.model_dump(mode="json"),
         "unit": unit,
+        "left_out": list(left_out),
         "started_at": started_at,
         "seen_at": now(),
         "tallies": counted and dict(counted),
@@ -152,6 +155,7 @@ def find(tx: ReadTx, *, lost_after: timedelta) -> list[Worker]:
             queues=tuple(row.queues),
             offer=row.offer and Offer.model_validate(row.offer),
             versions=row.versions,
+            left_out=tuple(row.left_out),
             started_at=row.started_at,
             seen_at=row.seen_at,
             quarantine=None if row.until is None else Quarantine(row.reason, row.until),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from spec.components import BUILT_INS
+from spec.catalogue import BUILT_INS, Kind, named
 from spec.jobs import JOB_SPEC, RangeTestSpec, TrainingSpec
 from sweeps.space import MisplacedError, Parameters, merged, parts, pointer_to
 
@@ -70,19 +70,22 @@ def digest(spec: RangeTestSpec | TrainingSpec) -> str:
     Names, tags, priority, queue and needs do not count, and what is left out counts as its default.
     """
     job: dict[str, Any] = spec.model_dump(mode="json", exclude=ABOUT)
-    for field in BUILT_INS:
-        given = json.dumps(job[field]["params"], sort_keys=True)
-        job[field]["params"] = _filled(field, job[field]["name"], given)
+    for kind, pointer, component in named(spec):
+        at: Any = job
+        for part in parts(pointer):
+            at = at[int(part)] if isinstance(at, list) else at[part]
+        given = json.dumps(component.params, sort_keys=True)
+        at["params"] = _filled(kind, component.name, given)
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)
-def _filled(field: str, name: str, given: str) -> Any:
+def _filled(kind: Kind, name: str, given: str) -> Any:
     """Parameters with all defaults, of which most jobs of a sweep have the same."""
     params = json.loads(given)
-    if name not in BUILT_INS[field]:
+    if name not in BUILT_INS[kind]:
         return params
     try:
-        return BUILT_INS[field][name].model_validate(params).model_dump(mode="json")
+        return BUILT_INS[kind][name].model_validate(params).model_dump(mode="json")
     except ValidationError:
         return params  # the job is refused for it where it is submitted

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from spec.settings import Settings
-from store import claims, workers
+from store import claims, components, workers
 from store.database import Sessions, Unavailable, WriteTx, connect, describe
 from store.files import Files, opened
 from telemetry import context, traces
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+PUBLISHED_FOR = 3600.0
+"""Seconds after which a worker tells again of the components of its packages."""
 
 
 class Child:
@@ -50,15 +53,24 @@ class Child:
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
         from worker.devices import describe_device, is_usable, offered, take, unit  # noqa: PLC0415 - as above
+        from worker.engine.plugins import ME, installed  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
         self._is_usable = is_usable
         self._device: torch.device = take(self._settings.device, sharing=self._settings.per_gpu)
         self._device_name = describe_device(self._device)
+        plugins = installed()
+        for each in plugins.left_out:
+            level = logging.INFO if each.package == ME else logging.WARNING
+            log.log(level, "plugin.left_out %s", each)
+        self._components = [each.offered() for each in plugins.plugins]
+        self._left_out = [str(each) for each in plugins.left_out]
+        names = [each.requirement for each in self._components]
         self._offer = offered(
             self._device,
             self._settings.labels,
+            names,
             gpus=self._settings.gpus,
             sharing=self._settings.per_gpu,
         )
@@ -160,11 +172,17 @@ class Child:
         self._changed.set()
 
     def _report(self) -> None:
+        publish_at = 0.0
         while not self._stop.is_set():
+            publishing = time.monotonic() >= publish_at
             try:
                 with self._sessions.begin() as tx:
+                    if publishing:
+                        components.publish(tx, self._components)
                     said = self._tell(tx)
                 self._said = said
+                if publishing:
+                    publish_at = time.monotonic() + PUBLISHED_FOR
             except Unavailable as error:
                 log.warning("worker.report_failed %s", describe(error))
             except Exception:

@@ -54,7 +54,12 @@ def describe_device(device: torch.device) -> str:
 
 
 def offered(
-    device: torch.device, labels: Sequence[str], *, gpus: int = 1, sharing: int = 1
+    device: torch.device,
+    labels: Sequence[str],
+    components: Sequence[str] = (),
+    *,
+    gpus: int = 1,
+    sharing: int = 1,
 ) -> Offer:
     """What jobs may need of a worker on this device, or on so many GPUs from it on.
 
@@ -70,9 +75,12 @@ def offered(
             memory_gb=share(properties.total_memory, sharing) / memory.GIGABYTE,
             card=properties.name,
             labels=tuple(labels),
+            components=tuple(components),
         )
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Offer(memory_gb=whole / memory.GIGABYTE, labels=tuple(labels))
+    return Offer(
+        memory_gb=whole / memory.GIGABYTE, labels=tuple(labels), components=tuple(components)
+    )
 
 
 def unit(device: torch.device) -> str | None:

@@ -1,4 +1,4 @@
-"""The worker nodes, and which API process looks after them."""
+"""The worker nodes, what their packages offer, and which API process looks after them."""
 
 from sqlalchemy import (
     JSON,
@@ -30,6 +30,8 @@ workers = Table(
     Column("unit", String(200)),
     # what jobs may need of it; none of a worker that is older than needs
     Column("offer", JSON(none_as_null=True)),
+    # components of its packages that it does not offer, and why
+    Column("left_out", JSON, nullable=False, default=list, server_default=text("'[]'")),
     # somebody asked that it takes no more jobs
     Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("started_at", Instant, nullable=False),
@@ -60,6 +62,24 @@ quarantines = Table(
     Column("until", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     CheckConstraint("level > 0", name="level"),
+)
+
+
+components = Table(
+    "components",
+    metadata,
+    # of kind, name, package and what the parameters may be
+    Column("digest", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("package", String(64), nullable=False),
+    # of the worker that has told of it last
+    Column("version", String(64), nullable=False),
+    Column("description", Text, nullable=False),
+    # JSON Schema
+    Column("parameters", JSON, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Index("ix_components_name", "kind", "name"),
 )
 
 

@@ -13,11 +13,13 @@ from sqlalchemy.exc import SAWarning
 from migrations import versions
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
+from spec.catalogue import Offered
 from spec.states import State
 from spec.sweeps import Objective, Stopping
 from store import (
     audit,
     checkpoints,
+    components,
     deliveries,
     history,
     idempotency,
@@ -195,6 +197,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         sweeps.add_trials(tx, sweep.id, [NewTrial(held.job_id, {}, {}, None, "0" * 64)], first=0)
         contest = Contest(sweep.id, 0, Stopping(name="asha"), Objective())
         rungs.stand(tx, lease, contest, Rung(5, 1, "cycle"), 0.5)
+        net = {"kind": "model", "name": "net", "package": "lab", "version": "1", "parameters": {}}
+        components.publish(tx, [Offered.model_validate({**net, "description": ""})])
         line = Line(lease.job_id, "train", 0)
         summaries.write(tx, line, 0, [rows(0, 5)], stop=summaries.BLOCK, merged=False)
     with sessions.read() as tx:

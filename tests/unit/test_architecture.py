@@ -11,7 +11,7 @@ import pytest
 from api.app import create_app
 from api.broker import Broker
 from schedules import POLICIES
-from spec.components import BUILT_INS
+from spec.catalogue import BUILT_INS
 from spec.settings import PREFIX, Settings
 from spec.states import MOVES, Reason, State
 from store.database import connect

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
+import torch
 from pydantic import JsonValue
 
 from schedules.analysis import Agreement, Family, agreement
 from schedules.values import F64
 from spec.jobs import Check
+from spec.states import Reason
+from worker.engine.errors import EngineError
 from worker.engine.evaluate import number
 from worker.engine.events import State
 from worker.engine.line_search import longest_update
@@ -102,7 +105,7 @@ class Checks:
         for each in self._measured:
             if each.bound() is not None:
                 continue
-            allowed = self._allowed(each, learner, lr)
+            allowed = self._measured_of(each, learner, lr)
             if allowed is None or math.isnan(allowed):
                 continue
             each.rates.append(lr)
@@ -144,15 +147,41 @@ class Checks:
             return bound
         return measured.rates[-1] if measured.rates[-1] > edge else None
 
+    def _measured_of(self, measured: Measured, learner: Learner, lr: float) -> float | None:
+        if not self._recipe.plugged:
+            return self._allowed(measured, learner, lr)
+        try:
+            return self._allowed(measured, learner, lr)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError) as error:
+            raise EngineError(
+                Reason.INVALID,
+                f"/checks: {measured.check} cannot be measured of this plug-in: leave it out"
+                f" ({type(error).__name__}: {error})",
+            ) from error
+
     def _allowed(self, measured: Measured, learner: Learner, lr: float) -> float | None:
         recipe = self._recipe
         if measured.check == "curvature":
-            return stability_limit(learner, recipe.optimizer, recipe.probe, seed=self._seed)
+            return stability_limit(
+                learner,
+                recipe.optimizer,
+                recipe.probe,
+                seed=self._seed,
+                criterion=recipe.criterion,
+            )
         before = measured.allowed[-1] if measured.allowed else lr
         guess = before / lr if 0 < before < math.inf else 1.0
         return lr * median(
             longest_update(
-                learner.model, learner.optimizer, batch.inputs, batch.labels, lr=lr, guess=guess
+                learner.model,
+                learner.optimizer,
+                batch.inputs,
+                batch.labels,
+                lr=lr,
+                guess=guess,
+                criterion=recipe.criterion,
             )
             for batch in self._batches()
         )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from worker.engine.losses import CROSS_ENTROPY, Criterion
 from worker.engine.probe import undisturbed
 
 Vector = list[Tensor]
@@ -20,6 +20,7 @@ def largest_eigenvalue(
     labels: Tensor,
     *,
     seed: int,
+    criterion: Criterion = CROSS_ENTROPY,
     scales: Sequence[Tensor] | None = None,
     iterations: int = 50,
     tolerance: float = 1e-3,
@@ -39,6 +40,7 @@ def largest_eigenvalue(
         inputs: the batch, on the model's device.
         labels: of the batch.
         seed: of the vector that the iteration starts from.
+        criterion: the loss.
         scales: S, one tensor for each parameter: the eigenvalue is that of S H S. With the root
             of a preconditioner's inverse it is the preconditioned sharpness (arXiv 2207.14484).
         iterations: how many products with the Hessian there are at most.
@@ -49,7 +51,7 @@ def largest_eigenvalue(
     """
     parameters = [each for each in model.parameters() if each.requires_grad]
     with undisturbed(model), torch.enable_grad():
-        loss = functional.cross_entropy(model(inputs).float(), labels)
+        loss = criterion(model(inputs).float(), labels)
     gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
 
     def product(vector: Vector) -> Vector:

@@ -17,9 +17,10 @@ from spec.components import (
 )
 from spec.compute import Loader
 from spec.states import Reason
-from worker.engine import arrays, cifar, digits, idx, memory, synthetic
+from worker.engine import arrays, cifar, digits, idx, memory, offered_data, synthetic
 from worker.engine.errors import EngineError
 from worker.engine.files import Shelf
+from worker.engine.plugins import PluginParams
 from worker.engine.sources import InMemory, Raw, Ready, Source, pieces
 from worker.engine.splits import Dataset, Split
 from worker.engine.standard import Standard, measured
@@ -67,11 +68,14 @@ def load(
 
     `stamp` differs where files that may change have changed.
     """
-    source = _read(params, data_dir)
+    if isinstance(params, PluginParams):
+        source = offered_data.read(params, data_dir)
+    else:
+        source = _read(params, data_dir)
     if isinstance(source, Ready):  # its examples may differ at each reading
         return Elsewhere(source, None)
-    standard = measured(source.train)
-    if not standard.is_finite():
+    standard = None if source.as_is else measured(source.train)
+    if standard is not None and not standard.is_finite():
         raise EngineError(
             Reason.INVALID,
             f"/data: the training inputs of {params.component} are not all finite in float32;"
@@ -82,9 +86,9 @@ def load(
     return Elsewhere(source, standard)
 
 
-def resident(raw: Raw, standard: Standard, device: torch.device) -> Dataset:
+def resident(raw: Raw, standard: Standard | None, device: torch.device) -> Dataset:
     """All of a dataset on `device`."""
-    standard = standard.to(device)
+    standard = standard and standard.to(device)
 
     def split(source: Source) -> Split:
         inputs = torch.empty(len(source), *source.shape, device=device)
@@ -92,7 +96,8 @@ def resident(raw: Raw, standard: Standard, device: torch.device) -> Dataset:
         start = 0
         for rows in pieces(source):
             stop = start + len(rows)
-            inputs[start:stop] = standard(rows.inputs.to(device))
+            given = rows.inputs.to(device)
+            inputs[start:stop] = given if standard is None else standard(given)
             labels[start:stop] = rows.labels
             start = stop
         return Split(inputs, labels)

@@ -18,6 +18,10 @@ class EngineError(Exception):
         self.detail = detail
 
 
+class UnfitError(ValueError):
+    """A state does not belong to what it is loaded into."""
+
+
 def invalid(error: ValidationError, *where: str) -> EngineError:
     """What pydantic has against the part of a spec at `where`."""
     problems = (

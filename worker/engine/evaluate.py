@@ -1,17 +1,17 @@
 """Measuring a model on a whole split, without leaving a trace in its training."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
-from torch.nn import functional
 
 from worker.engine.device import Numerics
-from worker.engine.events import Columns
+from worker.engine.events import Columns, State
+from worker.engine.losses import CROSS_ENTROPY, Criterion, Metric, total
 from worker.engine.splits import Split
 from worker.engine.streams import Stream
 
@@ -24,11 +24,12 @@ NUMBERS = 1 << 22
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracy on the validation split after so many updates."""
+    """Mean loss, accuracy and metrics on the validation split after so many updates."""
 
     iteration: int
     loss: float
     accuracy: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def rank(self) -> tuple[float, float]:
         """What makes one better than another: accuracy, then loss."""
@@ -44,25 +45,49 @@ class Evaluation:
 
     def result(self) -> dict[str, JsonValue]:
         """As it stands in a job's result."""
-        return {
+        found: dict[str, JsonValue] = {
             "iteration": self.iteration,
             "val_loss": number(self.loss),
             "val_accuracy": self.accuracy,
         }
+        if self.metrics:
+            found["metrics"] = self.measured()
+        return found
+
+    def measured(self) -> dict[str, JsonValue]:
+        """The metrics as they stand in a job's result."""
+        return {name: number(value) for name, value in self.metrics.items()}
+
+    def state(self) -> State:
+        """For a checkpoint, which older versions can read where there are no metrics."""
+        kept = asdict(self)
+        if not self.metrics:
+            del kept["metrics"]
+        return kept
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, split: Split | Stream, numerics: Numerics, iteration: int
+    model: nn.Module,
+    split: Split | Stream,
+    numerics: Numerics,
+    iteration: int,
+    *,
+    criterion: Criterion = CROSS_ENTROPY,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> Evaluation:
     """Measure the model, and put it back into training mode."""
     losses, hits, examples = [], [], 0
+    sums = dict.fromkeys(metrics or {}, 0.0)
     for scores, labels in _scored(model, split, numerics):
-        losses.append(functional.cross_entropy(scores, labels, reduction="sum"))
+        losses.append(total(criterion, scores, labels))
         hits.append((scores.argmax(1) == labels).sum())
         examples += len(labels)
+        for name, metric in (metrics or {}).items():
+            sums[name] += float(metric(scores, labels)) * len(labels)
     loss, hit = (torch.stack(each).cpu().double().sum().item() for each in (losses, hits))
-    return Evaluation(iteration, loss / examples, hit / examples)
+    means = {name: each / examples for name, each in sums.items()}
+    return Evaluation(iteration, loss / examples, hit / examples, means)
 
 
 @torch.no_grad()

@@ -17,9 +17,16 @@ def updater(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
     All state stays in the optimizer's `state`, under torch's names.
     """
-    if isinstance(optimizer, torch.optim.SGD | torch.optim.Adam) and optimizer.defaults["fused"]:
+    known = type(optimizer) in {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW}
+    if known and all(map(_is_usual, optimizer.param_groups)):
         return _Fused(optimizer)
     return optimizer.step
+
+
+def _is_usual(group: dict[str, Any]) -> bool:
+    """Whether the kernels below are what the group asks for; a plug-in's may ask for more."""
+    others = ("maximize", "dampening", "capturable", "differentiable")
+    return bool(group["fused"]) and not any(group.get(name) for name in others)
 
 
 class _Fused:

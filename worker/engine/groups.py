@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from spec.jobs import LrGroups
+from spec.groups import LrGroups
 from spec.states import Reason
 from worker.engine.errors import EngineError
 

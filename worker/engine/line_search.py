@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from worker.engine.losses import CROSS_ENTROPY, Criterion
 from worker.engine.optimizers import set_lr
 from worker.engine.probe import undisturbed
 
@@ -35,6 +35,7 @@ def longest_update(
     *,
     lr: float,
     guess: float = 1.0,
+    criterion: Criterion = CROSS_ENTROPY,
 ) -> float:
     """The largest multiple of the update on a batch that does not raise the loss of that batch.
 
@@ -48,6 +49,7 @@ def longest_update(
         labels: of the batch.
         lr: the rate of the update.
         guess: where to look first; it only saves forward passes.
+        criterion: the loss.
 
     Returns:
         The multiple; 0 where the smallest one raises the loss already, infinite where none does.
@@ -57,7 +59,7 @@ def longest_update(
     set_lr(optimizer, lr)
     optimizer.zero_grad()
     with undisturbed(model), torch.enable_grad():
-        loss = functional.cross_entropy(model(inputs).float(), labels)
+        loss = criterion(model(inputs).float(), labels)
     torch.autograd.backward(loss)
     before = [each.detach().clone() for each in weights]
     optimizer.step()
@@ -69,7 +71,7 @@ def longest_update(
         for each, start, change in zip(weights, before, update, strict=True):
             each.copy_(start + multiple * change)
         with undisturbed(model):
-            there = functional.cross_entropy(model(inputs).float(), labels).item()
+            there = criterion(model(inputs).float(), labels).item()
         return math.isnan(there) or there > highest
 
     return boundary(rises, guess)

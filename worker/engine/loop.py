@@ -125,6 +125,7 @@ class Buffers:
     def __init__(self, recipe: Recipe, points: int, *, adapted: bool) -> None:
         device = recipe.numerics.device
         self._recipe = recipe
+        self._criterion = recipe.criterion
         self._columns = {
             name: torch.empty(points, device=device) for name in ("loss", *recipe.record)
         }
@@ -145,7 +146,7 @@ class Buffers:
     def write_probe(self, row: int, model: nn.Module) -> None:
         """Record the loss of the probe batch once the model has been updated."""
         probe = self._recipe.probe
-        loss = probe_loss(model, probe.inputs, probe.labels, self._recipe.numerics)
+        loss = probe_loss(model, probe.inputs, probe.labels, self._recipe.numerics, self._criterion)
         self._columns["probe_loss"][row] = loss
 
     def read(self, rows: slice) -> Columns:

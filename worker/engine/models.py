@@ -5,10 +5,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spec.components import ComponentParams, LenetParams, MlpParams, ResnetParams
+from spec.states import Reason
+from worker.engine.errors import EngineError
+from worker.engine.plugins import PluginParams, made
 from worker.engine.ranks import ONLY
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an example."""
+
+FROM_A_PLUGIN = "_from_a_plugin"
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -22,7 +27,24 @@ def build(params: ComponentParams, shape: Shape, classes: int) -> nn.Module:
             return lenet(params, shape, classes)
         case ResnetParams():
             return resnet(params, shape, classes)
+        case PluginParams():
+            return _offered(params, shape, classes)
     raise TypeError(f"no model is built from {type(params).__name__}")
+
+
+def _offered(params: PluginParams, shape: Shape, classes: int) -> nn.Module:
+    model = made(params, shape, classes)
+    if not isinstance(model, nn.Module):
+        raise EngineError(
+            Reason.CODE, f"model {params.component} is a {type(model).__name__}, no torch.nn.Module"
+        )
+    setattr(model, FROM_A_PLUGIN, True)
+    return model
+
+
+def is_from_plugin(model: nn.Module) -> bool:
+    """Whether the model is made of code that nothing is known of here."""
+    return bool(getattr(model, FROM_A_PLUGIN, False))
 
 
 class Dropout(nn.Module):

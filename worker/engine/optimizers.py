@@ -19,6 +19,9 @@ from spec.components import (
     SgdParams,
     SgdScheduleFreeParams,
 )
+from spec.states import Reason
+from worker.engine.errors import EngineError
+from worker.engine.plugins import PluginParams, made
 
 # SGD and RMSprop stop updating the velocity while momentum is exactly 0, as it may be at the peak
 # of a cycle, and go on later from a stale one. This is 0 in single precision, and yet not False.
@@ -32,7 +35,10 @@ def build(
 
     `parameters`, or groups of them, each with the `factor` of its learning rate.
     """
-    optimizer = _built(params, parameters)
+    if isinstance(params, PluginParams):
+        optimizer = _offered(params, parameters)
+    else:
+        optimizer = _built(params, parameters)
     for group in optimizer.param_groups:
         group.setdefault("factor", 1.0)
     return optimizer
@@ -84,6 +90,17 @@ def _prodigy(params: ProdigyParams, parameters: Iterable[Any]) -> torch.optim.Op
     return optimizer
 
 
+def _offered(params: PluginParams, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    optimizer = made(params, parameters, 1.0)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise EngineError(
+            Reason.CODE,
+            f"optimizer {params.component} is a {type(optimizer).__name__}, no"
+            " torch.optim.Optimizer",
+        )
+    return optimizer
+
+
 def is_fused(params: ComponentParams) -> bool:
     """Whether an update is one kernel, which can read its rate from the device."""
     return isinstance(params, SgdParams | AdamParams)
@@ -100,8 +117,14 @@ def set_momentum(optimizer: torch.optim.Optimizer, momentum: float) -> None:
     for group in optimizer.param_groups:
         if "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
-        else:
+        elif "momentum" in group:
             group["momentum"] = momentum or ZERO
+        else:
+            raise EngineError(
+                Reason.INVALID,
+                "/schedule: its momentum changes, and the optimizer has none: set both momenta to"
+                " null",
+            )
 
 
 def state_copies(params: ComponentParams) -> int:
@@ -115,7 +138,7 @@ def state_copies(params: ComponentParams) -> int:
             return int(params.momentum > 0)
         case SgdScheduleFreeParams():
             return 1
-        case AdamwScheduleFreeParams():
+        case AdamwScheduleFreeParams() | PluginParams():  # nobody knows before its first update
             return 2
         case ProdigyParams():
             return 3 + (params.betas[0] > 0)

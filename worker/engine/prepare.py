@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from schedules import Auto, Hypergradient
-from spec.components import DATASETS, MODELS
+from spec.components import ComponentParams
 from spec.conflicts import conflicts
 from spec.jobs import RangeTestSpec, Snapshots, TrainingSpec
+from spec.losses import CrossEntropyParams
 from spec.states import Reason
-from worker.engine import data, memory, models, optimizers
+from worker.engine import data, memory, optimizers
+from worker.engine.costs import Costs, estimate
 from worker.engine.device import Numerics, cores, no_compiler
 from worker.engine.errors import EngineError
-from worker.engine.groups import groups
-from worker.engine.probe import BATCH_NORM
+from worker.engine.plugins import PluginParams
 from worker.engine.ranks import ONLY, Rank
 from worker.engine.recipe import Recipe, optimizer_params, params, start
 from worker.engine.replay import WARM_UP, obstacles
@@ -58,11 +58,14 @@ def _prepare(
 ) -> Recipe:
     for conflict in conflicts(spec):
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
-    model = params(MODELS, "model", spec.model)
+    model = params("model", "/model", spec.model)
     optimizer = optimizer_params(spec)
-    dataset = data.open_dataset(
-        params(DATASETS, "data", spec.data), device=device, data_dir=data_dir, loader=spec.loader
-    )
+    loss: ComponentParams = CrossEntropyParams()
+    if spec.criterion is not None:
+        loss = params("loss", "/criterion", spec.criterion)
+    metrics = tuple(params("metric", f"/metrics/{i}", each) for i, each in enumerate(spec.metrics))
+    source = params("data", "/data", spec.data)
+    dataset = data.open_dataset(source, device=device, data_dir=data_dir, loader=spec.loader)
     examples = len(dataset.train)
     if spec.batch_size > examples:
         raise EngineError(
@@ -70,30 +73,40 @@ def _prepare(
             f"/batch_size: {spec.batch_size} is more than the {examples} examples "
             f"that {spec.data.name} has to train on",
         )
+    if spec.transforms and 1 in dataset.shape[1:]:
+        raise EngineError(
+            Reason.INVALID,
+            f"/transforms: are of images, and {spec.data.name} has examples of shape"
+            f" {dataset.shape}",
+        )
     part = spec.batch_size // spec.accumulation // rank.count
-    with torch.device("meta"):  # sizes without memory: neither step below allocates any
-        blueprint = models.build(model, dataset.shape, dataset.classes)
-        if spec.lr_groups is not None:
-            groups(blueprint, spec.lr_groups)  # only to see that every pattern names something
-        copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
-        if runs > 1:
-            copies += STACKED_COPIES
-        needed = runs * copies * memory.weights(blueprint)
-        memory.require(needed, f"model {spec.model.name} with its optimizer", device)
-        part = spec.batch_size if _looks_at_whole_batches(spec) else part
-        inputs = torch.empty(part, *dataset.shape)
-        needed += runs * memory.activations(blueprint, inputs)
-        memory.require(needed, f"model {spec.model.name} at batch size {part}", device)
-        operations = runs * memory.operations(blueprint, inputs)
-    largest = max(
-        layer.weight.numel() for layer in blueprint.modules() if isinstance(layer, nn.Linear)
+    part = spec.batch_size if _looks_at_whole_batches(spec) else part
+    copies = 2 + optimizers.state_copies(optimizer) + _kept_gradients(spec)
+    if runs > 1:
+        copies += STACKED_COPIES
+
+    def enough(weights: int) -> None:
+        what = f"model {spec.model.name} with its optimizer"
+        memory.require(runs * copies * weights, what, device)
+
+    costs = estimate(
+        model,
+        dataset.shape,
+        dataset.classes,
+        batch=part,
+        lr_groups=spec.lr_groups,
+        enough=enough,
     )
-    obstacle = next(obstacles(spec, fused=optimizers.is_fused(optimizer)), None)
+    needed = runs * (copies * costs.weights + costs.activations)
+    memory.require(needed, f"model {spec.model.name} at batch size {part}", device)
+    plugged = any(isinstance(each, PluginParams) for each in (model, optimizer, loss))
+    fused = optimizers.is_fused(optimizer)
+    obstacle = next(obstacles(spec, fused=fused, plugged=plugged), None)
     numerics = Numerics.choose(
         device,
         spec,
-        products=part * largest,
-        operations=operations,
+        products=part * costs.widest,
+        operations=runs * costs.operations,
         replay=device.type == "cuda" and spec.cuda_graphs and obstacle is None and runs == 1,
     )
     if not rank.alone and device.type == "cpu":  # they share the cores
@@ -108,8 +121,12 @@ def _prepare(
         numerics,
         spec.accumulation,
         spec.clipping,
-        (*_warnings(spec, device, obstacle), *_of_shared(blueprint, rank)),
+        (*_warnings(spec, device, obstacle), *_of_shared(costs, rank)),
         rank,
+        loss=loss,
+        metrics=metrics,
+        data=source,
+        transforms=spec.transforms,
     )
     failure = _failure(recipe) if numerics.replay else None
     if failure is None:
@@ -149,9 +166,9 @@ def _warnings(
         yield f"threads are {cores()}, as many as this worker has cores"
 
 
-def _of_shared(blueprint: nn.Module, rank: Rank) -> Iterator[str]:
+def _of_shared(costs: Costs, rank: Rank) -> Iterator[str]:
     """What is different where a batch is shared by processes."""
-    if not rank.alone and any(isinstance(each, BATCH_NORM) for each in blueprint.modules()):
+    if not rank.alone and costs.batch_norm:
         yield (
             f"batch norm goes by the {rank.count}th part of a batch that each process has, as with"
             f" an accumulation of {rank.count}"

@@ -1,29 +1,35 @@
 """Everything a run is made from; with a seed it becomes a learner."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from pydantic import JsonValue, ValidationError
 from torch import nn
 
-from spec.components import OPTIMIZERS, ComponentParams
+from spec.catalogue import BUILT_INS, Kind
+from spec.components import ComponentParams
 from spec.compute import Clipping
-from spec.jobs import LrGroups, Measure, RangeTestSpec, TrainingSpec
+from spec.groups import LrGroups
+from spec.jobs import Measure, RangeTestSpec, TrainingSpec
+from spec.losses import CrossEntropyParams
 from spec.states import Reason
+from spec.transforms import Transform
 from spec.values import Component
-from worker.engine import models, optimizers
+from worker.engine import losses, models, optimizers, plugins
 from worker.engine.batches import Batches
 from worker.engine.device import Numerics
 from worker.engine.errors import EngineError, invalid
 from worker.engine.groups import groups
+from worker.engine.losses import Criterion, Metric
+from worker.engine.plugins import PluginError, PluginParams
 from worker.engine.ranks import ONLY, Rank
 from worker.engine.replay import Graph, Replayed
 from worker.engine.splits import Dataset, Split
 from worker.engine.step import Step
 from worker.engine.streams import Streamed, StreamedBatches, shuffled
 from worker.engine.team import Team
+from worker.engine.transforms import Transformed
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,27 @@ class Recipe:
     warnings: tuple[str, ...] = ()
     rank: Rank = ONLY
     team: Team | None = None
+    loss: ComponentParams = field(default_factory=CrossEntropyParams)
+    metrics: tuple[ComponentParams, ...] = ()
+    data: ComponentParams | None = None
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def criterion(self) -> Criterion:
+        """What it is trained on."""
+        return losses.build(self.loss)
+
+    @property
+    def measures(self) -> dict[str, Metric]:
+        """What else it is measured by, by name."""
+        return {each.component: losses.metric(each) for each in self.metrics}
+
+    @property
+    def plugged(self) -> bool:
+        """Whether code of a plug-in takes part in its updates, which may draw random numbers."""
+        return any(
+            isinstance(each, PluginParams) for each in (self.model, self.optimizer, self.loss)
+        )
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -61,9 +88,14 @@ class Recipe:
     def notes(self) -> dict[str, JsonValue]:
         """What to remember about the job beside its spec."""
         streamed = isinstance(self.dataset, Streamed)
-        processes = {} if self.rank.alone else {"processes": self.rank.count}
-        data = "streamed" if streamed else "resident"
-        return {**self.numerics.notes(), "data": data, **processes}
+        notes = {**self.numerics.notes(), "data": "streamed" if streamed else "resident"}
+        if not self.rank.alone:
+            notes["processes"] = self.rank.count
+        named = (self.model, self.data, self.optimizer, self.loss, *self.metrics)
+        used = [each.offered_by for each in named if isinstance(each, PluginParams)]
+        if used:
+            notes["packages"] = {each.package: each.version for each in used}
+        return notes
 
     def close(self) -> None:
         """End the processes that read its data."""
@@ -82,7 +114,7 @@ class Learner:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: Batches | StreamedBatches
+    batches: Batches | StreamedBatches | Transformed
     step: Step | Replayed
     order: int
     masks: torch.Generator
@@ -101,14 +133,8 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
             layer.generator, layer.rank = masks, recipe.rank
     parameters = groups(model, recipe.lr_groups) if recipe.lr_groups else model.parameters()
     optimizer = optimizers.build(recipe.optimizer, parameters)
-    shuffle = torch.Generator().manual_seed(order)
-    batches = shuffled(
-        recipe.dataset.train,
-        recipe.batch_size,
-        shuffle,
-        rank=recipe.rank,
-        parts=recipe.accumulation,
-    )
+    if recipe.plugged:
+        torch.manual_seed(dropout)  # its code knows no other stream than the global one
     step = Step(
         model,
         optimizer,
@@ -117,9 +143,26 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         clipping=recipe.clipping,
         norm="grad_norm" in recipe.record,
         shared=not recipe.rank.alone,
+        criterion=recipe.criterion,
     )
     replayed = Replayed(step, optimizer, Graph(masks)) if recipe.numerics.replay else None
-    return Learner(model, optimizer, batches, replayed or step, order, masks)
+    return Learner(model, optimizer, batches(recipe, order), replayed or step, order, masks)
+
+
+def batches(recipe: Recipe, seed: int, *, done: int = 0) -> Batches | StreamedBatches | Transformed:
+    """The batches of a run whose data order has this seed, without the first `done`."""
+    shuffle = torch.Generator().manual_seed(seed)
+    found = shuffled(
+        recipe.dataset.train,
+        recipe.batch_size,
+        shuffle,
+        done=done,
+        rank=recipe.rank,
+        parts=recipe.accumulation,
+    )
+    if not recipe.transforms:
+        return found
+    return Transformed(found, recipe.transforms, seed=seed, done=done)
 
 
 def streams(seeds: np.random.SeedSequence) -> tuple[int, int, int]:
@@ -142,18 +185,29 @@ def initial(recipe: Recipe, seed: int) -> nn.Module:
 
 def optimizer_params(spec: RangeTestSpec | TrainingSpec) -> ComponentParams:
     """The parameters of the spec's optimizer, or EngineError."""
-    return params(OPTIMIZERS, "optimizer", spec.optimizer)
+    return params("optimizer", "/optimizer", spec.optimizer)
 
 
-def params(
-    catalogue: Mapping[str, type[ComponentParams]], field: str, component: Component
-) -> ComponentParams:
+def params(kind: Kind, pointer: str, component: Component) -> ComponentParams:
     """The component's parameters; the API refuses wrong ones, a stored spec may still have them."""
-    if component.name not in catalogue:
-        raise EngineError(
-            Reason.INVALID, f"/{field}/name: {component.name} is none of {', '.join(catalogue)}"
-        )
+    known = BUILT_INS[kind]
     try:
-        return catalogue[component.name].model_validate(component.params)
+        if component.name in known:
+            return known[component.name].model_validate(component.params)
+        plugin = plugins.installed().find(kind, component.name)
+        if plugin is not None:
+            return plugin.params.parsed(component.params)
     except ValidationError as error:
-        raise invalid(error, field, "params") from error
+        raise invalid(error, *pointer.strip("/").split("/"), "params") from error
+    except PluginError as error:
+        raise EngineError(Reason.INVALID, f"{pointer}/name: {error}") from error
+    why = [
+        each.reason
+        for each in plugins.installed().left_out
+        if (each.kind, each.name) == (kind, component.name)
+    ]
+    raise EngineError(
+        Reason.INVALID,
+        f"{pointer}/name: {component.name} is none of {', '.join(known)}, and no package that is"
+        f" installed on this worker offers it{''.join(f': {each}' for each in why)}",
+    )

@@ -1,7 +1,7 @@
 """The repeats of a range test: their way up the ramp, and what is recorded on it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -77,7 +77,7 @@ class Repeat:
         """What has been recorded."""
         return {
             "columns": {name: torch.from_numpy(each) for name, each in self.columns.items()},
-            "evaluations": [asdict(each) for each in self.evaluations],
+            "evaluations": [each.state() for each in self.evaluations],
             "diverged": self.diverged,
         }
 
@@ -130,7 +130,12 @@ class Alone:
             if every and repeat.done % every == 0 and len(kept) == len(block):
                 with averaged(learner, recipe):
                     found = evaluate(
-                        learner.model, recipe.dataset.validation, recipe.numerics, repeat.done
+                        learner.model,
+                        recipe.dataset.validation,
+                        recipe.numerics,
+                        repeat.done,
+                        criterion=recipe.criterion,
+                        metrics=recipe.measures,
                     )
                 yield repeat.evaluated(found)
             yield kept  # last: a checkpoint may follow it

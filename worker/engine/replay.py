@@ -83,8 +83,15 @@ class Graph:
         return replay
 
 
-def obstacles(spec: RangeTestSpec | TrainingSpec, *, fused: bool) -> Iterator[str]:
-    """Why the updates of the job cannot be recorded; `fused`: whether its optimizer is."""
+def obstacles(
+    spec: RangeTestSpec | TrainingSpec, *, fused: bool, plugged: bool = False
+) -> Iterator[str]:
+    """Why the updates of the job cannot be recorded.
+
+    `fused`: whether its optimizer is; `plugged`: whether code of a plug-in takes part.
+    """
+    if plugged:
+        yield "code of a plug-in takes part, which may do what cannot be recorded"
     if not fused:
         yield f"{spec.optimizer.name} has no fused kernel"
     if spec.ranks > 1:

@@ -61,11 +61,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Raw:
-    """A dataset of raw numbers, which are standardised when they are used."""
+    """A dataset of raw numbers, which are standardised when they are used, or taken `as_is`."""
 
     train: Source
     validation: Source
     classes: int
+    as_is: bool = False
 
     @property
     def nbytes(self) -> int:

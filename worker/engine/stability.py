@@ -4,17 +4,22 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from spec.components import AdamParams, ComponentParams, SgdParams
 from worker.engine.curvature import largest_eigenvalue
+from worker.engine.losses import CROSS_ENTROPY, Criterion
 from worker.engine.probe import undisturbed
 from worker.engine.recipe import Learner
 from worker.engine.splits import Split
 
 
 def stability_limit(
-    learner: Learner, params: ComponentParams, batch: Split, *, seed: int
+    learner: Learner,
+    params: ComponentParams,
+    batch: Split,
+    *,
+    seed: int,
+    criterion: Criterion = CROSS_ENTROPY,
 ) -> float | None:
     """The rate past which the optimizer oscillates ever more on a quadratic of this curvature.
 
@@ -27,11 +32,11 @@ def stability_limit(
     loss is nowhere convex; NaN where it has no finite second derivatives.
     """
     factor = _factor(params)
-    scales = None if factor is None else _scales(learner, batch)
+    scales = None if factor is None else _scales(learner, batch, criterion)
     if factor is None or scales is None:
         return None
     largest = largest_eigenvalue(
-        learner.model, batch.inputs, batch.labels, seed=seed, scales=scales
+        learner.model, batch.inputs, batch.labels, seed=seed, criterion=criterion, scales=scales
     )
     return math.inf if largest <= 0 else factor / largest
 
@@ -47,7 +52,7 @@ def _factor(params: ComponentParams) -> float | None:
     return None
 
 
-def _scales(learner: Learner, batch: Split) -> list[Tensor] | None:
+def _scales(learner: Learner, batch: Split, criterion: Criterion) -> list[Tensor] | None:
     """For each parameter the root of its rate's factor over Adam's divisor, as the model has them.
 
     The divisor is that of an update with the batch: a weight whose gradient was zero so far, as
@@ -57,7 +62,7 @@ def _scales(learner: Learner, batch: Split) -> list[Tensor] | None:
     """
     weights = [each for each in learner.model.parameters() if each.requires_grad]
     with undisturbed(learner.model), torch.enable_grad():
-        loss = functional.cross_entropy(learner.model(batch.inputs).float(), batch.labels)
+        loss = criterion(learner.model(batch.inputs).float(), batch.labels)
         gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
     found: dict[Tensor, Tensor] = {}
     gradient = dict(zip(weights, gradients, strict=True))

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spec.components import ComponentParams
 from spec.states import Reason
-from worker.engine.errors import EngineError
+from worker.engine.errors import EngineError, UnfitError
 from worker.engine.events import Checkpoint, State
-from worker.engine.recipe import Learner, Recipe
-from worker.engine.streams import shuffled
+from worker.engine.offered_state import load_offered, offered_state
+from worker.engine.plugins import PluginParams
+from worker.engine.recipe import Learner, Recipe, batches
 
 VERSION = 1
 """Of the layout of a checkpoint's state."""
@@ -22,10 +24,6 @@ MAINTAINED = (
     *("d", "d_max", "d_numerator", "d_denom", "d_hat"),  # Prodigy
 )
 """What optimizers keep in their parameter groups beside what they are told."""
-
-
-class UnfitError(ValueError):
-    """A state does not belong to what it is loaded into."""
 
 
 @contextmanager
@@ -44,11 +42,16 @@ def fitting(whose: str) -> Iterator[None]:
 
 def stamped(checkpoint: Checkpoint, *, seconds: float, device: torch.device) -> Checkpoint:
     """The checkpoint with what does not depend on the kind of job."""
+    common = {"version": VERSION, "seconds": seconds, "rng": rng_state(device)}
+    return replace(checkpoint, state=common | checkpoint.state)
+
+
+def rng_state(device: torch.device) -> State:
+    """Where torch's global streams of random numbers are."""
     rng = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         rng["cuda"] = torch.cuda.get_rng_state(device)
-    common = {"version": VERSION, "seconds": seconds, "rng": rng}
-    return replace(checkpoint, state=common | checkpoint.state)
+    return rng
 
 
 def require_version(state: State) -> None:
@@ -71,20 +74,29 @@ def restore_rng(state: State, device: torch.device) -> None:
 
 def learner_state(learner: Learner, recipe: Recipe, *, done: int) -> State:
     """The state of a learner that has made so many updates; its tensors are the live ones."""
-    names: dict[Tensor, str] = {each: name for name, each in learner.model.named_parameters()}
-    optimizer = learner.optimizer
-    return {
+    state = {
         "model": dict(learner.model.state_dict()),
-        "optimizer": {
-            "name": recipe.optimizer.component,
-            "state": {names[each]: dict(kept) for each, kept in optimizer.state.items() if kept},
-            "groups": [
-                {name: group[name] for name in MAINTAINED if name in group}
-                for group in optimizer.param_groups
-            ],
-        },
+        "optimizer": _optimizer_state(learner, recipe.optimizer),
         "order": {"seed": learner.order, "done": done},
         "dropout": dropout_state(learner.masks),
+    }
+    if recipe.plugged:
+        state["rng"] = rng_state(recipe.numerics.device)
+    return state
+
+
+def _optimizer_state(learner: Learner, params: ComponentParams) -> State:
+    optimizer = learner.optimizer
+    if isinstance(params, PluginParams):
+        return offered_state(optimizer, params)
+    names: dict[Tensor, str] = {each: name for name, each in learner.model.named_parameters()}
+    return {
+        "name": params.component,
+        "state": {names[each]: dict(kept) for each, kept in optimizer.state.items() if kept},
+        "groups": [
+            {name: group[name] for name in MAINTAINED if name in group}
+            for group in optimizer.param_groups
+        ],
     }
 
 
@@ -104,20 +116,16 @@ def loaded(learner: Learner, recipe: Recipe, state: State) -> Learner:
     if recipe.team is not None:
         recipe.team.load(state)
     _load_model(learner.model, state["model"])
-    _load_optimizer(learner, recipe.optimizer.component, state["optimizer"])
+    if isinstance(recipe.optimizer, PluginParams):
+        load_offered(learner.optimizer, recipe.optimizer, state["optimizer"])
+    else:
+        _load_optimizer(learner, recipe.optimizer.component, state["optimizer"])
+    if recipe.plugged and "rng" in state:  # making a fresh learner has drawn from them
+        restore_rng(state["rng"], recipe.numerics.device)
     if state["dropout"]["device"] == learner.masks.device.type:
         learner.masks.set_state(state["dropout"]["stream"])
     seed, done = state["order"]["seed"], state["order"]["done"]
-    shuffle = torch.Generator().manual_seed(seed)
-    batches = shuffled(
-        recipe.dataset.train,
-        recipe.batch_size,
-        shuffle,
-        done=done,
-        rank=recipe.rank,
-        parts=recipe.accumulation,
-    )
-    return replace(learner, batches=batches, order=seed)
+    return replace(learner, batches=batches(recipe, seed, done=done), order=seed)
 
 
 def _load_model(model: nn.Module, state: Mapping[str, Tensor]) -> None:

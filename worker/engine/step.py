@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from spec.compute import Clipping
 from worker.engine.device import Numerics, compiled
 from worker.engine.fused import updater
+from worker.engine.losses import CROSS_ENTROPY, Criterion
 from worker.engine.optimizers import set_lr, set_momentum
 from worker.engine.splits import Split
 
@@ -49,6 +49,7 @@ class Step:
         clipping: Clipping | None = None,
         norm: bool = False,
         shared: bool = False,
+        criterion: Criterion = CROSS_ENTROPY,
     ) -> None:
         """`parts`: of a batch, computed one after the other; `norm`: whether it is recorded.
 
@@ -59,7 +60,7 @@ class Step:
         self._optimizer = optimizer
         self._update = updater(optimizer)
         self._replica = _replica(model, numerics) if shared else None
-        self._forward = _forward(self._replica or model, numerics)
+        self._forward = _forward(self._replica or model, numerics, criterion)
         self._parts = parts
         self._clipping = clipping
         self._norm = norm or (clipping is not None and clipping.norm is not None)
@@ -134,10 +135,10 @@ def _replica(model: nn.Module, numerics: Numerics) -> DistributedDataParallel:
     return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
 
 
-def _forward(model: nn.Module, numerics: Numerics) -> Forward:
+def _forward(model: nn.Module, numerics: Numerics, criterion: Criterion) -> Forward:
     def forward(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with numerics.autocast():
             scores = model(inputs).float()
-        return functional.cross_entropy(scores, labels), scores
+        return criterion(scores, labels), scores
 
     return compiled(forward) if numerics.compile else forward

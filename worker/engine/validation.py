@@ -41,7 +41,14 @@ class Validation:
             self._recipe.numerics,
         )
         with averaged(self._learner, self._recipe):
-            found = evaluate(model, split, numerics, iteration)
+            found = evaluate(
+                model,
+                split,
+                numerics,
+                iteration,
+                criterion=self._recipe.criterion,
+                metrics=self._recipe.measures,
+            )
             if snapshot:
                 said, self._labels = log_probabilities(model, split, numerics)
                 self._members.append(said)
@@ -91,7 +98,13 @@ class Validation:
             return None
         probe = self._recipe.probe
         return number(
-            largest_eigenvalue(self._learner.model, probe.inputs, probe.labels, seed=self._seed)
+            largest_eigenvalue(
+                self._learner.model,
+                probe.inputs,
+                probe.labels,
+                seed=self._seed,
+                criterion=self._recipe.criterion,
+            )
         )
 
 

@@ -1,7 +1,5 @@
 """The evaluations of a training: the last, the best, and what its result says of them."""
 
-from dataclasses import asdict
-
 from pydantic import JsonValue
 
 from worker.engine.evaluate import Evaluation, number
@@ -28,17 +26,20 @@ class Verdict:
     def result(self, *, diverged: bool) -> dict[str, JsonValue]:
         """Its part of the job's result; a diverged training has no last evaluation."""
         last = None if diverged else self.last
-        return {
+        found: dict[str, JsonValue] = {
             "val_loss": number(last.loss) if last else None,
             "val_accuracy": last.accuracy if last else None,
             "best": self._best.result() if self._best else None,
         }
+        if last and last.metrics:
+            found["metrics"] = last.measured()
+        return found
 
     def state_dict(self) -> State:
         """The last and the best."""
         return {
-            "last": asdict(self.last) if self.last else None,
-            "best": asdict(self._best) if self._best else None,
+            "last": self.last.state() if self.last else None,
+            "best": self._best.state() if self._best else None,
         }
 
     def load_state_dict(self, state: State) -> None:

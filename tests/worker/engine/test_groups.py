@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spec.components import OPTIMIZERS, AdamParams, LenetParams, MlpParams, ResnetParams, SgdParams
-from spec.jobs import LrGroups
+from spec.groups import LrGroups
 from spec.states import Reason
 from tests.worker.engine.conftest import Record
 from tests.worker.engine.plain import digits_mlp, plain_loop

@@ -1,0 +1,1 @@
+"""A plug-in package for stepsize: one component of each kind."""

@@ -1,0 +1,1 @@
+"""Adapters to libraries that people already use, each offered where its library is installed."""
