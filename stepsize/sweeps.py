@@ -5,15 +5,15 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from stepsize import transport, watching
 from stepsize.answers import Answer
-from stepsize.errors import StepsizeError
-from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
+from stepsize.judgments import Importances, Judgment, Marginals, Pair, Pick, Ranking
+from stepsize.series import needed
 from stepsize.specs import read_spec
 from stepsize.sweep_values import Row, Sweep, SweepPreview, SweepResult
 
@@ -28,7 +28,7 @@ PAGE = 100
 ROWS = 1000
 """Results that are asked for at once."""
 
-Judgment = TypeVar("Judgment", bound=Answer)
+Told = TypeVar("Told", bound=Judgment)
 
 
 class _Page(Answer):
@@ -103,11 +103,9 @@ class Sweeps:
 
     def to_pandas(self, sweep: Sweep | str) -> pd.DataFrame:
         """The same rows as a data frame, a column for each parameter and number; needs pandas."""
-        try:
-            import pandas as pd  # noqa: PLC0415 - heavy, and only for those who ask
-        except ImportError as error:
-            raise StepsizeError("to_pandas needs pandas: pip install pandas") from error
-        return pd.DataFrame([each.row for each in self.results(sweep)])
+        rows = [each.row for each in self.results(sweep)]
+        frame: pd.DataFrame = needed("pandas", "to_pandas").DataFrame(rows)
+        return frame
 
     def ranking(
         self,
@@ -122,7 +120,9 @@ class Sweeps:
         """
         return self._judged(Ranking, sweep, "ranking", repeated=list(repeated), limit=limit)
 
-    def importance(self, sweep: Sweep | str, *, by: str = "rank") -> Importances:
+    def importance(
+        self, sweep: Sweep | str, *, by: Literal["rank", "value"] = "rank"
+    ) -> Importances:
         """How much of how the values differ goes with each parameter, and with two together.
 
         By "value" what diverged is left out, and one loss of a million is all there is.
@@ -181,9 +181,7 @@ class Sweeps:
         """Queues the failed jobs again, and those only."""
         return self._move(sweep, "retry")
 
-    def _judged(
-        self, answer: type[Judgment], sweep: Sweep | str, what: str, **params: object
-    ) -> Judgment:
+    def _judged(self, answer: type[Told], sweep: Sweep | str, what: str, **params: object) -> Told:
         told = self._send("GET", f"{_path(sweep)}/{what}", params=params)
         return transport.parse(answer, told)
 
