@@ -37,11 +37,13 @@ from api import (
     series,
     session,
     sweeps,
+    webhooks,
     workers,
 )
 from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.deliverer import Deliverer
 from api.frames import Frames
 from api.keeping import Keeper
 from api.metrics import Metered, Metrics
@@ -77,7 +79,7 @@ NOT_COMPRESSED: dict[str, Any] = {
 }
 
 CORS: dict[str, Any] = {
-    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
     "allow_headers": (
         "Authorization",
         "Idempotency-Key",
@@ -119,6 +121,7 @@ def create_app(
     files = opened(settings.checkpoints) if files is None else files
     reconciler = Reconciler(sessions, broker, settings, [Keeper(sessions, files).step])
     sweeper = Sweeper(sessions, broker)
+    deliverer = Deliverer(sessions, settings.webhooks_private)
     changes = Changes(sessions)
     gate = Gate(sessions, settings)
     streams = Streams(Frames(sessions), changes)
@@ -128,9 +131,11 @@ def create_app(
         broker.start()
         reconciler.start()
         sweeper.start()
+        deliverer.start()
         yield
         changes.close()
         streams.frames.close()
+        deliverer.stop()
         sweeper.stop()
         reconciler.stop()
         broker.stop()
@@ -151,6 +156,7 @@ def create_app(
     app.state.gate = gate
     app.state.metrics = Metrics(sessions, lost_after=settings.lease)
     app.state.changes = changes
+    app.state.deliverer = deliverer
     app.state.streams = streams
     app.state.settings = settings
     app.state.files = files
@@ -169,6 +175,7 @@ def create_app(
         schedules,
         catalogue,
         workers,
+        webhooks,
         keys,
         owners,
         audit,

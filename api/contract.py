@@ -28,6 +28,7 @@ TAGS = {
     "catalogue": "What jobs may name.",
     "workers": "Who computes.",
     "owners": "What owners use and may have, and what they let be deleted.",
+    "webhooks": "Where to send word of jobs and sweeps, and what came of it.",
     "keys": "Who may ask for what, and who has changed what.",
     "health": "For those who watch over the server.",
 }

@@ -37,6 +37,14 @@ Responses = dict[int | str, dict[str, Any]]
 MANY_CREATED: Responses = {201: {"headers": _REPLAYED}, 409: _IN_FLIGHT}
 ONE_CREATED: Responses = {201: {"headers": _location("job") | _REPLAYED}, 409: _IN_FLIGHT}
 SWEEP_CREATED: Responses = {201: {"headers": _location("sweep") | _REPLAYED}, 409: _IN_FLIGHT}
+WEBHOOK_CREATED: Responses = {
+    201: {"headers": _location("webhook") | _REPLAYED},
+    409: {"description": f"{_IN_FLIGHT['description']}, or there are as many webhooks as may be"},
+}
+DELIVERY_CREATED: Responses = {
+    201: {"headers": _location("delivery") | _REPLAYED},
+    409: {"description": f"{_IN_FLIGHT['description']}, or the webhook is disabled"},
+}
 """What a route that takes a key answers, for the contract."""
 
 

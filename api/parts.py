@@ -9,6 +9,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from api.access import Gate
 from api.broker import Broker
 from api.changes import Changes
+from api.deliverer import Deliverer
 from spec.access import Caller
 from spec.settings import Settings
 from store.database import Sessions
@@ -39,6 +40,11 @@ async def _settings(request: Request) -> Settings:
 async def _files(request: Request) -> Files:
     files: Files = request.app.state.files
     return files
+
+
+async def _deliverer(request: Request) -> Deliverer:
+    deliverer: Deliverer = request.app.state.deliverer
+    return deliverer
 
 
 async def _gate(request: Request) -> Gate:
@@ -77,12 +83,35 @@ class _SweepId(StringConvertor):
     regex = "swp_[0-9a-z]{1,60}"
 
 
+class _WebhookId(StringConvertor):
+    """What stands for a webhook in a path."""
+
+    regex = "whk_[0-9a-z]{1,60}"
+
+
+class _MessageId(StringConvertor):
+    """What stands for a message to a webhook."""
+
+    regex = "msg_[0-9a-z]{1,60}"
+
+
 register_url_convertor("sweep", _SweepId())
+register_url_convertor("webhook", _WebhookId())
+register_url_convertor("message", _MessageId())
 
 SweepIdPart = Annotated[
     str,
     Path(description="`id` of the sweep", examples=["swp_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
 ]
+WebhookIdPart = Annotated[
+    str,
+    Path(description="`id` of the webhook", examples=["whk_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
+]
+DeliveryIdPart = Annotated[
+    str,
+    Path(description="`id` of the delivery", examples=["msg_01920f4c2b5e7a3c8d41f6a09b7e5d12"]),
+]
+DelivererPart = Annotated[Deliverer, Depends(_deliverer)]
 CallerPart = Annotated[Caller, Depends(_caller)]
 GatePart = Annotated[Gate, Depends(_gate)]
 JobIdPart = Annotated[str, Depends(_job_id)]

@@ -15,10 +15,12 @@ from starlette.routing import Match
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Unavailable, describe
+from store.deliveries import DeliveryNotFoundError, DisabledError
 from store.idempotency import InFlightError
 from store.jobs import JobNotFoundError, NeededError, WrongStateError
 from store.sweep_moves import WrongSweepStateError
 from store.sweeps import SweepNotFoundError
+from store.webhooks import TooManyWebhooksError, WebhookNotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +147,9 @@ def _pointer(error: Any, body: Any) -> str:
     at = body
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for depth, part in enumerate(error["loc"]):
-        is_job = depth == 0 or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
+        # where nothing follows it is a key: what is wrong with a branch lies within
+        first = depth == 0 and len(error["loc"]) > 1
+        is_job = first or (depth == 2 and path[:1] == ["jobs"])  # noqa: PLR2004 - /jobs/3
         if is_job and isinstance(at, dict) and part == at.get("kind", "sweep"):
             continue  # the branch of a union of jobs or sweeps, even where a stray key has its name
         if isinstance(at, dict) and (part in at or depth == missing):
@@ -184,6 +188,14 @@ async def _missing(_: Request, error: Any) -> JSONResponse:
 
 async def _no_sweep(_: Request, error: Any) -> JSONResponse:
     return answer(404, f"there is no sweep {error}")
+
+
+async def _no_webhook(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no webhook {error}")
+
+
+async def _no_delivery(_: Request, error: Any) -> JSONResponse:
+    return answer(404, f"there is no delivery {error} of this webhook")
 
 
 async def _no_checkpoint(_: Request, error: Any) -> JSONResponse:
@@ -239,6 +251,10 @@ HANDLERS = {
     NeededError: _needed,
     SweepNotFoundError: _no_sweep,
     WrongSweepStateError: _needed,
+    WebhookNotFoundError: _no_webhook,
+    DeliveryNotFoundError: _no_delivery,
+    DisabledError: _needed,
+    TooManyWebhooksError: _needed,
     InFlightError: _in_flight,
     HTTPException: _plain,
     **dict.fromkeys(Unavailable, _unavailable),

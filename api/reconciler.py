@@ -14,7 +14,7 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, idempotency, recovery, workers
+from store import audit, compaction, deliveries, idempotency, recovery, workers
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
 
@@ -29,7 +29,7 @@ COMPACTION_SECONDS = 0.5
 FORGET_WORKERS = timedelta(minutes=10)
 
 FORGET_ROWS = 1000
-"""Answers kept for requests sent again that one pass deletes at most, once they are old."""
+"""Rows of one kind that a pass deletes at most, once they are old."""
 
 
 class Reconciler:
@@ -101,6 +101,7 @@ class Reconciler:
             workers.forget(tx, unseen_for=FORGET_WORKERS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
+            deliveries.forget(tx, limit=FORGET_ROWS)
         for job in expired:
             log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
             if job.state == State.QUEUED:

@@ -4,12 +4,14 @@ import { changed, href, parse } from "./address.js";
 import { ApiError } from "./api.js";
 import { setText } from "./dom.js";
 import { createComparePage } from "./pages/compare.js";
+import { createDeliveriesPage } from "./pages/deliveries.js";
 import { createJobPage } from "./pages/job.js";
 import { createJobsPage } from "./pages/jobs.js";
+import { createLater } from "./pages/later.js";
 import { createLostPage } from "./pages/lost.js";
-import { createNewPage } from "./pages/new.js";
 import { createSweepPage } from "./pages/sweep.js";
 import { createSweepsPage } from "./pages/sweeps.js";
+import { createWebhooksPage } from "./pages/webhooks.js";
 import { createWorkersPage } from "./pages/workers.js";
 import { createSession } from "./session.js";
 
@@ -23,7 +25,10 @@ const CREATE = {
   compare: (_, context) => createComparePage(context),
   sweeps: (id, context) => (id ? createSweepPage(id, context) : createSweepsPage()),
   workers: () => createWorkersPage(),
-  new: (_, context) => createNewPage(context),
+  new: (_, context) =>
+    createLater("New job", async () => (await import("./pages/new.js")).createNewPage(context)),
+  webhooks: (id, context) =>
+    (id ? createDeliveriesPage(id, context) : createWebhooksPage(context)),
 };
 
 const part = (id) => document.getElementById(id);

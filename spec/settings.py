@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -110,6 +111,11 @@ class Settings(DatabaseSettings):
         tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*,]+$")], ...],
         BeforeValidator(_by_commas),
         Field(description="whose pages may ask the API from a browser: origins, by commas"),
+    ] = ()
+    webhooks_private: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        BeforeValidator(_by_commas),
+        Field(description="networks that webhooks may lead to though not public, by commas"),
     ] = ()
     queues: Annotated[
         tuple[Identifier, ...],

@@ -18,6 +18,7 @@ from stepsize import (
     commands_recipes,
     commands_service,
     commands_sweeps,
+    commands_webhooks,
     commands_workers,
 )
 from stepsize.errors import StepsizeError
@@ -82,6 +83,7 @@ for commands in (
     commands_workers,
     commands_keys,
     commands_owners,
+    commands_webhooks,
     commands_service,
 ):
     app.add_typer(commands.app)

@@ -27,6 +27,7 @@ from stepsize.values import (
     Worker,
     WorkerList,
 )
+from stepsize.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +56,7 @@ class Client(Reading):
         self.keys = Keys(self._send)
         self.owners = Owners(self._send)
         self.retention = Retention(self._send)
+        self.webhooks = Webhooks(self._send)
         self.sweeps = Sweeps(self._send, answers_within=timeout)
 
     def __enter__(self) -> Self:

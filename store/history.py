@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import BigInteger, Row, bindparam, delete, func, insert, select, type_coerce
 
 from spec.states import State
+from store import messages
 from store.database import ReadTx, WriteTx
 from store.instants import now
 from store.tables import attempts, history, jobs
 
 RECONCILER = "reconciler"
 
-NOTED = (jobs.c.id, jobs.c.version, jobs.c.state, jobs.c.attempt, jobs.c.iteration)
+NOTED = tuple(jobs.c[name] for name in ("id", "owner", "version", "state", "attempt", "iteration"))
 """Columns that a statement returns for `note`."""
 
 
@@ -84,7 +85,8 @@ _ATTEMPTS = (
 def note(
     tx: WriteTx, rows: Iterable[Row[Any]], *, verb: str, actor: str, detail: str | None = None
 ) -> None:
-    """Remembers that jobs have changed; the rows hold `NOTED` as they are now."""
+    """Remembers that jobs have changed, and tells webhooks; the rows hold `NOTED` as it is now."""
+    rows = list(rows)
     changes = [
         {
             "job_id": row.id,
@@ -101,6 +103,7 @@ def note(
     if changes:
         tx.execute(_NOTE, changes)
         tx.execute(_FORGET, [{"of": change["job_id"], "kept": KEPT} for change in changes])
+        messages.of_jobs(tx, rows, verb=verb)
 
 
 def changes(tx: ReadTx, job_id: str, *, limit: int) -> list[Change]:

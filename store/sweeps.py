@@ -21,6 +21,7 @@ from spec.access import Caller
 from spec.recipes import ANY_SWEEP, RecipeSpec
 from spec.states import State
 from spec.sweeps import Objective, SweepSpec
+from store import messages
 from store.database import ReadTx, WriteTx
 from store.instants import now
 from store.tables import jobs, sweeps, trials
@@ -244,13 +245,15 @@ def add_trials(
 
 
 def change(tx: WriteTx, sweep: Sweep, **values: object) -> Sweep:
-    """Gives columns of a locked sweep other values."""
+    """Gives columns of a locked sweep other values; webhooks are told of another state."""
     row = tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep.id)
         .values(version=sweeps.c.version + 1, **values)
         .returning(*COLUMNS)
     ).one()
+    if row.state != sweep.state:
+        messages.of_sweep(tx, row)
     return _from_row(row)
 
 

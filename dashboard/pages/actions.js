@@ -20,9 +20,11 @@ export function createActions(id, moved) {
     button("retry", "Retry"), button("delete", "Delete"),
   ];
   const extend = el("a", { class: "button", hidden: "" }, "Continue");
+  const like = href("new", null, { like: id });
+  const again = el("a", { class: "button", href: like }, "Edit and run again");
   const beside = href("compare", null, { jobs: id });
   const compare = el("a", { class: "button", href: beside }, "Compare");
-  const buttons = [pause, resume, retry, cancel, extend, compare, remove];
+  const buttons = [pause, resume, retry, cancel, extend, again, compare, remove];
   const element = el("div", { class: "actions" }, ...buttons);
   let job = null;
   return { element, refusal, show };

@@ -1,164 +1,226 @@
-/** A new job: its request to edit, the schedule drawn as one types, and what the service says. */
+/** A new job or sweep: its form, the same as JSON, what it would do, and what is wrong with it. */
 
 import { href } from "../address.js";
 import { ApiError, get, send } from "../api.js";
-import { createChart } from "../charts/chart.js";
-import { around, extent } from "../charts/scales.js";
 import { titleOf } from "../describe.js";
 import { el, setText } from "../dom.js";
-import { continued, commands, STARTERS, trainedWith } from "./specs.js";
-
-const PATIENCE = 300; // ms after a key until the schedule is drawn
-const POINTS = 400;
-const GUESSED = "an example of 1,000 iterations: a worker will know how many there are";
-const LENGTH = 1000; // iterations of a preview, where the length is not known in them
+import { createForm } from "../forms/form.js";
+import { KINDS, loadKinds, wrongWith } from "../forms/kinds.js";
+import { at, isObject, parentOf } from "../forms/pointers.js";
+import { trimmed } from "../forms/schema.js";
+import { createPreview } from "./preview.js";
+import { createCommands, createText } from "./request.js";
+import { continued, starterOf, trainedWith } from "./specs.js";
+import { createSuggestions } from "./suggestions.js";
+import { createSummary } from "./summary.js";
+import { createTabs } from "./tabs.js";
 
 export function createNewPage(context) {
-  const text = el("textarea", { rows: 26, spellcheck: "false", id: "request" });
-  const label = el("label", { for: "request" }, "Request, as JSON");
-  const fault = el("p", { class: "problem", role: "alert" });
-  const faults = el("ul", { class: "problem" });
-  const chart = createChart("Learning rate", 220);
-  const submit = el("button", { class: "primary" }, "Submit");
-  const starters = Object.entries(STARTERS).map(([name, spec]) =>
-    el("button", { type: "button", onclick: () => fill(spec) }, name));
-  const ways = Object.fromEntries(
-    ["curl", "Python", "command line"].map((name) => [name, el("pre", { tabindex: 0 })]));
-  const others = Object.entries(ways).map(([name, pre]) =>
-    el("details", {}, el("summary", {}, `The same with ${name}`), pre));
   const origin = el("p", { class: "facts" });
-  const form = el("form", { class: "new" }, el("div", {}, label, text),
-    el("div", {},
-      el("div", { class: "controls" }, submit, el("span", {}, "or begin with"), ...starters),
-      fault, faults, chart.element, ...others));
-  const element = el("section", {}, el("h1", {}, "New job"), origin, form);
-  let from = null; // what the text was made from
-  let perEpoch = null;
-  let timer;
+  const kinds = el("fieldset", { class: "kinds" }, el("legend", { class: "hidden" }, "Kind"),
+    ...Object.entries(KINDS).map(([value, words]) => el("label", {},
+      el("input", { type: "radio", name: "kind", value, onchange: () => turnTo(value) }), words)));
+  const suggestions = createSuggestions();
+  const form = createForm({ changed, listFor: suggestions.listFor, noteOf });
+  const text = createText(typed);
+  const tabs = createTabs({ form: ["Form", form.element], json: ["JSON", text.element] }, shown,
+    (view) => context.turn({ view: view === "form" ? null : view }));
+  const summary = createSummary(revealed);
+  const submit = el("button", { class: "primary" }, "Submit");
+  const preview = createPreview(refusals);
+  const commands = createCommands();
+  const fields = el("form", { class: "new", novalidate: "" },
+    el("div", {}, kinds, summary.element, tabs.element),
+    el("div", { class: "beside" }, preview.element,
+      el("div", { class: "controls" }, submit), commands.element));
+  const element = el("section", {}, el("h1", {}, "New job"), origin, fields,
+    suggestions.element);
 
-  text.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(typed, PATIENCE);
-  });
-  form.addEventListener("submit", (event) => {
+  let schemas = null; // by kind
+  let from = null; // what it was made from
+  let perEpoch = null; // iterations, where another job has told
+  let spec = { kind: "range_test" };
+  let refused = []; // what the service said, with what it said it of
+  let attempted = false;
+  const drafts = new Map(); // what there was of other kinds
+  const page = { element, title: "New job", refresh, turned, leave: preview.leave };
+
+  fields.addEventListener("submit", (event) => {
     event.preventDefault();
     run();
   });
-  return { element, title: "New job", refresh, leave: () => clearTimeout(timer) };
+  fields.hidden = true;
+  return page;
 
   async function refresh() {
-    const wanted = context.view.get("from") ?? "";
+    schemas ??= await loadKinds();
+    const { view } = context;
+    const wanted = view.get("from") ?? view.get("like") ?? "";
     if (from === wanted) return false;
-    from = wanted;
-    if (!wanted) return fill(STARTERS["a range test"]);
-    const job = await jobOf(wanted);
-    if (!job) {
-      origin.replaceChildren(`${wanted} is not there any more: this is an example instead.`);
-      return fill(STARTERS["a training"]);
-    }
-    perEpoch = job.resolved?.iterations_per_epoch ?? null;
-    const words = job.kind === "range_test" ? "With what was found by " : "Going on from ";
-    origin.replaceChildren(words, el("a", { href: href("jobs", job.id) }, titleOf(job)), ".");
-    return fill(job.kind === "range_test" ? trainedWith(job) : continued(job));
-  }
-
-  function fill(spec) {
-    text.value = JSON.stringify(spec, null, 2);
-    typed();
+    await suggestions.refresh();
+    await begin(wanted, view);
+    fields.hidden = false;
     return false;
   }
 
-  /** The text as a value; null where it is no JSON, and says why. */
-  function parsed() {
-    try {
-      const spec = JSON.parse(text.value);
-      setText(fault, "");
-      return spec;
-    } catch (error) {
-      setText(fault, `This is no JSON yet: ${error.message}`);
-      return null;
+  async function begin(wanted, view) {
+    const asked = view.get("kind");
+    const job = wanted ? await found(wanted) : null;
+    from = wanted;
+    if (!job) {
+      if (wanted) origin.replaceChildren(`${wanted} is not there any more: this is an example.`);
+      return fill(starterOf(asked in KINDS ? asked : wanted ? "training" : "range_test"));
     }
+    perEpoch = job.resolved?.iterations_per_epoch ?? null;
+    const again = view.has("like");
+    const ramp = job.kind === "range_test";
+    const words = ramp ? "With what was found by " : "Going on from ";
+    const place = job.id.startsWith("swp_") ? "sweeps" : "jobs";
+    const title = place === "jobs" ? titleOf(job) : job.spec.name ?? job.id;
+    const link = el("a", { href: href(place, job.id) }, title);
+    origin.replaceChildren(again ? "As " : words, link, ".");
+    const next = ramp ? trainedWith : continued;
+    const made = structuredClone(again ? job.spec : next(job));
+    return fill(trimmed(made, schemas[kindOf(made)]));
   }
 
-  function typed() {
-    const spec = parsed();
-    faults.replaceChildren();
-    submit.disabled = spec === null;
-    if (!spec) return;
-    const written = commands(spec, context.session.signedIn);
-    for (const [name, pre] of Object.entries(ways)) setText(pre, written[name]);
-    preview(spec);
+  function fill(next) {
+    spec = next;
+    attempted = false;
+    refused = [];
+    show();
   }
 
-  async function preview({ kind, schedule, length, range }) {
-    chart.element.hidden = !(kind === "training" ? schedule : range);
-    if (kind === "range_test") return void draw(rampOf(range ?? {}), range?.ramp !== "linear");
-    const iterations = length?.iterations ?? Math.round((length?.epochs ?? 0) * (perEpoch ?? 0));
-    const body = { schedule, iterations: iterations || LENGTH };
-    body.points = Math.min(POINTS, body.iterations);
-    const guess = Math.max(1, Math.round(body.iterations / (length?.epochs ?? 10)));
-    body.iterations_per_epoch = perEpoch ?? guess;
-    try {
-      const { columns } = await send("v1/schedules/preview", "POST", body);
-      const guessed = perEpoch === null && !length?.iterations;
-      draw({ x: columns.iteration, y: columns.lr }, false, guessed ? GUESSED : "");
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status === 401) throw error;
-      const faulty = error.errors.map(({ pointer, detail }) => `${pointer} ${detail}`);
-      draw({ x: [], y: [] }, false, faulty.join("; ") || error.message);
-    }
+  /** Both views of the request as it now is. */
+  function show() {
+    const kind = kindOf(spec);
+    for (const box of kinds.querySelectorAll("input")) box.checked = box.value === kind;
+    text.fill(spec);
+    form.show(schemas[kind], spec);
+    tabs.show(context.view.get("view") ?? "form");
   }
 
-  function draw({ x, y }, log, note = "") {
-    const curves = [{ label: "lr", tone: 3, x, y }];
-    const limits = around([y], { log, always: log ? [] : [0] });
-    const along = { label: "iteration", limits: extent([...x, 1]) };
-    chart.update({ x: along, y: { log, limits }, curves, note });
+  function turned() {
+    if (!schemas || from === null) return;
+    const { view } = context;
+    const kind = view.get("kind");
+    const other = kind in KINDS && kind !== kindOf(spec);
+    if (other && !view.has("from") && !view.has("like")) become(kind);
+    else tabs.show(view.get("view") ?? "form");
+  }
+
+  function turnTo(kind) {
+    from = "";
+    origin.replaceChildren();
+    context.turn({ kind, from: null, like: null });
+    if (kind !== kindOf(spec)) become(kind);
+  }
+
+  function become(kind) {
+    drafts.set(kindOf(spec), spec);
+    fill(starterOf(kind, spec, drafts.get(kind)));
+  }
+
+  /** A view of the two is about to be shown; false where it cannot be. */
+  function shown(view) {
+    if (view === "form" && text.fault) return text.reveal("") ?? false;
+    if (view === "form") show();
+    else text.fill(spec);
+    return true;
+  }
+
+  function noteOf(pointer) {
+    const [, field] = /^\/template(\/.+)/.exec(pointer) ?? [];
+    return field && isObject(spec.space) && field in spec.space ? "differs between the jobs" : "";
+  }
+
+  function changed() {
+    refused = refused.filter(({ pointer, was }) => was === written(parentOf(pointer)));
+    checked();
+  }
+
+  function typed(next) {
+    submit.disabled = next === null;
+    if (!next) return;
+    spec = next;
+    if (spec.kind in KINDS && context.view.has("kind")) context.turn({ kind: spec.kind });
+    changed();
+  }
+
+  function written(pointer) {
+    return JSON.stringify(at(spec, pointer));
+  }
+
+  function wrong() {
+    const unreadable = tabs.shown === "form" ? form.unreadable : [];
+    return form.ordered([...unreadable, ...wrongWith(spec, schemas[kindOf(spec)])]);
+  }
+
+  /** Says what is wrong, and draws what is right. */
+  function checked() {
+    if (!schemas) return;
+    const known = told();
+    commands.show(spec, context.session.signedIn);
+    preview.show(spec, known, perEpoch);
+  }
+
+  function told() {
+    const known = wrong();
+    const shown = known.filter(({ pointer }) => attempted || form.isTouched(pointer));
+    form.faults([...shown, ...refused]);
+    const typing = tabs.shown === "form" && !attempted;
+    summary.show(typing ? [] : [...known, ...refused], labelOf);
+    return known;
+  }
+
+  function labelOf(pointer) {
+    if (tabs.shown === "form") return form.labelOf(pointer);
+    return `${pointer || "/"} (${text.lineOf(pointer)})`;
+  }
+
+  function revealed(pointer) {
+    if (tabs.shown === "form" && form.reveal(pointer)) return;
+    tabs.show("json");
+    text.reveal(pointer);
+  }
+
+  function refusals(errors, by) {
+    refused = refused.filter((each) => each.by !== by);
+    refused.push(...errors.map((each) => ({ ...each, by, was: written(parentOf(each.pointer)) })));
+    told();
   }
 
   async function run() {
-    clearTimeout(timer);
-    const spec = parsed();
-    if (!spec) return;
+    attempted = true;
+    refused = refused.filter(({ by }) => by !== "submit");
+    const [first] = told();
+    if (first) return revealed(first.pointer);
     submit.disabled = true;
+    const many = isObject(spec.template);
     try {
-      const job = await send("v1/jobs", "POST", spec);
-      location.hash = href("jobs", job.id);
+      const made = await send(many ? "v1/sweeps" : "v1/jobs", "POST", spec);
+      location.hash = href(many ? "sweeps" : "jobs", made.id);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      setText(fault, `Refused: ${error.message}`);
-      faults.replaceChildren(...error.errors.map(({ pointer, detail }) => {
-        const leads = { type: "button", onclick: () => reveal(pointer) };
-        return el("li", {}, el("button", leads, pointer || "/"), ` ${detail}`);
-      }));
+      const { errors, message } = error;
+      refusals(errors.length ? errors : [{ pointer: "", detail: message }], "submit");
+      revealed(errors[0]?.pointer ?? "");
     } finally {
       submit.disabled = false;
     }
   }
 
-  /** Selects the line of a field. */
-  function reveal(pointer) {
-    const name = pointer.split("/").findLast((part) => Number.isNaN(Number(part)));
-    const at = text.value.indexOf(`"${name}"`);
-    text.focus();
-    if (at < 0) return;
-    text.setSelectionRange(at, (text.value + "\n").indexOf("\n", at));
+  function kindOf(request) {
+    if (Object.hasOwn(schemas, request.kind)) return request.kind;
+    return isObject(request.template) ? "sweep" : "training";
   }
 }
 
-async function jobOf(id) {
+async function found(id) {
   try {
-    return await get(`v1/jobs/${id}`);
+    return await get(`v1/${id.startsWith("swp_") ? "sweeps" : "jobs"}/${id}`);
   } catch (error) {
     if (error instanceof ApiError && [404, 422].includes(error.status)) return null;
     throw error;
   }
-}
-
-function rampOf({ start = 1e-7, end = 10, iterations = 300, ramp = "exponential" }) {
-  const x = Array.from({ length: Math.min(iterations, 1e4) }, (_, t) => t);
-  const last = x.length - 1 || 1;
-  const linear = (t) => start + ((end - start) * t) / last;
-  const exponential = (t) => start * (end / start) ** (t / last);
-  return { x, y: x.map(ramp === "linear" ? linear : exponential) };
 }

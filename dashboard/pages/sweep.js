@@ -22,8 +22,10 @@ export function createSweepPage(id, context) {
     return [verb, el("button", { type: "button", onclick: () => act(verb) }, name)];
   }));
   const compare = el("a", { class: "button" }, "Compare the best");
+  const like = href("new", null, { like: id });
+  const again = el("a", { class: "button", href: like }, "Edit and run again");
   const csv = el("button", { type: "button", onclick: download }, "CSV");
-  const actions = el("div", { class: "actions" }, ...Object.values(buttons), compare, csv);
+  const actions = el("div", { class: "actions" }, ...Object.values(buttons), again, compare, csv);
   const facts = el("p", { class: "facts" });
   const problem = el("p", { class: "problem", role: "alert" });
   const bar = el("progress", { "aria-label": "progress" });

@@ -6,12 +6,14 @@ from store.tables.metadata import metadata
 from store.tables.pool import leaders, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
+from store.tables.webhooks import deliveries, webhooks
 
 __all__ = [
     "attempts",
     "audit",
     "checkpoints",
     "chunks",
+    "deliveries",
     "history",
     "idempotency",
     "job_tags",
@@ -26,5 +28,6 @@ __all__ = [
     "sweeps",
     "trials",
     "usage",
+    "webhooks",
     "workers",
 ]

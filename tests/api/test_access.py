@@ -54,6 +54,12 @@ WRITE = {
     ("POST", "/v1/retention"),
     ("DELETE", "/v1/retention/{rule_id}"),
     *(("POST", f"/v1/jobs/{{job_id}}/{verb}") for verb in MOVES),
+    ("POST", "/v1/webhooks"),
+    ("PATCH", "/v1/webhooks/{webhook_id}"),
+    ("DELETE", "/v1/webhooks/{webhook_id}"),
+    ("POST", "/v1/webhooks/{webhook_id}/test"),
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"),
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/retry"),
     ("POST", "/v1/sweeps"),
     *(
         ("POST", f"/v1/sweeps/{{sweep_id}}/{verb}")
@@ -72,12 +78,20 @@ def _routes() -> list[tuple[str, str]]:
 ROUTES = _routes()
 GUARDED = [route for route in ROUTES if route not in OPEN]
 OF_A_SWEEP = [route for route in ROUTES if "{sweep_id}" in route[1]]
+OF_A_WEBHOOK = [route for route in ROUTES if "{webhook_id}" in route[1]]
 OF_A_JOB = [route for route in ROUTES if "{job_id}" in route[1]]
 
 WANTED = {"/v1/sweeps/{sweep_id}/pairs": "?x=/seed&y=/batch_size"}
 """Parameters without which a route answers nobody."""
 
-NAMES = {"job": "job", "key": "key", "swp": "sweep", "ret": "rule"}
+NAMES = {
+    "job": "job",
+    "key": "key",
+    "swp": "sweep",
+    "ret": "rule",
+    "whk": "webhook",
+    "msg": "delivery",
+}
 
 IssueKey = Callable[..., str]
 
@@ -110,7 +124,10 @@ def ask(
     *,
     job_id: str = "job_0",
     sweep_id: str = "swp_0",
+    webhook_id: str = "whk_0",
+    delivery_id: str = "msg_0",
     query: str = "",
+    body: Any = None,
 ) -> httpx2.Response:
     method, path = route
     filled = path.format_map(
@@ -122,9 +139,12 @@ def ask(
             "key_id": "key_0",
             "owner": "ada",
             "rule_id": "ret_0",
+            "webhook_id": webhook_id,
+            "delivery_id": delivery_id,
         }
     )
-    return client.request(method, filled + (query or WANTED.get(path, "")), headers=dict(headers))
+    where = filled + (query or WANTED.get(path, ""))
+    return client.request(method, where, headers=dict(headers), json=body)
 
 
 def is_problem(answer: httpx2.Response, status: int) -> bool:
@@ -245,6 +265,28 @@ def test_anothers_sweep_is_not_there(
     assert listed["data"] == []
 
 
+@pytest.mark.parametrize("route", OF_A_WEBHOOK, ids=" ".join)
+def test_anothers_webhook_is_not_there(
+    guarded: TestClient, issue: IssueKey, route: tuple[str, str]
+) -> None:
+    mine, another = with_key(issue("ada")), with_key(issue("grace"))
+    url = {"url": "https://hooks.example/ada"}
+    webhook = guarded.post("/v1/webhooks", json=url, headers=mine).json()
+    place = f"/v1/webhooks/{webhook['id']}"
+    message = guarded.post(f"{place}/test", headers=mine).json()["id"]
+    body = {"enabled": False} if route[0] == "PATCH" else None
+    ids = {"webhook_id": webhook["id"], "delivery_id": message}
+    answer = ask(guarded, route, another, body=body, **ids)
+    assert is_problem(answer, 404)
+    unknown = "whk_" + "0" * 32
+    missing = ask(guarded, route, another, body=body, **(ids | {"webhook_id": unknown}))
+    assert answer.json()["detail"].replace(webhook["id"], unknown) == missing.json()["detail"]
+    assert guarded.get(place, headers=mine).json().items() <= webhook.items()
+    (log,) = guarded.get(f"{place}/deliveries", headers=mine).json()["data"]
+    assert (log["id"], log["attempts"], log["state"]) == (message, 0, "pending")
+    assert guarded.get("/v1/webhooks", headers=another).json()["data"] == []
+
+
 def test_no_other_way_leads_to_what_is_anothers(
     guarded: TestClient, issue: IssueKey, sessions: Sessions
 ) -> None:
@@ -356,7 +398,8 @@ def test_every_change_is_in_the_audit_trail(
     def change(method: str, path: str, body: object = None) -> Any:
         answer = guarded.request(method, path, json=body, headers=headers)
         assert answer.status_code < 300, answer.text
-        pattern = re.sub(r"(job|key|swp|ret)_\w+", lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
+        ids = rf"({'|'.join(NAMES)})_\w+"
+        pattern = re.sub(ids, lambda m: f"{{{NAMES[m.group(1)]}_id}}", path)
         requests[answer.headers["X-Request-ID"]] = (
             f"{method} {pattern.replace('/w/', '/{name}/').replace('/ada', '/{owner}')}"
         )
@@ -371,6 +414,12 @@ def test_every_change_is_in_the_audit_trail(
     sweep = change("POST", "/v1/sweeps", spec)["id"]
     for verb in ("pause", "resume", "retry", "cancel"):
         change("POST", f"/v1/sweeps/{sweep}/{verb}")
+    webhook = change("POST", "/v1/webhooks", {"url": "https://hooks.example/"})["id"]
+    change("PATCH", f"/v1/webhooks/{webhook}", {"events": ["job.failed"]})
+    change("POST", f"/v1/webhooks/{webhook}/rotate")
+    message = change("POST", f"/v1/webhooks/{webhook}/test")["id"]
+    change("POST", f"/v1/webhooks/{webhook}/deliveries/{message}/retry")
+    change("DELETE", f"/v1/webhooks/{webhook}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]

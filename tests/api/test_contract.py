@@ -25,7 +25,7 @@ from spec.access import ANYONE
 from spec.settings import Settings
 from spec.states import State
 from spec.sweeps import SweepSpec
-from store import sweeps, workers
+from store import deliveries, sweeps, webhooks, workers
 from store.database import Sessions, connect
 from store.files import opened
 from store.tables import metadata
@@ -51,9 +51,11 @@ WITH_CONDITIONS = [
     "POST /v1/keys",
     "POST /v1/sweeps",
     "POST /v1/sweeps/preview",
+    "POST /v1/webhooks",
+    "PATCH /v1/webhooks/{webhook_id}",
 ]
 """Ask for what no JSON Schema can promise: bounds that do not cross, names that are known,
-an end that is to come."""
+an end that is to come, an address that is public."""
 
 ENDLESS = ["/events"]
 """What the paths of streams end with: tests of their own read them to the end."""
@@ -67,7 +69,9 @@ CONFIG = {
     "operations": [
         {
             "include-name": WITH_CONDITIONS,
-            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409", "422"]}
+            },
         },
         *(
             # thousands of cases, of what is a part of POST /v1/jobs as well
@@ -134,7 +138,7 @@ def without_lifespan(app: ASGIApp) -> ASGIApp:
 
 @pytest.fixture
 def there(sessions: Sessions) -> Iterator[dict[str, str]]:
-    """Ids of jobs in every state, over and over, and of a sweep; there are no others."""
+    """Ids of jobs in every state, over and over, of a sweep, of a webhook; there are no others."""
     with sessions.begin() as tx:
         for table in reversed(metadata.sorted_tables):
             tx.execute(table.delete())
@@ -160,13 +164,19 @@ def there(sessions: Sessions) -> Iterator[dict[str, str]]:
             one_for_one=False,
             ending=None,
         ).id
+        webhook = webhooks.add(tx, owner=ANYONE.owner, url="https://hooks.example/")
+        common = {
+            "sweep_id": sweep_id,
+            "webhook_id": webhook.id,
+            "delivery_id": deliveries.ping(tx, webhook).id,
+        }
     ids = []
     for state in sorted(State, key=State.QUEUED.__eq__):  # last: others claim what is queued
         lease = prepared(sessions, state)
         ids.append(lease.job_id)
         if state == State.RUNNING:
             record(sessions, lease, ROWS, rows(0, ROWS), checkpoints=[saved(ROWS)])
-    return ({"job_id": job_id, "sweep_id": sweep_id} for job_id in cycle(ids))
+    return ({"job_id": job_id, **common} for job_id in cycle(ids))
 
 
 @SCHEMA.parametrize()

@@ -81,7 +81,7 @@ def test_no_page_has_serious_faults_of_accessibility(site: Site, watched: Watch)
     found = []
     for scheme in ("light", "dark"):
         page = watched(site, color_scheme=scheme)
-        for path in (*pages, "workers", "compare", "sweeps", "new", "nowhere"):
+        for path in (*pages, "workers", "webhooks", "compare", "sweeps", "new", "nowhere"):
             page.goto(f"{site.url}/#/{path}")
             page.wait_for_load_state("networkidle")
             expect(page.get_by_role("heading", level=1)).to_be_visible()

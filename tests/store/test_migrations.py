@@ -15,6 +15,7 @@ from spec.sweeps import Objective, Stopping
 from store import (
     audit,
     checkpoints,
+    deliveries,
     history,
     idempotency,
     jobs,
@@ -27,6 +28,7 @@ from store import (
     series,
     summaries,
     sweeps,
+    webhooks,
     workers,
 )
 from store import owners as holdings
@@ -170,6 +172,8 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         retention.add(tx, "a", what="series", after_days=1)
         holdings.count(tx)
         tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
+        webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
+        deliveries.ping(tx, webhook)
         sweep = sweeps.add(
             tx,
             {},

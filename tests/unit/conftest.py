@@ -65,6 +65,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
         def do_PUT(self) -> None:
             self.do_GET()
 
+        def do_PATCH(self) -> None:
+            self.do_GET()
+
         def do_DELETE(self) -> None:
             self.do_GET()
 

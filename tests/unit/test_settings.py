@@ -57,6 +57,16 @@ def test_everything_missing_is_named_at_once() -> None:
         Settings.read({})
 
 
+def test_networks_by_commas() -> None:
+    assert Settings.read(GOOD).webhooks_private == ()
+    both = "10.1.2.0/24, fd00::/8"
+    settings = Settings.read(GOOD | {"STEPSIZE_WEBHOOKS_PRIVATE": both})
+    assert [str(each) for each in settings.webhooks_private] == ["10.1.2.0/24", "fd00::/8"]
+    for wrong in ("true", "10.1.2.3/24", "localhost"):
+        with pytest.raises(SettingsError, match="STEPSIZE_WEBHOOKS_PRIVATE"):
+            Settings.read(GOOD | {"STEPSIZE_WEBHOOKS_PRIVATE": wrong})
+
+
 def test_origins_by_commas() -> None:
     assert Settings.read(GOOD).cors_origins == ()
     both = "https://notes.example, http://localhost:3000"

@@ -1,11 +1,10 @@
-"""The pages of sweeps, and the one of a new job."""
+"""The pages of sweeps."""
 
 import re
 
 import pytest
 
-from tests.browser.builders import ended, range_test, training
-from tests.browser.charts import figure, painted
+from tests.browser.builders import ended
 from tests.browser.conftest import PATIENCE, Site, Watch
 from tests.factories import training_json
 
@@ -86,48 +85,3 @@ def test_a_recipe_is_a_sweep_too(site: Site, watched: Watch) -> None:
     said = "recipe, rates by range test · minimize val_loss"
     expect(page.get_by_text(said)).to_be_visible()
     expect(page.get_by_text("1 queued of 16.")).to_be_visible()
-
-
-def test_a_training_is_begun_with_what_a_range_test_found(site: Site, watched: Watch) -> None:
-    ramp = range_test(site.sessions, name="ramp")
-    page = watched(site)
-    page.goto(f"{site.url}/#/jobs/{ramp}")
-    page.get_by_role("link", name="Train with this").click()
-    chart = figure(page, "Learning rate")
-    page.wait_for_function("() => document.querySelector('.legend .swatch')")
-    assert painted(chart) > 0.001
-    page.get_by_text("The same with curl").click()
-    expect(page.locator("details pre").first).to_contain_text(f"curl {site.url}/v1/jobs")
-    page.get_by_role("button", name="Submit").click()
-    expect(page).to_have_url(re.compile(r"#/jobs/job_[0-9a-z]+$"))
-    expect(page.get_by_role("heading", level=1)).to_have_text("ramp, trained")
-    (spec,) = page.locator("details pre").all_text_contents()[:1]
-    assert f'"range_test": "{ramp}"' in spec
-
-
-def test_what_is_refused_is_said_beside_its_field(site: Site, watched: Watch) -> None:
-    page = watched(site)
-    page.goto(f"{site.url}/#/new")
-    request = page.get_by_label("Request, as JSON")
-    request.fill("{")
-    expect(page.get_by_role("alert").last).to_contain_text("This is no JSON yet")
-    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
-    page.get_by_role("button", name="a range test").click()
-    request.fill(request.input_value().replace('"digits"', '"digit"'))
-    page.get_by_role("button", name="Submit").click()
-    expect(page.get_by_text("Refused: ")).to_be_visible()
-    page.get_by_role("button", name="/data/name").click()
-    chosen = "() => getSelection().toString()"
-    assert page.evaluate(chosen).startswith('"name"')
-    assert all("422" in fault for fault in site.faults)
-    site.faults.clear()
-
-
-def test_a_training_is_continued(site: Site, watched: Watch) -> None:
-    job_id = training(site.sessions, iterations=100)
-    page = watched(site)
-    page.goto(f"{site.url}/#/new?from={job_id}")
-    expect(page.get_by_text("Going on from mlp on digits.")).to_be_visible()
-    request = page.get_by_label("Request, as JSON")
-    expect(request).to_have_value(re.compile(f'"from": {{\\s+"job": "{job_id}"'))
-    expect(request).to_have_value(re.compile(r'"iterations": 3000'))
