@@ -114,7 +114,11 @@ def test_the_commands_run_in_a_shell(up: Up, tmp_path: Path, texts: list[str]) -
 
 
 COMPLETED = """
-offered() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _stepsize_completion "$1" "${!#}"; echo "${COMPREPLY[@]}"; }
+offered() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+    _stepsize_completion "$1"
+    echo "${COMPREPLY[@]}"
+}
 offered stepsize sweep-
 offered stepsize range-test --batch
 offered stepsize watch job_
