@@ -57,7 +57,6 @@ BLOCKS = tuple(
 E2E = "tests/e2e/"
 DOCS = E2E + "test_docs_commands.py::"
 CLIENT = E2E + "test_client_docs.py::"
-DEPLOYMENT = E2E + "test_deployment_docs.py::"
 UNIT = "tests/unit/"
 
 Claims = Mapping[str, tuple[tuple[str, str], ...]]
@@ -105,15 +104,8 @@ RUN: Claims = {
     UNIT + "test_docs_blocks.py::test_what_is_to_be_installed_is_there": (
         ("docs/client.md", "pip install"),
     ),
-    DEPLOYMENT + "test_a_first_start_answers_its_key": (("docs/deployment.md", "umask 077"),),
-    DEPLOYMENT + "test_keys_are_given_and_taken": (("docs/deployment.md", "stepsize keys create"),),
-    DEPLOYMENT + "test_scaling_names_services_that_there_are": (
-        ("docs/deployment.md", "--scale worker=4"),
-        ("docs/deployment.md", "--no-deps migrate api"),
-    ),
-    DEPLOYMENT + "test_a_backup_brings_everything_back": (
-        ("docs/deployment.md", "pg_dump"),
-        ("docs/deployment.md", "pg_restore"),
+    E2E + "test_deployment_docs.py::test_the_page_is_followed_from_the_first_start_to_the_last": (
+        ("docs/deployment.md", "```sh"),
     ),
     UNIT + "test_architecture.py::test_the_diagram_has_no_other_arrows": (
         ("docs/states.md", "```mermaid"),
