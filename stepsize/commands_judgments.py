@@ -70,7 +70,10 @@ def sweep_importance(
     as_json: AsJson = False,
     as_table: AsCsv = False,
 ) -> None:
-    """Say which parameters of a sweep matter: the share of the differences that goes with each."""
+    """Say which parameters of a sweep matter: the share of the differences that goes with each.
+
+    Example: [bold]stepsize sweep-importance swp_...[/]
+    """
     with Client() as client:
         found = client.sweeps.importance(_checked(sweep), by="value" if by_value else "rank")
     _say(found, importance_parts(found, sweep), as_json=as_json, as_table=as_table)
@@ -114,7 +117,10 @@ def sweep_pick(
     as_json: AsJson = False,
     as_table: AsCsv = False,
 ) -> None:
-    """Pick from a sweep of range tests the setting to train with, and say why."""
+    """Pick from a sweep of range tests the setting to train with, and say why.
+
+    Example: [bold]stepsize sweep-pick swp_...[/]
+    """
     with Client() as client:
         found = client.sweeps.pick(_checked(sweep), repeated=repeated or ["/seed"])
     _say(found, pick_parts(found), as_json=as_json, as_table=as_table)

@@ -95,7 +95,10 @@ def sweeps(
     limit: Annotated[int, typer.Option(min=1, help="The most to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List sweeps, newest first: how much of each is done, and its best value."""
+    """List sweeps, newest first: how much of each is done, and its best value.
+
+    Example: [bold]stepsize sweeps --limit 5[/]
+    """
     with Client() as client:
         found = client.sweeps.list(limit=limit)
     if as_json:
@@ -112,7 +115,7 @@ def sweep_results(
         str, typer.Argument(metavar="ID", help="The sweep: swp_...", show_default=False)
     ],
     *,
-    form: Annotated[Form, typer.Option("--format")] = Form.TABLE,
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.TABLE,
     limit: Annotated[
         int | None, typer.Option(min=1, help="The most to print; all without.")
     ] = None,

@@ -113,7 +113,9 @@ RUN: Claims = {
     UNIT + "test_schedules_docs.py::test_formulas_are_those_of_the_policies": (
         ("docs/schedules.md", "```text"),
     ),
-    UNIT + "test_sweeps_docs.py::test_what_is_shown_in_python_is_so": (("docs/sweeps.md", ">>> "),),
+    UNIT + "test_sweeps_docs.py::test_what_is_shown_in_python_is_so": (
+        ("docs/sweeps.md", "```python\n>>> "),
+    ),
     UNIT + "test_docs_blocks.py::test_an_event_travels_as_shown": (
         ("docs/api.md", "event: points"),
     ),

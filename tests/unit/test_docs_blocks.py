@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
-from typer.main import get_command
 
 from api.keys import KeySpec
 from schedules import Policy
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.recipes import ANY_SWEEP, RecipeSpec
 from spec.sweeps import SweepSpec
-from stepsize.cli import app
 from stepsize.specs import parse_spec
 from stepsize.sweep_values import Sweep
 from stepsize.values import Attempt, Change, Job, Suggestion
+from tests.commands import wrong
 from tests.compose import SERVICES
 from tests.documents import BLOCKS, DATA, NOT_RUN, PAGES, ROOT, RUN, Block, read, run_by, with_words
 
@@ -174,13 +173,4 @@ def mentioned() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), mentioned())
 def test_a_command_in_the_text_exists_with_its_options(page: str, command: str) -> None:
-    known: Any = get_command(app)
-    words = shlex.split(command.partition(" < ")[0])[1:]
-    while words and hasattr(known, "commands") and not words[0].startswith("-"):
-        name = words.pop(0)
-        assert name in known.commands, f"{page}: there is no `stepsize {name}`"
-        known = known.commands[name]
-    options = {name for each in known.params for name in (*each.opts, *each.secondary_opts)}
-    for word in words:
-        if word.startswith("--"):
-            assert word.partition("=")[0] in options | {"--help"}, f"{page}: {command}"
+    assert not wrong(command), page
