@@ -57,13 +57,7 @@ def sweep(
     """
     if preview and watch:
         raise typer.BadParameter("--preview queues nothing to watch: leave out one of the two")
-    spec = read_spec(file)
-    if "template" not in spec and spec.get("kind") in {"range_test", "training"}:
-        raise StepsizeError(
-            f"{file} is one {spec['kind']}: `stepsize submit` queues it; in a sweep it is the"
-            " `template`, beside a `space`"
-        )
-    asked(spec, preview=preview, watch=watch, as_json=as_json)
+    asked(read_spec(file), preview=preview, watch=watch, as_json=as_json)
 
 
 def asked(spec: Spec, *, preview: bool, watch: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -39,6 +39,15 @@ class Sweep(Lasting):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Of a line's length: what there is beside is in the fields."""
+        yield from (("id", self.id), ("state", self.state))
+        if self.name:
+            yield "name", self.name
+        yield "jobs", f"{self.done:,} of {self.promised:,}"
+        if self.best:
+            yield "best", self.best.value
 
     @property
     def done(self) -> int:

@@ -12,9 +12,10 @@ import httpx
 
 from stepsize import transport, watching
 from stepsize.answers import Answer
+from stepsize.errors import StepsizeError
 from stepsize.judgments import Importances, Judgment, Marginals, Pair, Pick, Ranking
 from stepsize.series import needed
-from stepsize.specs import read_spec
+from stepsize.specs import spec_of
 from stepsize.sweep_values import Row, Sweep, SweepPreview, SweepResult
 
 if TYPE_CHECKING:
@@ -190,7 +191,13 @@ class Sweeps:
 
 
 def _body(spec: Mapping[str, Any] | str | Path) -> Row:
-    return read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
+    body = spec_of(spec)
+    if "template" not in body and body.get("kind") in {"range_test", "training"}:
+        raise StepsizeError(
+            f"this is one {body['kind']}: `stepsize submit` queues it, or client.submit; in a sweep"
+            " it is the `template`, beside a `space`"
+        )
+    return body
 
 
 def _id(sweep: Sweep | str) -> str:
@@ -198,4 +205,8 @@ def _id(sweep: Sweep | str) -> str:
 
 
 def _path(sweep: Sweep | str) -> str:
-    return f"/v1/sweeps/{quote(_id(sweep), safe='')}"
+    id_ = _id(sweep)
+    if not id_ or id_.startswith("job_"):
+        other = f"{id_} is a job: use client.job" if id_ else "the id of a sweep is empty"
+        raise StepsizeError(f"{other}; ids of sweeps are swp_..., client.sweeps.list() has them")
+    return f"/v1/sweeps/{quote(id_, safe='')}"

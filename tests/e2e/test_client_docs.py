@@ -133,7 +133,7 @@ def test_the_shell_completes_what_was_typed(up: Up, tmp_path: Path, texts: list[
     environ = environment(up) | {"HOME": str(tmp_path)}
     install, here = both.splitlines()
     done = subprocess.run(
-        ["bash", "-euc", f"{install} >&2\nsource ~/.bashrc\n{here}\n{COMPLETED}"],
+        ["bash", "-euc", f"{{ {install}\n}} >&2\nsource ~/.bashrc\n{here}\n{COMPLETED}"],
         check=False,
         env=environ,
         cwd=tmp_path,
