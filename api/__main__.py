@@ -16,6 +16,8 @@ from spec.settings import LOOPBACK, Settings, SettingsError
 from store import keys
 from store.database import BadUrlError, Sessions, Unavailable, connect, describe
 from store.files import FilesError, opened
+from telemetry import logs, traces
+from telemetry.traces import TracesError
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +51,12 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
         return 2
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    logs.configure(settings.log, secrets=settings.secrets)
     try:
+        traces.start("stepsize-api", settings.otlp_endpoint)
         sessions = connect(settings.database_url)
         files = opened(settings.checkpoints)
-    except (BadUrlError, FilesError) as error:
+    except (BadUrlError, FilesError, TracesError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - as above
         return 2
     if settings.host not in LOOPBACK and settings.api_key is None and not _has_key(sessions):
@@ -76,6 +76,7 @@ def main() -> int:
     )
     with suppress(KeyboardInterrupt):
         server.run()
+    traces.stop()
     return 0 if server.started else STARTUP_FAILURE
 
 

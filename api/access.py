@@ -22,6 +22,7 @@ from spec.settings import Settings
 from store import keys
 from store.database import Sessions, Unavailable, describe
 from store.keys import Key
+from telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +195,10 @@ class Admission:
             await refusal(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["caller"] = caller and replace(caller, request=state.get("request_id"))
-        await self.app(scope, receive, send)
+        told = {"request": state.get("request_id"), "traceparent": state.get("traceparent")}
+        state["caller"] = caller and replace(caller, **told)
+        with context.about(owner=caller.owner if caller else None):
+            await self.app(scope, receive, send)
 
 
 def _bearer(headers: Headers) -> str | None:

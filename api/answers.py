@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from spec.states import Reason, State
 from store.jobs import Job
+from store.waiting import Why
 
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
@@ -133,9 +134,44 @@ class ChangeOut(BaseModel):
     detail: str | None
 
 
+class LackOut(BaseModel):
+    """What so many workers of a job's queue lack for it."""
+
+    lacks: list[str]
+    workers: int
+
+
+class WaitingOut(BaseModel):
+    """Why a queued job has not been given to a worker."""
+
+    why: Annotated[
+        Why,
+        Field(
+            description="held by its sweep; left alone before it is tried again; no worker offers"
+            " what it needs; its owner has as many running as may be; all that could run it are"
+            " busy, or one is idle and takes it soon"
+        ),
+    ]
+    detail: Annotated[str, Field(description="the same in words")]
+    until: Annotated[datetime | None, Field(description="when it is tried again")]
+    ahead: Annotated[
+        int | None,
+        Field(description="of its owner's jobs with the same needs, 1000 at most; null: no line"),
+    ]
+    fitting: Annotated[int, Field(description="live workers that could run it")]
+    lacking: Annotated[
+        list[LackOut], Field(description="by the other live workers of its queue, where none fits")
+    ]
+
+
 class JobDetailOut(JobOut):
     """A job with all that happened to it."""
 
+    request: Annotated[
+        str | None,
+        Field(description="the X-Request-ID of its submission, which the logs have too"),
+    ]
+    waiting: Annotated[WaitingOut | None, Field(description="null unless it is queued")]
     attempts: Annotated[list[AttemptOut], Field(description="the latest 500, oldest first")]
     history: Annotated[list[ChangeOut], Field(description="the latest 500, oldest first")]
 

@@ -44,6 +44,7 @@ from api.access import Admission, Gate
 from api.broker import Broker
 from api.changes import Changes
 from api.deliverer import Deliverer
+from api.figures import Figures, Process
 from api.frames import Frames
 from api.keeping import Keeper
 from api.metrics import Metered, Metrics
@@ -51,6 +52,7 @@ from api.middleware import BodyLimit, OnlyHosts, Problems, RequestIds
 from api.reconciler import Reconciler
 from api.streams import Streams
 from api.sweeper import Sweeper
+from api.watching import Watched
 from spec.settings import LOOPBACK, Settings
 from store.database import Sessions
 from store.files import Files, opened
@@ -154,7 +156,10 @@ def create_app(
     app.state.sessions = sessions
     app.state.broker = broker
     app.state.gate = gate
-    app.state.metrics = Metrics(sessions, lost_after=settings.lease)
+    app.state.metrics = Metrics(
+        Figures(sessions, lost_after=settings.lease),
+        Process(sessions, reconciler.passes, streams, changes),
+    )
     app.state.changes = changes
     app.state.deliverer = deliverer
     app.state.streams = streams
@@ -201,6 +206,7 @@ def create_app(
         # before the key is asked for: a browser asks first whether it may, and without one
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Metered, metrics=app.state.metrics)
+    app.add_middleware(Watched)
     app.add_middleware(RequestIds)
     return app
 

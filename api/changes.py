@@ -59,6 +59,11 @@ class Changes:
         """Whether the server is about to stop: nobody is to wait any more."""
         return self._closed.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait, streams of events among them."""
+        return len(self._waiters)
+
     async def wait(self, known: Versions, *, within: float) -> Versions:
         """Waits until jobs have other versions than the known ones; those, or none in time.
 

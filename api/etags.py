@@ -5,11 +5,22 @@ from hashlib import sha256
 
 from store.jobs import Job
 from store.standings import Standing
+from store.waiting import Waiting
 
 
-def etag_of(job: Job) -> str:
-    """Changes with whatever a client can see of the job."""
-    return f'W/"{job.version}"'
+def etag_of(job: Job, waiting: Waiting | None = None) -> str:
+    """Changes with whatever a client can see of the job, and of why it waits."""
+    if waiting is None:
+        return f'W/"{job.version}"'
+    return f'W/"{job.version}-{sha256(repr(waiting).encode()).hexdigest()[:16]}"'
+
+
+def knows(if_none_match: str | None, job: Job) -> bool:
+    """Whether a client has the job in this version, whatever it waits for."""
+    given = [
+        each.strip().removeprefix("W/").strip('"') for each in (if_none_match or "").split(",")
+    ]
+    return "*" in given or str(job.version) in {each.partition("-")[0] for each in given}
 
 
 def etag_of_page(page: Sequence[Job], cursor: str | None) -> str:

@@ -1,6 +1,7 @@
 """Submit, find and control jobs."""
 
 import logging
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -8,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
-from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut
-from api.etags import etag_of, etag_of_page, matches
+from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut, WaitingOut
+from api.etags import etag_of, etag_of_page, knows, matches
 from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
 from api.parts import (
@@ -27,7 +28,7 @@ from spec.access import Caller
 from spec.jobs import JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
-from store import audit, history, jobs, pages
+from store import audit, history, jobs, pages, waiting
 from store.database import Sessions
 from store.files import Directory
 from store.jobs import Job
@@ -52,7 +53,7 @@ LIST_HEADERS = _described(
 )
 HEADERS = _described(
     {
-        "ETag": "weak; of the job's version",
+        "ETag": "weak; of the job's version, and of why it waits",
         "Preference-Applied": "`wait=N`, where that was asked for",
     }
 )
@@ -164,6 +165,7 @@ async def get(
     job_id: JobIdPart,
     caller: CallerPart,
     sessions: SessionsPart,
+    settings: SettingsPart,
     changes: ChangesPart,
     if_none_match: IfNoneMatchPart = None,
     prefer: PreferPart = [],  # noqa: B006 - FastAPI's way to say it, never changed
@@ -178,10 +180,12 @@ async def get(
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
         job = await run_in_threadpool(_job, sessions, caller, job_id)
-        known = matches(if_none_match, etag_of(job))
+        known = knows(if_none_match, job)
         if known or (if_none_match is None and job.state not in FINISHED):
             await changes.wait({job_id: job.version}, within=seconds)
-    return await run_in_threadpool(_told, sessions, caller, job_id, if_none_match, headers)
+    return await run_in_threadpool(
+        _told, sessions, caller, job_id, if_none_match, headers, lost_after=settings.lease
+    )
 
 
 def _job(sessions: Sessions, caller: Caller, job_id: str) -> Job:
@@ -195,18 +199,24 @@ def _told(
     job_id: str,
     if_none_match: str | None,
     headers: dict[str, str],
+    *,
+    lost_after: timedelta,
 ) -> Response:
     with sessions.read() as tx:
         job = jobs.get(
             tx, job_id, owner=caller.owner
         )  # first: what is newer than its version is only told again
-        headers = {"ETag": etag_of(job), **headers}
-        if matches(if_none_match, etag_of(job)):
+        why = waiting.waiting(tx, job, lost_after=lost_after)
+        etag = etag_of(job, why)
+        headers = {"ETag": etag, **headers}
+        if matches(if_none_match, etag):
             return Response(status_code=304, headers=headers)
         attempts = history.attempts_of(tx, job_id, limit=LATEST)
         changes = history.changes(tx, job_id, limit=LATEST)
     told = JobDetailOut.of(
         job,
+        request=job.request,
+        waiting=why and WaitingOut.model_validate(why, from_attributes=True),
         attempts=[AttemptOut.model_validate(each, from_attributes=True) for each in attempts],
         history=[ChangeOut.model_validate(each, from_attributes=True) for each in changes],
     )

@@ -1,64 +1,59 @@
-"""Figures for Prometheus: requests, jobs and workers by state."""
+"""Figures for Prometheus: `GET /metrics`, and how long requests take."""
 
 import time
-from collections.abc import Iterable
-from datetime import timedelta
-from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spec.states import State
-from store import recovery, workers
-from store.database import Sessions
+from api.watching import route_of
 
 router = APIRouter(tags=["health"])
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
-
-class _Pool(Collector):
-    """Counts jobs and workers when it is asked."""
-
-    def __init__(self, sessions: Sessions, lost_after: timedelta) -> None:
-        self._sessions = sessions
-        self._lost_after = lost_after
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is counted before somebody asks."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """How many jobs and workers are in each state."""
-        with self._sessions.read() as tx:
-            counts = recovery.counts(tx)
-            found = workers.find(tx, lost_after=self._lost_after)
-        jobs = GaugeMetricFamily("stepsize_jobs", "Jobs by state.", labels=["state"])
-        for state in State:
-            jobs.add_metric([state], counts.get(state, 0))
-        yield jobs
-        nodes = GaugeMetricFamily("stepsize_workers", "Workers by state.", labels=["state"])
-        for name in ("idle", "busy", "draining", "lost"):
-            nodes.add_metric([name], sum(each.state == name for each in found))
-        yield nodes
+NOT_ALLOWED = 405
 
 
 class Metrics:
-    """What one API process counts."""
+    """What one API process tells: of itself, and what the collectors tell."""
 
-    def __init__(self, sessions: Sessions, *, lost_after: timedelta) -> None:
+    def __init__(self, *collectors: Collector) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Pool(sessions, lost_after))
-        self.requests = Histogram(
+        for collector in collectors:
+            self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
+        self._seconds = Histogram(
             "stepsize_request_seconds",
-            "Time until an answer began, by route.",
+            "Time until an answer began, by route; without answers that were to wait (Prefer).",
             ["method", "route", "status"],
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._answers = Counter(
+            "stepsize_answers", "Answers by status.", ["status"], registry=self._registry
+        )
+
+    def answered(self, scope: Scope, start: Message, *, seconds: float) -> None:
+        """An answer has begun."""
+        status: int = start["status"]
+        self._answers.labels(str(status)).inc()
+        if "preference-applied" in Headers(raw=start["headers"]):
+            return  # it was held on purpose
+        # a route says its pattern, not the ids; and where there is none, clients make up methods
+        route = route_of(scope)
+        known = route and status != NOT_ALLOWED
+        labels = (scope["method"] if known else "", route, f"{status // 100}xx")
+        self._seconds.labels(*labels).observe(seconds)
 
     def written(self) -> bytes:
         """Everything, as Prometheus reads it."""
@@ -70,7 +65,7 @@ class Metered:
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app = app
-        self._requests = metrics.requests
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request (ASGI)."""
@@ -81,13 +76,8 @@ class Metered:
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # the pattern of the route: with every id of its own there would be no end of them,
-                # nor with methods that clients make up
-                route = getattr(scope.get("route"), "path", "")
-                status = message["status"]
-                known = route and status != HTTPStatus.METHOD_NOT_ALLOWED
-                labels = (scope["method"] if known else "", route, str(status))
-                self._requests.labels(*labels).observe(time.perf_counter() - began)
+                took = time.perf_counter() - began
+                self._metrics.answered(scope, message, seconds=took)
             await send(message)
 
         await self.app(scope, receive, noted)
@@ -100,6 +90,6 @@ class Metered:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def read(request: Request) -> Response:
-    """Requests, jobs and workers in figures, in the text format of Prometheus."""
+    """The service in figures, in the text format of Prometheus."""
     metrics: Metrics = request.app.state.metrics
     return Response(metrics.written(), media_type=CONTENT_TYPE_LATEST)

@@ -4,7 +4,9 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from redis import RedisError
@@ -14,9 +16,10 @@ from spec.needs import NOTHING
 from spec.settings import Settings
 from spec.states import State
 from spec.wakeup import inbox
-from store import audit, compaction, deliveries, idempotency, recovery, workers
+from store import audit, compaction, deliveries, idempotency, quarantine, recovery, workers
 from store.database import Sessions, Unavailable, describe
 from store.workers import Worker
+from telemetry import context, traces
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,37 @@ FORGET_WORKERS = timedelta(minutes=10)
 
 FORGET_ROWS = 1000
 """Rows of one kind that a pass deletes at most, once they are old."""
+
+
+@dataclass
+class Passes:
+    """How the passes of this process go.
+
+    Attributes:
+        seconds: of all that did not fail.
+        succeeded_at: seconds since 1970, of the end of the last one.
+        leads: whether it did the work, at the last one.
+    """
+
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    succeeded_at: float = 0.0
+    leads: bool = False
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Counts the block as a pass."""
+        began = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.failed += 1
+            self.leads = False
+            raise
+        self.succeeded += 1
+        self.seconds += time.perf_counter() - began
+        self.succeeded_at = time.time()
 
 
 class Reconciler:
@@ -51,6 +85,7 @@ class Reconciler:
         self._settings = settings
         self._chores = chores
         self._holder = uuid.uuid4().hex
+        self.passes = Passes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._patience = Patience(settings.lease)
@@ -67,7 +102,8 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.step()
+                with self.passes.measured():
+                    self.step()
             except Unavailable as error:
                 log.warning("reconcile.failed %s", describe(error))
                 self._patience.restart()
@@ -80,9 +116,12 @@ class Reconciler:
         """One pass, if this process leads."""
         tenure = timedelta(seconds=3 * self._settings.reconcile_seconds)
         with self._sessions.begin() as tx:
-            if not recovery.lead(tx, name="reconciler", holder=self._holder, lease=tenure):
-                self._patience.restart()
-                return
+            self.passes.leads = recovery.lead(
+                tx, name="reconciler", holder=self._holder, lease=tenure
+            )
+        if not self.passes.leads:
+            self._patience.restart()
+            return
         if self._patience.over():
             self._expire()
         self._top_up()
@@ -99,11 +138,16 @@ class Reconciler:
         with self._sessions.begin() as tx:
             expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
+            quarantine.forget(tx)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
             deliveries.forget(tx, limit=FORGET_ROWS)
         for job in expired:
-            log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
+            with (
+                context.about(owner=job.owner, request_id=job.request),
+                traces.span("job.expire", parent=job.traceparent, attributes={"job": job.id}),
+            ):
+                log.warning("job.expired job=%s attempt=%s now=%s", job.id, job.attempt, job.state)
             if job.state == State.QUEUED:
                 self._broker.wake(job.queue, job.id)
 

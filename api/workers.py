@@ -1,7 +1,8 @@
 """The workers of the pool."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Self
 
 from fastapi import APIRouter
@@ -12,11 +13,18 @@ from api.problems import NotFoundError
 from spec.access import Caller
 from spec.needs import Offer
 from spec.settings import Settings
-from store import audit, jobs, workers
-from store.database import ReadTx, Sessions
+from store import audit, jobs, quarantine, workers
+from store.database import ReadTx, Sessions, WriteTx
 from store.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
+
+
+class QuarantineOut(BaseModel):
+    """Why a device is given no jobs, and until when."""
+
+    reason: str
+    until: datetime
 
 
 class WorkerOut(BaseModel):
@@ -26,8 +34,12 @@ class WorkerOut(BaseModel):
     device: str
     state: Annotated[
         workers.WorkerState,
-        Field(description="lost: not heard of for a whole lease"),
+        Field(
+            description="lost: not heard of for a whole lease; quarantined: given no jobs, since"
+            " one after the other was lost on its device"
+        ),
     ]
+    quarantine: QuarantineOut | None
     job: Annotated[str | None, Field(description="where it is one of the caller's own")]
     queues: list[str]
     offer: Annotated[Offer | None, Field(description="what jobs may ask of it in `needs`")]
@@ -42,6 +54,8 @@ class WorkerOut(BaseModel):
             name=worker.name,
             device=worker.device,
             state=worker.state,
+            quarantine=worker.quarantine
+            and QuarantineOut.model_validate(worker.quarantine, from_attributes=True),
             job=worker.job_id if worker.job_id in visible else None,
             queues=list(worker.queues),
             offer=worker.offer,
@@ -69,7 +83,7 @@ def drain(
     name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
 ) -> WorkerOut:
     """Asks a worker to finish its job and take no more: from now on it is given none."""
-    return _asked(name, caller, sessions, settings, drain=True)
+    return _done("drain", name, caller, sessions, settings)
 
 
 @router.post("/{name}/undrain", operation_id="undrain_worker")
@@ -77,19 +91,34 @@ def undrain(
     name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
 ) -> WorkerOut:
     """Asks a worker to take jobs again."""
-    return _asked(name, caller, sessions, settings, drain=False)
+    return _done("undrain", name, caller, sessions, settings)
 
 
-def _asked(
-    name: str, caller: Caller, sessions: Sessions, settings: Settings, *, drain: bool
+@router.post("/{name}/release", operation_id="release_worker")
+def release(
+    name: str, caller: CallerPart, sessions: SessionsPart, settings: SettingsPart
+) -> WorkerOut:
+    """Ends the quarantine of a worker's device: nothing counts against it any more."""
+    return _done("release", name, caller, sessions, settings)
+
+
+VERBS: Mapping[str, Callable[[WriteTx, str], bool]] = {
+    "drain": partial(workers.drain, asked=True),
+    "undrain": partial(workers.drain, asked=False),
+    "release": quarantine.release,
+}
+
+
+def _done(
+    verb: str, name: str, caller: Caller, sessions: Sessions, settings: Settings
 ) -> WorkerOut:
     with sessions.begin() as tx:
         # what is no name is the name of no worker; databases need not see it
-        if not (name.isprintable() and workers.drain(tx, name, asked=drain)):
+        if not (name.isprintable() and VERBS[verb](tx, name)):
             raise NotFoundError(
                 f"there is no worker {ascii(name)[1:-1]}; GET /v1/workers lists them"
             )
-        audit.note(tx, caller, "drain" if drain else "undrain", name)
+        audit.note(tx, caller, verb, name)
         return next(worker for worker in _told(tx, caller, settings) if worker.name == name)
 
 

@@ -24,6 +24,7 @@ class Caller:
         name: what the history of jobs and the audit trail call it.
         key: the id of its key; none for the one of the environment, or without any.
         request: the id of the request.
+        traceparent: the span of the request, of which those of its jobs are children.
     """
 
     owner: str = DEFAULT_OWNER
@@ -31,6 +32,7 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(Scope)
     key: str | None = None
     request: str | None = None
+    traceparent: str | None = None
 
 
 ANYONE = Caller()

@@ -12,7 +12,7 @@ from spec.components import (
     SgdParams,
     SgdScheduleFreeParams,
 )
-from spec.jobs import LrGroups, RangeTestSpec, TrainingSpec
+from spec.jobs import LrGroups, RangeTestSpec, Snapshots, TrainingSpec
 
 LEARNS_ITS_RATE = tuple(each.component for each in (SgdParams, AdamParams, AdamwParams))
 OWN_MOMENTUM = tuple(
@@ -33,6 +33,7 @@ def conflicts(spec: RangeTestSpec | TrainingSpec) -> list[Conflict]:
     return [
         *_of_parts(spec),
         *_of_groups(spec),
+        *(_of_sharing(spec) if spec.ranks > 1 or spec.processes else ()),
         *(_of_schedule(spec) if isinstance(spec, TrainingSpec) else ()),
     ]
 
@@ -47,6 +48,47 @@ def _of_parts(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
         yield Conflict(
             "/checks", "say how far an update may go, and clipping shortens it: leave one"
         )
+
+
+def _of_sharing(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
+    """What does not go together with several processes that share each batch."""
+    count = spec.ranks
+    where = "/needs/gpus" if spec.processes is None else "/processes"
+    if spec.needs is not None and spec.needs.gpus > 0 and spec.needs.gpus != count:
+        yield Conflict(where, f"{count} processes have a GPU each: say {count} in /needs/gpus")
+    if count == 1:
+        return
+    parts = count * spec.accumulation
+    if spec.batch_size % parts:
+        yield Conflict(
+            "/batch_size",
+            f"{spec.batch_size} cannot be split into {parts} equal parts: {count} processes, each"
+            f" with an accumulation of {spec.accumulation}",
+        )
+    alone = f"{count} processes share each batch"
+    yield from _of_whole_batches(spec, alone)
+    if spec.population:
+        yield Conflict("/population", f"is one program, and {alone}: leave one")
+    if spec.compile:
+        yield Conflict("/compile", f"cannot be had where {alone}")
+    if isinstance(spec, TrainingSpec) and any(
+        isinstance(each, Hypergradient) for _, each in within("/schedule", spec.schedule)
+    ):
+        yield Conflict("/schedule", f"policy 'hypergradient' learns in one process, and {alone}")
+
+
+def _of_whole_batches(spec: RangeTestSpec | TrainingSpec, alone: str) -> Iterator[Conflict]:
+    whole = f"looks at whole batches, and {alone}"
+    if "probe_loss" in spec.record:
+        yield Conflict("/record", f"probe_loss {whole}")
+    if isinstance(spec, RangeTestSpec):
+        if spec.loss == "probe":
+            yield Conflict("/loss", f"probe {whole}")
+        if spec.checks:
+            yield Conflict("/checks", f"each {whole}")
+        return
+    if isinstance(spec.snapshots, Snapshots) and spec.snapshots.curvature:
+        yield Conflict("/snapshots/curvature", whole)
 
 
 def _of_groups(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:

@@ -92,6 +92,16 @@ class _Job(Value):
         int | None,
         Field(strict=True, ge=1, le=1024, description="on a CPU; unset: what pays for the job"),
     ] = None
+    processes: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=64,
+            description="that share each batch, on one machine; unset: one for each GPU of `needs`;"
+            " losses match to rounding",
+        ),
+    ] = None
     loader: Annotated[
         Loader | None,
         Field(description="how to stream data; unset: it is kept on the device where it fits"),
@@ -121,6 +131,11 @@ class _Job(Value):
     needs: Annotated[
         Needs | None, Field(description="of the worker that runs it; unset: any of the queue")
     ] = None
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share each batch."""
+        return self.processes or max(1, self.needs.gpus if self.needs else 1)
 
 
 class Ramping(Value):

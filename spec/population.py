@@ -36,6 +36,7 @@ def stackable(spec: RangeTestSpec | TrainingSpec) -> bool:
         and spec.accumulation == 1
         and spec.clipping is None
         and not spec.channels_last
+        and spec.ranks == 1
     )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +23,9 @@ from spec.needs import Label
 from spec.values import Identifier, JobId
 
 PREFIX = "STEPSIZE_"
+
+ALSO = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""Field -> the variable by which others know the same; our own wins."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that only this machine reaches."""
@@ -66,9 +70,13 @@ class DatabaseSettings(BaseModel):
             SettingsError: naming each variable that is missing or wrong.
         """
         names = {f"{PREFIX}{field.upper()}": field for field in cls.model_fields}
+        others = {field: name for field, name in ALSO.items() if field in cls.model_fields}
         try:
             return cls.model_validate(
-                {field: environ[name] for name, field in names.items() if name in environ},
+                {
+                    **{f: environ[name] for f, name in others.items() if environ.get(name)},
+                    **{field: environ[name] for name, field in names.items() if name in environ},
+                },
             )
         except ValidationError as error:
             wrong = [_explained(cls, str(each["loc"][0]), each["msg"]) for each in error.errors()]
@@ -128,6 +136,12 @@ class Settings(DatabaseSettings):
         Field(description="that jobs may ask of a worker in `needs`, by commas, as nvme,rack=7"),
     ] = ()
     device: Annotated[str, Field(description="cpu, cuda or cuda:N; auto picks")] = "auto"
+    gpus: Annotated[
+        int, Field(ge=1, le=64, description="that a job of this worker may use, from its device on")
+    ] = 1
+    per_gpu: Annotated[
+        int, Field(ge=1, le=64, description="workers that share the memory of a GPU")
+    ] = 1
     lease_seconds: Annotated[Seconds, Field(description="how long a silent worker keeps a job")] = (
         60
     )
@@ -156,6 +170,18 @@ class Settings(DatabaseSettings):
         Seconds,
         Field(description="without any progress for so long a job counts as stalled"),
     ] = 900
+    log: Annotated[
+        Literal["text", "json"],
+        Field(description="form of log records: text for people, json for machines"),
+    ] = "text"
+    otlp_endpoint: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^\s/]",
+            description="where traces are sent, by OTLP over HTTP: http://collector:4318; unset:"
+            " OTEL_EXPORTER_OTLP_ENDPOINT, or none are made",
+        ),
+    ] = None
 
     @field_validator("heartbeat_seconds")
     @classmethod
@@ -164,6 +190,12 @@ class Settings(DatabaseSettings):
         if lease is not None and value > lease / 2:
             raise PydanticCustomError("heartbeat", "must be at most half of STEPSIZE_LEASE_SECONDS")
         return value
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What must not be told to anybody."""
+        found = [urlsplit(url).password or "" for url in (self.database_url, self.broker_url)]
+        return (self.api_key, *found, *map(unquote, found))
 
     @property
     def wants_key(self) -> bool:

@@ -49,12 +49,17 @@ class Retries:
 NO_RETRIES = Retries(0, timedelta())
 
 RETRIES = {
+    # one of several processes of a job ended; a worker that is lost itself is counted by its lease
+    Reason.WORKER_LOST: Retries(2, timedelta(seconds=10)),
     # what else holds the memory may be gone by then
     Reason.OOM: Retries(1, timedelta(seconds=5)),
     # a driver that hung, a file system that was away
     Reason.STALLED: Retries(2, timedelta(seconds=10)),
 }
-"""By reason; the same spec fails again for every other. A lost worker is counted by its lease."""
+"""By reason; the same spec fails again for every other."""
+
+MACHINES = frozenset({Reason.STALLED, Reason.WORKER_LOST})
+"""Reasons that speak of the machine rather than of the job."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Child processes that never outlive this one, each with a log of its own."""
+"""Child processes that never outlive this one, each with a log of its own or with this one's."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from stepsize import tether
@@ -16,7 +16,10 @@ TAIL = 15
 
 
 class Child:
-    """A command that can be started again and again; start it from the main thread only."""
+    """A command that can be started again and again; start it from the main thread only.
+
+    Without a log it writes where this process does, and runs in the same folder.
+    """
 
     def __init__(
         self,
@@ -24,7 +27,7 @@ class Child:
         command: Sequence[str],
         *,
         environ: Mapping[str, str],
-        log: Path,
+        log: Path | None,
         patience: float = 5.0,
     ) -> None:
         self.name = name
@@ -36,14 +39,15 @@ class Child:
 
     def start(self) -> None:
         """Starts it in a process group of its own, so that a Ctrl-C reaches only this process."""
-        with self.log.open("ab") as log:
+        with nullcontext() if self.log is None else self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *self._command],
                 env=self._environ,
-                cwd=self.log.parent,  # where no folder of the user's can pass for a module
+                # where no folder of the user's can pass for a module
+                cwd=self.log and self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=log and subprocess.STDOUT,
                 start_new_session=True,
             )
 
@@ -73,13 +77,24 @@ class Child:
         """Asks it to end, and kills it when it has not after its patience."""
         if self._process is None or self.exit_code() is not None:
             return
-        self._process.terminate()
+        self.terminate()
         if self.wait(self._patience) is None:
-            self._kill_group()
+            self.kill()
             self._process.wait()
 
+    def terminate(self) -> None:
+        """Asks it to end."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends it at once, with its process group."""
+        self._kill_group()
+
     def tail(self) -> str:
-        """The last lines it wrote."""
+        """The last lines it wrote to its own log."""
+        if self.log is None:
+            return ""
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-TAIL:])
 

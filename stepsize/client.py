@@ -205,6 +205,10 @@ class Client(Reading):
         """Asks a worker to take jobs again."""
         return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/undrain"))
 
+    def release(self, worker: Worker | str) -> Worker:
+        """Ends the quarantine of a worker's device, say once it has been repaired."""
+        return transport.parse(Worker, self._send("POST", f"{_worker(worker)}/release"))
+
     def whoami(self) -> Caller:
         """Whom the server takes this client for."""
         return transport.parse(Caller, self._send("GET", "/v1/session"))

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.markup import escape
 
+from stepsize import cards, embedded, pool
 from stepsize import demo as demonstration
-from stepsize import embedded
 from stepsize.client import Client
 from stepsize.embedded import Place
 from stepsize.errors import StepsizeError
@@ -109,15 +109,45 @@ def api(ctx: typer.Context) -> None:
     _become("api", ctx.args, needs="fastapi", extra="api")
 
 
-@app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
-def worker(ctx: typer.Context) -> None:
-    """Run one worker node alone, configured by the environment.
+@app.command(rich_help_panel=PANEL)
+def worker(
+    *,
+    devices: Annotated[
+        str,
+        typer.Option(
+            envvar="STEPSIZE_DEVICE",
+            help="auto, cpu, cuda, or which GPUs by commas: numbers or UUIDs.",
+        ),
+    ] = "auto",
+    per_gpu: Annotated[
+        int, typer.Option(min=1, max=64, help="Nodes that share each GPU, and its memory.")
+    ] = 1,
+    gpus_per_job: Annotated[
+        int, typer.Option(min=1, max=64, help="GPUs of each node, for jobs that need several.")
+    ] = 1,
+    labels: Annotated[
+        str | None,
+        typer.Option(envvar="STEPSIZE_LABELS", help="That jobs may ask for, by commas."),
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option(envvar="STEPSIZE_QUEUES", help="To serve, by commas.")
+    ] = None,
+) -> None:
+    """Run the workers of this machine: one node for each GPU, or one for the CPUs.
 
-    It takes the database and the broker of the API, and runs one job at a time on one device.
+    Where database and broker are it takes from the environment (STEPSIZE_DATABASE_URL, ...).
+    What dies is started again. Ctrl-C or SIGTERM: jobs are handed back; a second one kills.
 
-    Example: [bold]STEPSIZE_DEVICE=cuda:0 STEPSIZE_QUEUES=gpu stepsize worker[/]
+    Example: [bold]stepsize worker --queues gpu,default --labels nvme[/]
     """
-    _become("worker", ctx.args, needs="torch", extra="worker")
+    _require("torch", extra="worker")
+    found = [] if devices == "cpu" else cards.visible(os.environ)
+    nodes = pool.planned(cards.chosen(found, devices), per_gpu=per_gpu, gpus_per_job=gpus_per_job)
+    told = {"STEPSIZE_LABELS": labels, "STEPSIZE_QUEUES": queues}
+    environ = {**os.environ, **{name: text for name, text in told.items() if text is not None}}
+    stop = pool.Stop()
+    with pool.stoppable(stop):
+        raise typer.Exit(pool.run(nodes, environ, stop=stop, say=typer.echo))
 
 
 @app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
@@ -132,11 +162,15 @@ def migrate(ctx: typer.Context) -> None:
 
 
 def _become(module: str, arguments: list[str], *, needs: str, extra: str) -> None:
-    if find_spec(needs) is None:
-        raise StepsizeError(f"{needs} is not installed: pip install 'stepsize[{extra}]'")
+    _require(needs, extra=extra)
     # -P: a folder named `api` where the user happens to be is not this one
     command = [sys.executable, "-P", "-m", module, *arguments]
     os.execv(command[0], command)  # noqa: S606 - no shell is meant
+
+
+def _require(package: str, *, extra: str) -> None:
+    if find_spec(package) is None:
+        raise StepsizeError(f"{package} is not installed: pip install 'stepsize[{extra}]'")
 
 
 @contextmanager

@@ -28,6 +28,13 @@ def workers(*, as_json: AsJson = False) -> None:
     elif found:
         rows = [(each.name, each.state, each.job or "", each.device or "") for each in found]
         put(plain_table(("name", "state", "job", "device"), rows))
+        for each in found:
+            if each.quarantine is not None:
+                until = f"{each.quarantine.until.astimezone():%H:%M:%S}"
+                notes.print(
+                    escape(f"{each.name} is given no jobs until {until}: {each.quarantine.reason}"),
+                    soft_wrap=True,
+                )
     else:
         notes.print("no workers: start one with `stepsize worker`")
 
@@ -56,3 +63,26 @@ def drain(
     last = f" after {now.job}" if now.job else ""
     words = "takes jobs again" if undo else f"takes no more jobs{last}"
     output.print(escape(f"{now.name} {words}"), soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def release(
+    worker: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKER", help="Its name, as `stepsize workers` lists it.", show_default=False
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give jobs again to a worker in quarantine, say once its device has been repaired.
+
+    Example: [bold]stepsize release gpu-0@host[/]
+    """
+    with Client() as client:
+        now = client.release(worker)
+    if as_json:
+        typer.echo(now.model_dump_json(indent=2))
+    else:
+        output.print(escape(f"{now.name} is given jobs again"), soft_wrap=True)

@@ -53,13 +53,13 @@ def follow(
 ) -> Job:
     """Draws the job until it has finished, and returns it.
 
-    Where it is paused, that is said, with what lets it go on, and it is waited for. With `chart`
-    its curve is drawn too, where there is a terminal.
+    Where it is paused, that is said, with what lets it go on, and it is waited for; where no worker
+    takes it, why. With `chart` its curve is drawn too, where there is a terminal.
 
     Raises:
         TimeoutError: it has not finished after `timeout` seconds; it goes on regardless.
     """
-    loss, seen, held = None, 0, False
+    loss, seen, held, why = None, 0, False, None
     drawing = _drawing(client, console, chart=chart)
     try:
         for now in client.watch(job, timeout=timeout):
@@ -71,6 +71,9 @@ def follow(
             if now.paused and not held:
                 drawing.say(_held(now))
             held = now.paused
+            if now.waiting is not None and now.waiting.why not in {"soon", why}:
+                drawing.say(f"{now.id} waits: {now.waiting.detail}")
+            why = now.waiting and now.waiting.why
     finally:
         drawing.stop()
     return now

@@ -40,6 +40,7 @@ class Fields(TypedDict, total=False):
     priority: int
     queue: str
     needs: Mapping[str, Any] | None
+    processes: int | None
 
 
 class RangeTestFields(Fields, total=False):

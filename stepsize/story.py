@@ -53,6 +53,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("kind", job.kind.replace("_", " ")),
         ("name", job.name or ""),
         ("state", job.state + "".join(f", a {verb} was asked for" for verb in requests)),
+        ("waits", "" if job.waiting is None else job.waiting.detail),
         ("done", f"{job.progress.iteration:,}{planned} iterations"),
     ]
     if job.parent is not None:

@@ -19,7 +19,8 @@ class ChildFailedError(StepsizeError):
 
     def __init__(self, child: Child, what: str) -> None:
         tail = "\n".join(f"  {line}" for line in child.tail().splitlines())
-        super().__init__(f"{child.name} {what}; the end of {child.log}:\n{tail}")
+        end = "" if child.log is None else f"; the end of {child.log}:\n{tail}"
+        super().__init__(f"{child.name} {what}{end}")
 
 
 @dataclass

@@ -76,10 +76,22 @@ class Change(Answer):
     detail: str | None = None
 
 
+class Waiting(Answer):
+    """Why a queued job has not been given to a worker, `detail` in words."""
+
+    why: str
+    detail: str
+    until: datetime | None = None
+    ahead: int | None = None
+    fitting: int = 0
+    lacking: list[dict[str, Any]] = Field(default_factory=list)
+
+
 class Job(Acting):
     """A range test or a training, as it was at the time of asking.
 
-    `attempts` and `history` are there where the job was asked for by its id.
+    `attempts`, `history` and, while it is queued, `waiting` are there where the job was asked for
+    by its id.
     """
 
     kind: str
@@ -97,6 +109,7 @@ class Job(Acting):
     pause_requested: bool = False
     attempts: list[Attempt] = Field(default_factory=list)
     history: list[Change] = Field(default_factory=list)
+    waiting: Waiting | None = None
     sweep: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
@@ -172,13 +185,21 @@ class CheckpointList(Answer):
     data: list[Checkpoint]
 
 
+class Quarantine(Answer):
+    """Why a worker's device is given no jobs, and until when."""
+
+    reason: str
+    until: datetime
+
+
 class Worker(Answer):
-    """A process that runs jobs: idle, busy, draining, or lost when it is no longer heard of."""
+    """A process that runs jobs: idle, busy, draining, quarantined, or lost when not heard of."""
 
     name: str
     state: str
     device: str | None = None
     job: str | None = None
+    quarantine: Quarantine | None = None
     started_at: datetime | None = None
     last_heartbeat: datetime | None = None
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from spec.needs import NO_MORE, Offer
 from spec.states import State
-from store import lanes, leases, recorded, workers
+from store import lanes, leases, quarantine, recorded, workers
 from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
@@ -28,14 +28,15 @@ def claim(
     queues: Sequence[str],
     lease: timedelta,
     offer: Offer = NO_MORE,
+    unit: str | None = None,
 ) -> Claimed | None:
     """Takes the ready job of the queues whose turn it is, of those that the worker can run.
 
     `lanes.servable` says whose turn it is; None where there is no such job, or the worker was asked
-    to drain. What an earlier attempt recorded after the job's last checkpoint is deleted: this
-    attempt goes on from there, or from iteration 0.
+    to drain, or its device, the `unit`, is in quarantine. What an earlier attempt recorded after
+    the job's last checkpoint is deleted: this attempt goes on from there, or from iteration 0.
     """
-    if workers.is_draining(tx, worker):
+    if workers.is_draining(tx, worker) or (unit and quarantine.is_left_out(tx, unit)):
         return None
     for lane in lanes.servable(tx, queues=queues, offer=offer):
         if lane.limited and not lanes.room(tx, lane.owner):
@@ -73,7 +74,9 @@ def claim_siblings(
     """
     room = lanes.room(tx, job.owner)
     most = limit if room is None else min(limit, room)
-    return _take(tx, _joining(job), worker=worker, lease=lease, limit=most) if most else []
+    if not most:
+        return []
+    return _take(tx, _joining(job), worker=worker, lease=lease, limit=most, led_by=job.id)
 
 
 def _joining(job: Job) -> ColumnElement[bool]:
@@ -106,6 +109,7 @@ def _take(
     worker: str,
     lease: timedelta,
     limit: int,
+    led_by: str | None = None,
 ) -> list[Claimed]:
     best = (
         select(jobs.c.id)
@@ -142,6 +146,7 @@ def _take(
                 "worker": worker,
                 "started_at": now(),
                 "began": job.iteration,
+                "led_by": led_by,
             }
             for job in taken
         ]

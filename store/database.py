@@ -7,7 +7,7 @@ from typing import Any, NewType
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 ReadTx = NewType("ReadTx", Connection)
 """A transaction that only reads."""
@@ -30,6 +30,9 @@ class BadUrlError(Exception):
 
 
 _READ_ONLY = "stepsize_read_only"
+
+KEPT_OPEN, AT_MOST = 20, 40
+"""Connections of one process."""
 
 BUSY_SECONDS = 15
 """That a writer waits for others, on SQLite."""
@@ -84,6 +87,13 @@ class Sessions:
         with self._reading.begin() as connection:
             yield ReadTx(connection)
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many are in use, and how many are open and wait for it."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)  # noqa: S101 - `connect` makes no other
+        return pool.checkedout(), pool.checkedin()
+
     def close(self) -> None:
         """Returns every connection."""
         self.engine.dispose()
@@ -102,15 +112,15 @@ def connect(url: str) -> Sessions:
     if parsed.drivername in {"postgresql", "postgres", "postgres+psycopg"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, pool_size=20, max_overflow=20)
+        engine = create_engine(parsed, pool_size=KEPT_OPEN, max_overflow=AT_MOST - KEPT_OPEN)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return Sessions(engine)
     return Sessions(
         create_engine(
             parsed,
-            pool_size=20,
-            max_overflow=20,
+            pool_size=KEPT_OPEN,
+            max_overflow=AT_MOST - KEPT_OPEN,
             pool_pre_ping=True,
             connect_args=_POSTGRESQL,
         ),

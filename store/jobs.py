@@ -71,6 +71,8 @@ class Job:
     cancel_requested: bool
     pause_requested: bool
     lease_owner: str | None
+    request: str | None
+    traceparent: str | None
     version: int
     series_deleted_at: datetime | None
     created_at: datetime
@@ -148,6 +150,7 @@ def add_many(
         if each.origin is not None:
             checkpoints.hold(tx, each.origin)
     common = {"owner": by.owner, "sweep": sweep, "held": held}
+    common |= {"request": by.request, "traceparent": by.traceparent}
     rows = [_row(each) | common for each in new]
     added = tx.execute(_ADD, rows).all()
     note(tx, added, verb="submit", actor=by.name)

@@ -72,7 +72,12 @@ def room(tx: WriteTx, owner: str) -> int | None:
     """
     rule = select(owners.c.max_running).where(owners.c.owner == owner)
     most = tx.execute(rule.with_for_update()).scalar_one_or_none()
-    return None if most is None else max(0, most - _running(tx, [owner]).get(owner, 0))
+    return None if most is None else max(0, most - running_of(tx, owner))
+
+
+def running_of(tx: ReadTx, owner: str) -> int:
+    """How many jobs of an owner run."""
+    return _running(tx, [owner]).get(owner, 0)
 
 
 def _running(tx: ReadTx, names: Collection[str]) -> dict[str, int]:

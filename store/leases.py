@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import BigInteger, ColumnElement, Row, case, literal, select, tuple_, update
 
-from spec.states import NO_RETRIES, RETRIES, Reason, State
+from spec.states import MACHINES, NO_RETRIES, RETRIES, Reason, State
 from spec.values import JobId
-from store import checkpoints, recorded, sweep_moves
+from store import checkpoints, quarantine, recorded, sweep_moves
 from store.checkpoints import Saved
 from store.chunks import Chunk
 from store.database import WriteTx
@@ -58,11 +58,13 @@ class Renewal:
 
     Attributes:
         superseded: files of checkpoints to be removed once the transaction has been committed.
+        written: bytes of the chunks that were stored.
     """
 
     kept: Mapping[Lease, Requests]
     lost: Collection[Lease]
     superseded: Sequence[str] = ()
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,14 @@ def record(tx: WriteTx, news: Sequence[Progress], *, extend: timedelta) -> Renew
         **_progress(saved),
     )
     kept = [each for each in news if each.lease in renewal.kept]
-    recorded.write(tx, [(*each.lease.token, chunk) for each in kept for chunk in each.chunks])
+    parts = [(*each.lease.token, chunk) for each in kept for chunk in each.chunks]
+    written = recorded.write(tx, parts)
     superseded: list[str] = []
     for each in kept:
         if each.checkpoints:
             checkpoints.write(tx, each.lease.job_id, each.lease.attempt, each.checkpoints)
             superseded += checkpoints.prune(tx, each.lease.job_id)
-    return replace(renewal, superseded=superseded)
+    return replace(renewal, superseded=superseded, written=written)
 
 
 def _progress(saved: Mapping[JobId, ColumnElement[int]]) -> dict[str, ColumnElement[int]]:
@@ -176,6 +179,7 @@ def succeed(tx: WriteTx, lease: Lease, result: Mapping[str, JsonValue]) -> None:
         "checkpoint": case((done, None), else_=jobs.c.checkpoint),
     }
     row = _leave(tx, lease, "succeed", values, outcome="succeeded")
+    quarantine.clear(tx, lease.worker)
     if row.checkpoint is None:
         checkpoints.forget(tx, lease.job_id, after=0)
 
@@ -188,7 +192,7 @@ def fail(tx: WriteTx, lease: Lease, reason: Reason, detail: str) -> None:
         State.FAILED, (again & jobs.c.pause_requested, State.PAUSED), (again, State.QUEUED)
     ) | {
         "failures": case((again, jobs.c.failures + 1), else_=jobs.c.failures),
-        "run_after": case((again, from_now(policy.delay)), else_=jobs.c.run_after),
+        "run_after": case((again, from_now(policy.delay)), else_=now()),
         # whatever it was that failed, the jobs that it ran with need not be in it
         "population": case((again, None), else_=jobs.c.population),
         "reason": case((again, None), else_=reason),
@@ -196,6 +200,8 @@ def fail(tx: WriteTx, lease: Lease, reason: Reason, detail: str) -> None:
     }
     told = f"{reason}: {detail}"
     _leave(tx, lease, "fail", values, outcome="failed", reason=reason, detail=told)
+    if reason in MACHINES:
+        quarantine.strike(tx, *lease.token, worker=lease.worker)
 
 
 def confirm_cancel(tx: WriteTx, lease: Lease) -> None:
@@ -210,11 +216,12 @@ def hand_back(
     alone: bool = False,
     delay: timedelta = timedelta(),
     detail: str | None = None,
+    broken: bool = False,
 ) -> None:
     """Leaves the job to whoever claims it next, after a delay; not counted as a crash.
 
     Its worker shuts down, or its client has asked for a pause, or the job can only be trained
-    `alone`, from now on.
+    `alone`, from now on; or the device is `broken`.
     """
     values = leaving(
         State.QUEUED,
@@ -226,6 +233,8 @@ def hand_back(
     if delay:
         values["run_after"] = from_now(delay)
     _leave(tx, lease, "hand_back", values, outcome="handed_back", detail=detail)
+    if broken:
+        quarantine.strike(tx, *lease.token, worker=lease.worker)
 
 
 def _renew(tx: WriteTx, held: Collection[Lease], **values: object) -> Renewal:

@@ -14,7 +14,8 @@ Choice = tuple[ColumnElement[bool], State]
 def leaving(otherwise: State, *choices: Choice) -> dict[str, Any]:
     """Values of an UPDATE that leaves to the first state whose condition holds, or `otherwise`.
 
-    A job that has ended gets its time of end; one that will run again has not been started.
+    A job that has ended gets its time of end; one that will run again has not been started, and
+    waits from now on.
     """
 
     def by_state(finished: Any, waiting: Any) -> Any:
@@ -26,6 +27,7 @@ def leaving(otherwise: State, *choices: Choice) -> dict[str, Any]:
         "state": case(*choices, else_=otherwise) if choices else otherwise,
         "finished_at": by_state(now(), None),
         "started_at": by_state(jobs.c.started_at, None),
+        "run_after": now(),
         "pause_requested": False,
         "lease_owner": None,
         "lease_expires": None,

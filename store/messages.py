@@ -33,6 +33,9 @@ RESULT = (
 DETAIL = 1000
 """Characters of what failed that are told."""
 
+FORGET = "forget"
+"""The verb of a change that deletes what an ended job has recorded."""
+
 AT_ONCE = 1000
 """Jobs that are looked up by one statement."""
 
@@ -80,8 +83,8 @@ def of_jobs(tx: WriteTx, rows: Sequence[Row[Any]], *, verb: str) -> None:
 
 def event_of(verb: str, state: State) -> Event | None:
     """What a change of a job is to those outside; None: nothing that they are told."""
-    if state == State.RUNNING and verb != "claim":
-        return None  # asked to stop, or something was noted: it runs as before
+    if verb == FORGET or (state == State.RUNNING and verb != "claim"):
+        return None  # asked to stop, something was noted or deleted: its state is as before
     return OF_JOBS.get(state)
 
 

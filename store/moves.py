@@ -56,7 +56,11 @@ RESUME = Move(
     "resume",
     "resumed",
     _PAUSED | jobs.c.pause_requested,
-    {"state": case((_PAUSED, State.QUEUED), else_=jobs.c.state), "pause_requested": False},
+    {
+        "state": case((_PAUSED, State.QUEUED), else_=jobs.c.state),
+        "run_after": case((_PAUSED, now()), else_=jobs.c.run_after),
+        "pause_requested": False,
+    },
     FINISHED,
 )
 RETRY = Move(

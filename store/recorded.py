@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import bindparam, delete, select
 
@@ -28,20 +29,27 @@ _LAST = (
 )
 
 
-def write(tx: WriteTx, parts: Sequence[Part]) -> None:
+def write(tx: WriteTx, parts: Sequence[Part]) -> int:
     """Stores chunks of jobs and attempts whose leases the transaction has renewed.
 
     Rows that are written again, as after an answer that was lost, replace themselves, also where
     they have been merged with others since.
+
+    Returns:
+        How many bytes they are.
     """
     for job_id, _, chunk in parts:
         _make_room(tx, Line(job_id, chunk.series, chunk.repeat), chunk.start, chunk.stop)
-    put(tx, parts)
+    return put(tx, parts)
 
 
-def put(tx: WriteTx, parts: Sequence[Part]) -> None:
-    """Stores chunks whose iterations no others have, unless they begin at the same one."""
-    rows = [
+def put(tx: WriteTx, parts: Sequence[Part]) -> int:
+    """Stores chunks whose iterations no others have, unless they begin at the same one.
+
+    Returns:
+        How many bytes they are.
+    """
+    rows: list[dict[str, Any]] = [
         {
             "job_id": job_id,
             "series": chunk.series,
@@ -56,6 +64,7 @@ def put(tx: WriteTx, parts: Sequence[Part]) -> None:
     ]
     if rows:
         upsert(tx, chunks, rows, where=lambda stored, written: stored.attempt <= written.attempt)
+    return sum(len(row["data"]) for row in rows)
 
 
 def _make_room(tx: WriteTx, line: Line, start: int, stop: int) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 
 from spec.states import Reason, State
+from spec.tallies import end
+from store import quarantine, tallies
 from store.database import ReadTx, WriteTx
 from store.history import RECONCILER, note
 from store.instants import from_now, now
@@ -42,10 +44,8 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     its worker, and everything that was trained together with it.
     """
     ran_out = (jobs.c.state == State.RUNNING) & (jobs.c.lease_expires < now())
-    stale = select(jobs.c.id, jobs.c.lease_expires).where(ran_out).limit(limit)
-    ends = {
-        row.id: row.lease_expires for row in tx.execute(stale.with_for_update(skip_locked=True))
-    }
+    stale = select(jobs.c.id, jobs.c.lease_expires, jobs.c.lease_owner).where(ran_out).limit(limit)
+    held = {row.id: row for row in tx.execute(stale.with_for_update(skip_locked=True))}
     asked = jobs.c.cancel_requested
     poison = ~asked & (jobs.c.crashes + 1 >= max_crashes)
     values = leaving(
@@ -62,7 +62,7 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
     rows = tx.execute(
         update(jobs)
         # the condition again: between the choice and the update the owner may have renewed
-        .where(jobs.c.id.in_(list(ends)), ran_out)
+        .where(jobs.c.id.in_(list(held)), ran_out)
         .values(**values)
         .returning(*COLUMNS),
     ).all()
@@ -72,8 +72,10 @@ def expire(tx: WriteTx, *, max_crashes: int, limit: int = 100) -> list[Job]:
             update(attempts)
             .where(attempts.c.job_id == row.id, attempts.c.attempt == row.attempt)
             # not the time at which somebody noticed: nothing ran in between
-            .values(ended_at=ends[row.id], outcome="lost", iterations=row.iteration),
+            .values(ended_at=held[row.id].lease_expires, outcome="lost", iterations=row.iteration),
         )
+        quarantine.strike(tx, row.id, row.attempt, worker=held[row.id].lease_owner)
+    tallies.add(tx, {end("lost"): len(rows)})
     return [from_row(row) for row in rows]
 
 

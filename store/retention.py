@@ -12,6 +12,7 @@ from store import checkpoints, recorded
 from store.database import ReadTx, WriteTx
 from store.history import NOTED, RECONCILER, note
 from store.instants import from_now, now
+from store.messages import FORGET
 from store.tables import checkpoints as checkpoint_table
 from store.tables import job_tags, jobs
 from store.tables import retention as rules
@@ -139,7 +140,7 @@ def apply(tx: WriteTx, rule: Rule, job_id: str) -> list[str]:
     note(
         tx,
         changed.all(),
-        verb="forget",
+        verb=FORGET,
         actor=RECONCILER,
         detail=f"{rule.what}, by the rule {rule.id}: {rule.after_days} days after its end",
     )

@@ -236,7 +236,7 @@ def _let_go(tx: WriteTx, sweep_id: str, limit: int | None) -> list[Job]:
     rows = tx.execute(
         update(jobs)
         .where(jobs.c.id.in_(select(some.c.id)), held)
-        .values(held=False)
+        .values(held=False, run_after=now())
         .returning(*COLUMNS)
     )
     return [from_row(row) for row in rows]

@@ -103,6 +103,10 @@ RUN: Claims = {
     ),
     UNIT + "test_docs_blocks.py::test_what_is_to_be_installed_is_there": (
         ("docs/client.md", "pip install"),
+        ("docs/watching.md", "pip install"),
+    ),
+    UNIT + "test_docs_blocks.py::test_commands_of_other_machines_exist": (
+        ("docs/pool.md", "stepsize worker --devices"),
     ),
     E2E + "test_deployment_docs.py::test_the_page_is_followed_from_the_first_start_to_the_last": (
         ("docs/deployment.md", "```sh"),
@@ -127,6 +131,8 @@ RUN: Claims = {
 NOT_RUN: Mapping[tuple[str, str], str] = {
     ("docs/series-format.md", "| SSC  |"): "a drawing; tests/store/test_chunks.py reads by it",
     ("docs/sweeps.md", '{"iterations": 1800, "val_loss"'): "the end of an answer that is longer",
+    ("docs/watching.md", "docker compose logs"): "needs the logs of containers, and jq",
+    ("docs/watching.md", "├─ job.claim"): "a drawing; tests/e2e/test_traces.py sees these spans",
     ("docs/webhooks.md", "webhook-signature:"): "headers of a message whose secret is not shown",
 }
 """Why nothing can run what has these words."""

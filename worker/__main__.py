@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from spec.settings import Settings, SettingsError
 from spec.wakeup import inbox
+from telemetry import traces
+from telemetry.traces import TracesError
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -48,6 +50,12 @@ def main() -> None:
         settings = Settings.read(os.environ)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
+        sys.exit(2)
+    try:
+        traces.start("stepsize-worker", settings.otlp_endpoint)  # whether it can: the child sends
+        traces.stop()
+    except TracesError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2)
     command = arguments(settings)
     os.execve(command[0], command, environment(os.environ))  # noqa: S606 - no shell is meant

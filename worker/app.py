@@ -5,15 +5,20 @@ place of each where the environment is read. Nothing here imports torch: the nod
 the child when it starts.
 """
 
+import logging
 import os
+import signal
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from spec.settings import Settings
 from spec.wakeup import CELERY, TASK
+from telemetry import logs
 from worker.child import Child
+
+log = logging.getLogger(__name__)
 
 settings = Settings.read(os.environ)
 
@@ -42,12 +47,28 @@ app.conf.update(
 _child: Child | None = None
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def set_up_logging(**_: Any) -> None:
+    """Gives the records of Celery, and of all else, the form of ours."""
+    logs.configure(settings.log, level=logging.WARNING, secrets=settings.secrets)
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def start_child(**_: Any) -> None:
-    """Prepares the process that runs jobs: device, database, presence."""
+    """Prepares the process that runs jobs: device, database, presence.
+
+    Where that fails the node ends, which whoever started it sees; Celery alone would start one
+    such process after the other.
+    """
     global _child  # noqa: PLW0603 - Celery's hooks have no other place to pass it on
     _child = Child(settings)
-    _child.start()
+    try:
+        _child.start()
+    except BaseException:
+        log.exception("worker.start_failed device=%s", settings.device)
+        logging.shutdown()
+        os.kill(os.getppid(), signal.SIGTERM)
+        os._exit(1)
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from spec.jobs import RangeTestSpec, TrainingSpec
 from spec.states import Reason
@@ -14,7 +14,7 @@ from store.files import Files
 from store.jobs import Job
 from store.leases import Lease
 from worker.checkpoints import Content, DamagedError, OtherVersionError, load
-from worker.engine import EngineError, State
+from worker.engine import EngineError, Plan, State
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,18 @@ def specified(job: Job) -> RangeTestSpec | TrainingSpec:
         return spec
     bounds = _BOUNDS.validate_python(job.resolved.get("bounds", {}))
     return spec.model_copy(update={"schedule": spec.schedule.with_rates(bounds)})
+
+
+def resolved(job: Job, plan: Plan) -> dict[str, JsonValue]:
+    """What a job's plan says of it; the bounds were resolved at its submission, all else now."""
+    before = job.resolved or {}
+    return {
+        **{name: before[name] for name in ("bounds",) if name in before},
+        "schedule": None if plan.schedule is None else plan.schedule.model_dump(mode="json"),
+        "iterations_per_epoch": plan.iterations_per_epoch,
+        "warnings": list(plan.warnings),
+        **plan.notes,
+    }
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from spec.settings import Settings
 from store import claims, workers
-from store.database import Sessions, Unavailable, connect, describe
+from store.database import Sessions, Unavailable, WriteTx, connect, describe
 from store.files import Files, opened
+from telemetry import context, traces
 from worker.drain import Drain, holding_signals
 from worker.parent import die_with_parent, offer_to_oom_killer
+from worker.tallies import Tallies
+from worker.watching import of
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +37,8 @@ class Child:
         self._presence = threading.Thread(target=self._report, name="presence", daemon=True)
         self._job_id: str | None = None
         self._drain = Drain()
+        self._tallies = Tallies()
+        self._said: dict[str, int] = {}  # of them, in the last report
         self._unanswered = False  # whether the last claim failed, as far as is known
         self._started_at = datetime.now(UTC)
 
@@ -43,16 +49,24 @@ class Child:
         offer_to_oom_killer()
         # torch takes seconds to import, and what cannot be imported must be known now
         from worker.checkpoints import tidy_all  # noqa: PLC0415 - not in the node
-        from worker.devices import describe_device, is_usable, offered, take  # noqa: PLC0415 - as above
+        from worker.devices import describe_device, is_usable, offered, take, unit  # noqa: PLC0415 - as above
         from worker.job import run  # noqa: PLC0415 - as above
 
         self._run = run
         self._is_usable = is_usable
-        self._device: torch.device = take(self._settings.device)
+        self._device: torch.device = take(self._settings.device, sharing=self._settings.per_gpu)
         self._device_name = describe_device(self._device)
-        self._offer = offered(self._device, self._settings.labels)
+        self._offer = offered(
+            self._device,
+            self._settings.labels,
+            gpus=self._settings.gpus,
+            sharing=self._settings.per_gpu,
+        )
         # the parent's id: a child that is replaced keeps the name of its node
         self.name = f"{self._device.type}-{os.getppid()}@{socket.gethostname()}"
+        context.always(worker=self.name)
+        traces.start("stepsize-worker", self._settings.otlp_endpoint)
+        self._unit = unit(self._device) or self.name
         self._versions = {
             "python": platform.python_version(),
             "stepsize": version("stepsize"),
@@ -72,9 +86,11 @@ class Child:
         self._presence.join(timeout=5)
         try:
             with self._sessions.begin() as tx:
+                self._tell(tx)
                 workers.leave(tx, self.name)
         except Unavailable as error:
             log.warning("worker.leave_failed %s", describe(error))
+        traces.stop()
         log.info("worker.stopped name=%s", self.name)
 
     def work(self, hint: str) -> None:
@@ -91,6 +107,7 @@ class Child:
 
     def _claim_and_run(self, hint: str) -> bool:
         """Runs the best ready job; False when there is none."""
+        asked_at = time.time_ns()
         try:
             with self._sessions.begin() as tx:
                 if self._unanswered:  # that claim may have been made, and nobody runs its job
@@ -101,6 +118,7 @@ class Child:
                     queues=self._settings.queues,
                     lease=self._settings.lease,
                     offer=self._offer,
+                    unit=self._unit,
                 )
         except Unavailable as error:
             self._unanswered = True
@@ -110,18 +128,26 @@ class Child:
         if claimed is None:
             return False
         job, lease = claimed
-        log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
         self._now(job.id)
         try:
-            self._run(
-                job,
-                lease,
-                sessions=self._sessions,
-                settings=self._settings,
-                device=self._device,
-                drain=self._drain,
-                files=self._files,
-            )
+            with of(job):
+                log.info("job.claimed job=%s attempt=%s kind=%s", job.id, job.attempt, job.kind)
+                traces.begin(
+                    "job.claim",
+                    parent=job.traceparent,
+                    at=asked_at,
+                    attributes={"job": job.id, "attempt": job.attempt, "worker": self.name},
+                ).end()
+                self._run(
+                    job,
+                    lease,
+                    sessions=self._sessions,
+                    settings=self._settings,
+                    device=self._device,
+                    drain=self._drain,
+                    files=self._files,
+                    tallies=self._tallies,
+                )
         finally:
             self._now(None)
         if not self._is_usable(self._device):
@@ -135,23 +161,35 @@ class Child:
 
     def _report(self) -> None:
         while not self._stop.is_set():
-            busy = self._job_id is not None
             try:
                 with self._sessions.begin() as tx:
-                    workers.report(
-                        tx,
-                        name=self.name,
-                        device=self._device_name,
-                        state="draining" if self._drain.asked else "busy" if busy else "idle",
-                        job_id=self._job_id,
-                        queues=self._settings.queues,
-                        versions=self._versions,
-                        offer=self._offer,
-                        started_at=self._started_at,
-                    )
+                    said = self._tell(tx)
+                self._said = said
             except Unavailable as error:
                 log.warning("worker.report_failed %s", describe(error))
             except Exception:
                 log.exception("worker.report_failed")
             self._changed.wait(self._settings.heartbeat_seconds)
             self._changed.clear()
+
+    def _tell(self, tx: WriteTx) -> dict[str, int]:
+        """Says that it is there; returns what it has counted, as it says."""
+        if workers.take_over(tx, self.name, since=self._started_at):
+            self._tallies.keep(self._said)
+            self._said = {}
+        busy = self._job_id is not None
+        counted = self._tallies.now()
+        workers.report(
+            tx,
+            name=self.name,
+            device=self._device_name,
+            state="draining" if self._drain.asked else "busy" if busy else "idle",
+            job_id=self._job_id,
+            queues=self._settings.queues,
+            versions=self._versions,
+            offer=self._offer,
+            unit=self._unit,
+            started_at=self._started_at,
+            counted=counted,
+        )
+        return counted

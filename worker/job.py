@@ -14,6 +14,7 @@ from worker.drain import Drain
 from worker.pulse import beating
 from worker.recorder import Recorder
 from worker.running import Running
+from worker.tallies import Tallies
 
 
 def run(
@@ -25,10 +26,11 @@ def run(
     device: torch.device,
     drain: Drain,
     files: Files,
+    tallies: Tallies | None = None,
 ) -> None:
     """Runs a claimed job to one of its ends."""
     with beating(sessions, settings, drain) as heartbeat:
-        recorder = Recorder(sessions, settings, files)
+        recorder = Recorder(sessions, settings, files, tallies)
 
         def running(job: Job, lease: Lease) -> Running:
             return Running(
@@ -73,7 +75,7 @@ def _alone(this: Running, *, device: torch.device, settings: Settings) -> None:
         if is_usable(device):
             this.fail(error)
         else:
-            this.hand_back(f"{device} can no longer be used: {error}")
+            this.hand_back(f"{device} can no longer be used: {error}", broken=True)
     else:
         if not this.ended:
             this.fail(RuntimeError("the engine ended without a result"))

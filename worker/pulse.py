@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Literal
 
 from spec.settings import Settings
@@ -194,7 +195,9 @@ def beating(sessions: Sessions, settings: Settings, drain: Drain) -> Iterator[He
         while not done.wait(settings.heartbeat_seconds):
             heartbeat.beat()
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread = threading.Thread(
+        target=copy_context().run, args=(beat,), name="heartbeat", daemon=True
+    )
     thread.start()
     try:
         yield heartbeat

@@ -19,6 +19,7 @@ from store.leases import Lease, LeaseLostError, Progress, Requests
 from worker.checkpoints import remove
 from worker.engine import Block
 from worker.pulse import Pulse, clock
+from worker.tallies import Tallies
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,14 @@ class Recorder:
     them are no more of them.
     """
 
-    def __init__(self, sessions: Sessions, settings: Settings, files: Files) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        settings: Settings,
+        files: Files,
+        tallies: Tallies | None = None,
+    ) -> None:
+        self.tallies = tallies or Tallies()
         self._sessions = sessions
         self._files = files
         self._extend: timedelta = settings.lease
@@ -171,6 +179,12 @@ class Recorder:
             for lease in renewal.kept:
                 if lease in ends:
                     ends[lease](tx)
+        kept = [by_lease[lease] for lease in renewal.kept]
+        self.tallies.add(
+            iterations=sum(each.rows for each in kept),
+            points=sum(len(block) for each in kept for _, block in each.blocks),
+            series_bytes=renewal.written,
+        )
         for lease, requests in renewal.kept.items():
             by_lease[lease].stored(asked_at=asked_at, requests=requests)
         remove(self._files, renewal.superseded)

@@ -5,9 +5,9 @@ import math
 import time
 from datetime import timedelta
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from spec.settings import Settings
 from spec.states import Reason
@@ -17,11 +17,12 @@ from store.files import Files
 from store.jobs import Job
 from store.leases import Lease, LeaseLostError
 from worker import checkpoints, snapshots
-from worker.beginning import Beginning, StorageError, beginning
+from worker.beginning import Beginning, StorageError, beginning, resolved
 from worker.comparing import Contestant
 from worker.engine import Block, Checkpoint, EngineError, Event, Finished, Plan, Snapshot, Standing
 from worker.pulse import PLANNED, Heartbeat, Pulse
 from worker.recorder import End, Recorder
+from worker.watching import Watched
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Running:
         self._recorder = recorder
         self._files = files
         self._pulse = heartbeat.keep(lease)
+        self._watched = Watched(job, lease, recorder.tallies)
         self.contestant = Contestant(job, lease, sessions=sessions, pulse=self._pulse)
         self._deadline = math.inf
         self._checkpoint = 0  # the iteration of the last
@@ -65,7 +67,9 @@ class Running:
 
     def begin(self) -> Beginning:
         """What the engine begins with; from now on its events are to be followed."""
-        found = beginning(self.job, self.lease, sessions=self._sessions, files=self._files)
+        with self._watched.doing("job.begin") as span:
+            found = beginning(self.job, self.lease, sessions=self._sessions, files=self._files)
+            span.note({"iteration": found.after})
         self._checkpoint, self._snapshots = found.after, dict(found.snapshots)
         self._recorder.begin(self._pulse, iteration=found.after, after=found.after)
         if limit := self.job.spec.get("max_seconds"):
@@ -85,15 +89,16 @@ class Running:
 
     def follow(self, event: Event | EngineError) -> None:
         """Does what an event asks for, and ends the job where it has come to an end."""
-        try:
-            self._pulse.moved()
-            if self._pulse.overdue:
-                self._heartbeat.reassure(self._pulse)
-            self._take(event)
-            if not self.ended:
-                self._heed(event)
-        except Exception as error:  # noqa: BLE001 - failing logs it
-            self.fail(error)
+        with self._watched.about():
+            try:
+                self._pulse.moved()
+                if self._pulse.overdue:
+                    self._heartbeat.reassure(self._pulse)
+                self._take(event)
+                if not self.ended:
+                    self._heed(event)
+            except Exception as error:  # noqa: BLE001 - failing logs it
+                self.fail(error)
 
     def success(self, event: Finished) -> tuple[Pulse, End]:
         """What ends it with its result, for the recorder to make together with others' ends."""
@@ -104,7 +109,7 @@ class Running:
     def succeeded(self) -> None:
         """Its `success` has been made."""
         log.info("job.succeeded job=%s", self.job.id)
-        self._close()
+        self._close("succeeded")
 
     def fail(self, error: Exception) -> None:
         """Ends the job with what is wrong."""
@@ -125,19 +130,24 @@ class Running:
             case _:
                 reason, detail = Reason.CODE, f"{type(error).__name__}: {error}"
         trace = error if reason is Reason.CODE else None
-        log.warning("job.failing job=%s reason=%s %s", self.job.id, reason, detail, exc_info=trace)
+        with self._watched.about():
+            log.warning(
+                "job.failing job=%s reason=%s %s", self.job.id, reason, detail, exc_info=trace
+            )
         # PostgreSQL takes no NUL in a text
         text = detail.replace("\x00", "")[:_DETAIL_LENGTH]
-        self._end("failed", partial(leases.fail, lease=self.lease, reason=reason, detail=text))
+        move = partial(leases.fail, lease=self.lease, reason=reason, detail=text)
+        self._end("failed", move, reason)
 
-    def hand_back(self, why: str) -> None:
-        """Returns the job to the queue for what is wrong here, and not with the job."""
+    def hand_back(self, why: str, *, broken: bool = False) -> None:
+        """Returns the job to the queue for what is wrong here, say with the device."""
         log.warning("job.interrupted job=%s %s", self.job.id, why)
-        self._hand_back(why.replace("\x00", "")[:_DETAIL_LENGTH], AFTER_TROUBLE)
+        detail = why.replace("\x00", "")[:_DETAIL_LENGTH]
+        self._hand_back(detail=detail, delay=AFTER_TROUBLE, broken=broken)
 
     def hand_back_alone(self) -> None:
         """Returns the job to the queue, from which it will be claimed to train alone."""
-        self._end("handed_back", partial(leases.hand_back, lease=self.lease, alone=True))
+        self._hand_back(alone=True)
 
     def _take(self, event: Event | EngineError) -> None:
         match event:
@@ -147,7 +157,9 @@ class Running:
                 self._recorded = True
                 self._recorder.add(self._pulse, event)
             case Snapshot() if not self._pulse.lost:  # a deleted job's folder must not come back
-                self._snapshots[event.iteration] = self._kept(event)
+                self._snapshots[event.iteration] = snapshots.kept(
+                    self._settings, self.job.id, event
+                )
             case Checkpoint() if not self._pulse.lost:
                 self._save(event)
             case Standing():
@@ -193,25 +205,26 @@ class Running:
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
 
-    def _hand_back(self, detail: str | None = None, delay: timedelta = timedelta()) -> None:
-        move = partial(leases.hand_back, lease=self.lease, detail=detail, delay=delay)
-        self._end("handed_back", move)
+    def _hand_back(self, **told: Any) -> None:
+        self._end("handed_back", partial(leases.hand_back, lease=self.lease, **told))
 
-    def _end(self, verb: str, move: End) -> None:
-        try:
-            self._recorder.finish(self._pulse, move)
-        except LeaseLostError as error:
-            self._lose(str(error))
-        else:
-            log.info("job.%s job=%s", verb, self.job.id)
-            self._close()
+    def _end(self, verb: str, move: End, reason: Reason | None = None) -> None:
+        with self._watched.doing("job.finish"):
+            try:
+                self._recorder.finish(self._pulse, move)
+            except LeaseLostError as error:
+                self._lose(str(error))
+            else:
+                log.info("job.%s job=%s", verb, self.job.id)
+                self._close(verb, reason)
 
     def _lose(self, why: str) -> None:
         log.warning("job.lost job=%s attempt=%s %s", self.job.id, self.lease.attempt, why)
-        self._close()
+        self._close("lost")
 
-    def _close(self) -> None:
+    def _close(self, outcome: str, reason: Reason | None = None) -> None:
         self.ended = True
+        self._watched.ended(outcome, reason)
         self._recorder.forget(self._pulse)
         self._heartbeat.release(self._pulse)
         if self._checkpoint or self.lease.attempt > 1:
@@ -222,18 +235,24 @@ class Running:
         self._checkpointed_at = time.monotonic()
         if event.iteration == self._checkpoint:
             return
+        content = checkpoints.Content(event.state, self._snapshots)
         try:
-            saved = checkpoints.save(
-                self._files,
-                self.lease,
-                checkpoints.Content(event.state, self._snapshots),
-                iteration=event.iteration,
-                lasting=event.lasting,
-            )
+            with self._watched.doing("job.checkpoint", {"iteration": event.iteration}) as span:
+                saved = checkpoints.save(
+                    self._files,
+                    self.lease,
+                    content,
+                    iteration=event.iteration,
+                    lasting=event.lasting,
+                )
+                span.note({"bytes": saved.bytes})
         except (OSError, MemoryError, RuntimeError) as error:  # torch has no errors of its own
+            self._watched.checkpoint_failed()
             log.warning("job.checkpoint_failed job=%s %s", self.job.id, error)
             self._tell("checkpoint_failed", f"the job goes on without this checkpoint: {error}")
         else:
+            self._watched.checkpointed(saved.bytes)
+            log.info("job.checkpointed job=%s at=%s", self.job.id, event.iteration)
             self._checkpoint = event.iteration
             self._recorder.checkpoint(self._pulse, saved, last=event.iteration == self._iterations)
 
@@ -261,15 +280,6 @@ class Running:
         self._iterations = plan.iterations
         if not self._recorded:
             self._recorder.begin(self._pulse, iteration=plan.start, after=self._checkpoint)
-        before = self.job.resolved or {}
-        # the bounds were resolved when the job was submitted; all else is of one attempt
-        resolved: dict[str, JsonValue] = {
-            **{name: before[name] for name in ("bounds",) if name in before},
-            "schedule": None if plan.schedule is None else plan.schedule.model_dump(mode="json"),
-            "iterations_per_epoch": plan.iterations_per_epoch,
-            "warnings": list(plan.warnings),
-            **plan.notes,
-        }
         try:
             with self._sessions.begin() as tx:
                 leases.plan(
@@ -277,20 +287,9 @@ class Running:
                     self.lease,
                     start=plan.start,
                     iterations=plan.iterations,
-                    resolved=resolved,
+                    resolved=resolved(self.job, plan),
                 )
         except Unavailable as error:  # the job can do without; its rows will be tried again
             log.warning("job.plan_failed job=%s %s", self.job.id, describe(error))
         except LeaseLostError:
             self._pulse.lose()
-
-    def _kept(self, snapshot: Snapshot) -> str | None:
-        """Where the snapshot is now, or None: a training is worth more than its copies."""
-        try:
-            path = snapshots.save(
-                self._settings.snapshots(self.job.id), snapshot.iteration, snapshot.weights
-            )
-        except OSError as error:
-            log.warning("job.snapshot_failed job=%s %s", self.job.id, error)
-            return None
-        return path.relative_to(self._settings.data_dir).as_posix()

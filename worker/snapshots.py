@@ -1,6 +1,7 @@
 """Keeps the weights of snapshots as files, whole or not at all."""
 
 import io
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -10,6 +11,12 @@ from typing import cast
 import torch
 from pydantic import JsonValue
 from torch import Tensor
+
+from spec.settings import Settings
+from spec.values import JobId
+from worker.engine import Snapshot
+
+log = logging.getLogger(__name__)
 
 
 def save(folder: Path, iteration: int, weights: Mapping[str, Tensor]) -> Path:
@@ -32,6 +39,16 @@ def save(folder: Path, iteration: int, weights: Mapping[str, Tensor]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def kept(settings: Settings, job_id: JobId, snapshot: Snapshot) -> str | None:
+    """Where a snapshot is now, or None: a training is worth more than its copies."""
+    try:
+        path = save(settings.snapshots(job_id), snapshot.iteration, snapshot.weights)
+    except OSError as error:
+        log.warning("job.snapshot_failed job=%s %s", job_id, error)
+        return None
+    return path.relative_to(settings.data_dir).as_posix()
 
 
 def with_files(

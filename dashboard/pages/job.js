@@ -26,6 +26,7 @@ export function createJobPage(id, context) {
   const warnings = el("p", { class: "warning" });
   const bar = el("progress", { "aria-label": "progress", hidden: "" });
   const origin = el("p", { class: "facts", hidden: "" });
+  const waits = el("p", { class: "facts", role: "status", hidden: "" });
   const actions = createActions(id, moved);
   const pictures = el("div");
   const result = el("dl", { class: "result" });
@@ -37,7 +38,7 @@ export function createJobPage(id, context) {
   history.element.hidden = true;
   const element = el("article", {},
     el("div", { class: "head" }, heading, state, actions.element),
-    facts, origin, problem, actions.refusal, bar, outcome, warnings, pictures, uses, results,
+    facts, origin, waits, problem, actions.refusal, bar, outcome, warnings, pictures, uses, results,
     el("details", {}, el("summary", {}, "Specification"), spec),
     history.element);
 
@@ -79,7 +80,7 @@ export function createJobPage(id, context) {
 
   async function refresh() {
     if (gone) return false;
-    if (!(live && known)) {
+    if (!(live && known) || shown?.state === "queued") { // why it waits changes without it
       known = true;
       if (!(await fetched())) return false;
     }
@@ -126,6 +127,8 @@ export function createJobPage(id, context) {
     const { reason, detail } = job.error ?? {};
     setText(problem, job.state === "failed" ? `Failed (${reason}): ${detail}` : "");
     setText(outcome, outcomeOf(job));
+    waits.hidden = !job.waiting;
+    setText(waits, job.waiting ? `Waits: ${job.waiting.detail}.` : "");
     setText(warnings, job.warnings.map((each) => `Note: ${each}.`).join(" "));
     bar.hidden = !["running", "paused"].includes(job.state) || !iterations;
     if (iterations) Object.assign(bar, { max: iterations, value: iteration });

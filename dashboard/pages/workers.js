@@ -18,8 +18,8 @@ export function createWorkersPage() {
   const table = el("table", { class: "list" }, caption, el("thead", {}, head), body);
   const none = el("p", { class: "empty", hidden: "" },
     "No worker has been here. ", el("code", {}, "stepsize up"), " starts one with the service, ",
-    el("code", {}, "python -m worker"),
-    " one more on any machine that reaches database and broker.");
+    el("code", {}, "stepsize worker"),
+    " those of any machine that reaches database and broker.");
   const element = el("section", {}, el("h1", {}, "Workers"), table, none);
   return { element, title: "Workers", refresh };
 
@@ -52,19 +52,23 @@ async function jobOf(id) {
 
 function createRow() {
   const state = el("span");
+  const why = el("p", { class: "facts" });
   const name = el("th", { scope: "row" });
   const [device, queues, versions] = [1, 2, 3].map(() => el("td", { class: "wide" }));
   const link = el("a");
   const speed = el("td");
   const heard = el("td");
   const cells = [
-    el("td", {}, state), name, device, el("td", {}, link), speed, heard, queues, versions,
+    el("td", {}, state, why), name, device, el("td", {}, link), speed, heard, queues, versions,
   ];
   return { element: el("tr", {}, ...cells), show };
 
   function show(worker, job) {
     setText(state, worker.state);
     state.className = `state ${worker.state}`;
+    const { reason, until } = worker.quarantine ?? {};
+    why.hidden = !reason;
+    setText(why, reason ? `until ${new Date(until).toLocaleTimeString()}: ${reason}` : "");
     setText(name, worker.name);
     setText(device, worker.device);
     link.hidden = !job;

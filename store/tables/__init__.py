@@ -3,7 +3,7 @@
 from store.tables.callers import audit, idempotency, keys, owners, retention, usage
 from store.tables.jobs import attempts, checkpoints, history, job_tags, jobs
 from store.tables.metadata import metadata
-from store.tables.pool import leaders, workers
+from store.tables.pool import leaders, quarantines, strikes, tallies, workers
 from store.tables.series import chunks, summaries
 from store.tables.sweeps import rungs, sweeps, trials
 from store.tables.webhooks import deliveries, webhooks
@@ -22,10 +22,13 @@ __all__ = [
     "leaders",
     "metadata",
     "owners",
+    "quarantines",
     "retention",
     "rungs",
+    "strikes",
     "summaries",
     "sweeps",
+    "tallies",
     "trials",
     "usage",
     "webhooks",

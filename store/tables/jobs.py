@@ -48,6 +48,7 @@ jobs = Table(
     Column("needs", Text, nullable=False, default="", server_default=text("''")),
     # equal for jobs that may be trained together; none for a job that trains alone
     Column("population", String(64)),
+    # when it may be claimed; from then on it waits for a worker
     Column("run_after", Instant, nullable=False),
     Column("iteration", BigInteger, nullable=False, default=0),
     Column("iterations", BigInteger),
@@ -72,6 +73,9 @@ jobs = Table(
     Column("pause_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("lease_owner", String(200)),
     Column("lease_expires", Instant),
+    # the request that submitted it: its id, and its span (W3C Trace Context)
+    Column("request", String(128)),
+    Column("traceparent", String(55)),
     # grows with every change that a client can see
     Column("version", BigInteger, nullable=False, default=1),
     # the version whose series have been made compact
@@ -187,6 +191,8 @@ attempts = Table(
     Column("began", BigInteger, nullable=False, default=0, server_default=text("0")),
     Column("iterations", BigInteger),
     Column("reason", String(16)),
+    # the job that took this one along, to be trained together; none where it was claimed by itself
+    Column("led_by", String(64)),
     CheckConstraint(
         one_of("outcome", ["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]),
         name="outcome",

@@ -1,6 +1,18 @@
 """The worker nodes, and which API process looks after them."""
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, Column, String, Table, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from store.instants import Instant
 from store.tables.metadata import metadata, one_of
@@ -14,13 +26,40 @@ workers = Table(
     Column("job_id", String(64)),
     Column("queues", JSON, nullable=False),
     Column("versions", JSON, nullable=False),
+    # its device, the same for whatever process runs there; none of a worker that is older
+    Column("unit", String(200)),
     # what jobs may need of it; none of a worker that is older than needs
     Column("offer", JSON(none_as_null=True)),
     # somebody asked that it takes no more jobs
     Column("drain_requested", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    # name -> how often, since its process started; none from a version that did not count
+    Column("tallies", JSON(none_as_null=True)),
     CheckConstraint(one_of("state", ["busy", "draining", "idle"]), name="state"),
+)
+
+
+strikes = Table(
+    "strikes",
+    metadata,
+    # the device on which a job was lost
+    Column("unit", String(200), primary_key=True),
+    Column("job_id", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Index("ix_strikes_job_id", "job_id"),
+)
+
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("unit", String(200), primary_key=True),
+    # how often in a row
+    Column("level", Integer, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("level > 0", name="level"),
 )
 
 
@@ -30,4 +69,14 @@ leaders = Table(
     Column("name", String(64), primary_key=True),
     Column("holder", String(200), nullable=False),
     Column("expires", Instant, nullable=False),
+)
+
+
+# what workers that are gone, and the reconciler, have counted
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    CheckConstraint("value >= 0", name="counts"),
 )

@@ -45,6 +45,7 @@ ADMIN = {
     ("PUT", "/v1/owners/{owner}"),
     ("POST", "/v1/workers/{name}/drain"),
     ("POST", "/v1/workers/{name}/undrain"),
+    ("POST", "/v1/workers/{name}/release"),
 }
 MOVES = ("cancel", "pause", "resume", "retry")
 WRITE = {
@@ -422,6 +423,7 @@ def test_every_change_is_in_the_audit_trail(
     change("DELETE", f"/v1/webhooks/{webhook}")
     change("POST", "/v1/workers/w/drain")
     change("POST", "/v1/workers/w/undrain")
+    change("POST", "/v1/workers/w/release")
     key = change("POST", "/v1/keys", {"name": "ci"})["id"]
     change("DELETE", f"/v1/keys/{key}")
     change("PUT", "/v1/owners/ada", {"share": 2})
@@ -735,8 +737,8 @@ def test_figures_for_prometheus(guarded: TestClient, issue: IssueKey, sessions: 
     answer = guarded.get("/metrics", headers=headers)
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert 'stepsize_jobs{state="queued"} 1.0' in answer.text
-    assert 'stepsize_workers{state="idle"} 0.0' in answer.text
-    counted = 'stepsize_request_seconds_count{method="GET",route="/v1/jobs/{job_id}",status="404"}'
+    assert 'stepsize_workers{device="cpu",state="idle"} 0.0' in answer.text
+    counted = 'stepsize_request_seconds_count{method="GET",route="/v1/jobs/{job_id}",status="4xx"}'
     assert f"{counted} 1.0" in answer.text
     assert "job_0" not in answer.text
     assert "nowhere" not in answer.text

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.examples import EXTENDED, JOBS
+from spec.needs import Offer
 from spec.settings import Settings
 from spec.states import Reason
-from store import leases
+from store import leases, workers
 from store.database import Sessions
 from tests.api.conftest import Checkpointed, NotedBroker
 from tests.factories import claimed, queued, range_test_json, training_json
@@ -105,7 +107,7 @@ def test_a_job_tells_its_attempts_and_its_history(
     ]
     assert shown["history"][-1].items() >= {"iteration": 40, "detail": "oom: needs 64 GB"}.items()
     (listed,) = client.get("/v1/jobs").json()["data"]
-    assert shown.keys() - listed.keys() == {"attempts", "history"}
+    assert shown.keys() - listed.keys() == {"attempts", "history", "waiting"}
 
 
 def test_list_is_newest_first_in_pages(client: TestClient) -> None:
@@ -305,3 +307,36 @@ def test_bounds_that_cannot_be_taken(client: TestClient, sessions: Sessions) -> 
     good = finish_range_test(client, sessions)
     (error,) = refused(schedule(good, base_lr=0.5))
     assert error == {"pointer": "/schedule/max_lr", "detail": "must be >= base_lr"}
+
+
+def test_why_a_job_waits_is_told_and_is_part_of_its_etag(
+    client: TestClient, sessions: Sessions
+) -> None:
+    spec = training_json(needs={"gpus": 1})
+    job_id = client.post("/v1/jobs", json=spec).json()["id"]
+    before = client.get(f"/v1/jobs/{job_id}")
+    assert before.json()["waiting"]["why"] == "no_worker"
+    known = {"If-None-Match": before.headers["ETag"]}
+    assert client.get(f"/v1/jobs/{job_id}", headers=known).status_code == 304
+    with sessions.begin() as tx:
+        workers.report(
+            tx,
+            name="cuda-1@a",
+            device="cuda:0",
+            state="idle",
+            job_id=None,
+            queues=["default"],
+            versions={},
+            started_at=datetime.now(UTC),
+            offer=Offer(gpus=1),
+        )
+    after = client.get(f"/v1/jobs/{job_id}", headers=known)
+    assert after.status_code == 200
+    assert (after.json()["waiting"]["why"], after.json()["waiting"]["fitting"]) == ("soon", 1)
+    # who waits for a change of the job waits for a new version, and is told of this one as well
+    waited = client.get(f"/v1/jobs/{job_id}", headers=known | {"Prefer": "wait=1"})
+    assert waited.headers["Preference-Applied"] == "wait=1"
+    assert waited.elapsed.total_seconds() >= 1
+    assert waited.headers["ETag"] == after.headers["ETag"]
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    assert client.get(f"/v1/jobs/{job_id}").json()["waiting"] is None

@@ -12,10 +12,11 @@ from sqlalchemy import event
 from api.app import create_app
 from migrations.run import upgrade
 from spec.settings import Settings
-from store import workers
+from spec.states import Reason
+from store import leases, quarantine, workers
 from store.database import Sessions, connect
 from tests.api.conftest import NotedBroker
-from tests.factories import queued, training_json
+from tests.factories import claimed, queued, training_json
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,36 @@ def test_a_worker_is_asked_to_take_no_more_jobs(client: TestClient, sessions: Se
         reported()  # which takes nothing back
         assert client.get("/v1/workers").json()["data"][0]["state"] == "draining"
     assert client.post(f"{url}/undrain").json()["state"] == "busy"
+
+
+def test_a_worker_in_quarantine_is_shown_counted_and_released(
+    client: TestClient, sessions: Sessions
+) -> None:
+    with sessions.begin() as tx:
+        workers.report(
+            tx,
+            name="cuda-1@a",
+            device="cuda:0",
+            state="idle",
+            job_id=None,
+            queues=["default"],
+            versions={},
+            started_at=datetime.now(UTC),
+            unit="GPU-1",
+        )
+    for _ in range(quarantine.STRIKES):
+        queued(sessions)
+        lease = claimed(sessions, worker="cuda-1@a")
+        with sessions.begin() as tx:
+            leases.fail(tx, lease, Reason.STALLED, "")
+    (shown,) = client.get("/v1/workers").json()["data"]
+    assert shown["state"] == "quarantined"
+    assert shown["quarantine"]["reason"].startswith("3 jobs were lost or hung here")
+    assert shown["quarantine"]["until"] > shown["last_heartbeat"]
+    assert 'stepsize_workers{state="quarantined"} 1.0' in client.get("/metrics").text
+    released = client.post("/v1/workers/cuda-1@a/release")
+    assert (released.json()["state"], released.json()["quarantine"]) == ("idle", None)
+    assert client.post("/v1/workers/nobody/release").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["gpu-1@host", "%00", "'--", "%E2%80%A8", "x" * 5000])

@@ -1,13 +1,16 @@
 """The migrations make the tables that the code expects, on both databases."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import SAWarning
 
+from migrations import versions
 from migrations.run import downgrade, newest, upgrade
 from spec.access import ANYONE, Scope
 from spec.states import State
@@ -28,6 +31,7 @@ from store import (
     series,
     summaries,
     sweeps,
+    tallies,
     webhooks,
     workers,
 )
@@ -41,7 +45,7 @@ from store.leases import Lease, Progress
 from store.rungs import Contest
 from store.summaries import Line
 from store.sweeps import NewTrial
-from store.tables import metadata, owners
+from store.tables import metadata, owners, quarantines, strikes
 from sweeps.stopping import Rung
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
@@ -165,6 +169,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
             started_at=child.created_at,
         )
         workers.drain(tx, "w", asked=True)
+        tallies.add(tx, {"iterations": 9})
         recovery.lead(tx, name="reconciler", holder="a", lease=LEASE)
         idempotency.keep(tx, Answer("0" * 64, 201, None, b"{}"), caller="a", key="k")
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
@@ -174,6 +179,9 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
         webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
         deliveries.ping(tx, webhook)
+        tx.execute(insert(strikes).values(unit="GPU-1", job_id=held.job_id, at=now()))
+        left_out = {"unit": "GPU-1", "level": 1, "reason": "lost", "until": now()}
+        tx.execute(insert(quarantines).values(left_out))
         sweep = sweeps.add(
             tx,
             {},
@@ -197,3 +205,26 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
 
 def test_upgrade_twice_is_harmless(sessions: Sessions) -> None:
     assert upgrade(sessions) == newest()
+
+
+REVISIONS = sorted(
+    path.name[1:5] for path in Path(versions.__file__).parent.glob("m[0-9][0-9][0-9][0-9]_*.py")
+)
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_running_job_outlives_a_step_back_to_any_schema(
+    sessions: Sessions, revision: str
+) -> None:
+    """Its worker keeps its lease through the change, and goes on where it was."""
+    lease, _, _ = everything(sessions)
+    downgrade(sessions, revision)
+    assert upgrade(sessions) == newest() == REVISIONS[-1]
+    record(sessions, lease, 12, rows(9, 12, after=5 if revision >= "0003" else 0))
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {"iterations": 12})
+    with sessions.read() as tx:
+        figures, _ = series.summary(tx, lease.job_id)
+    assert {each.count for each in figures} == {12}
+    assert stored(sessions, lease.job_id).state == State.SUCCEEDED
+    assert claimed(sessions).job_id != lease.job_id

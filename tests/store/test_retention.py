@@ -5,15 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from spec.access import ANYONE
 from spec.states import Reason, State
-from store import checkpoints, history, jobs, leases, moves, retention, series
+from store import checkpoints, history, jobs, leases, moves, retention, series, webhooks
 from store.database import Sessions
 from store.instants import from_now
 from store.jobs import Submission
 from store.retention import Rule, RuleNotFoundError
+from store.tables import deliveries
 from store.tables import jobs as table
 from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
 
@@ -165,3 +166,12 @@ def test_a_lease_is_never_touched(sessions: Sessions) -> None:
         assert retention.apply(tx, rule, lease.job_id) == []
         leases.renew(tx, [lease], extend=LEASE)
     assert replace(stored(sessions, lease.job_id)).state == State.RUNNING
+
+
+def test_nobody_is_told_that_a_job_has_ended_again(sessions: Sessions) -> None:
+    job_id = ended(sessions)
+    with sessions.begin() as tx:
+        webhooks.add(tx, owner="default", url="https://a.example/")
+    assert list(applied(sessions, made(sessions))) == [job_id]
+    with sessions.read() as tx:
+        assert tx.execute(select(deliveries.c.id)).all() == []

@@ -18,7 +18,17 @@ from store.database import connect
 from store.series import SERIES
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "migrations", "schedules", "spec", "stepsize", "store", "sweeps", "worker")
+PACKAGES = (
+    "api",
+    "migrations",
+    "schedules",
+    "spec",
+    "stepsize",
+    "store",
+    "sweeps",
+    "telemetry",
+    "worker",
+)
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 EVERYTHING = sorted(
     ROOT / name
@@ -66,6 +76,7 @@ def test_blocks_commit_not_people(path: Path) -> None:
         ("api.app", {"torch", "sklearn", "worker", "stepsize"}),
         ("worker.app", {"torch", "sklearn", "fastapi", "api"}),
         ("worker.engine", {"celery", "sqlalchemy", "fastapi", "redis", "httpx", "store"}),
+        ("telemetry.traces", {"opentelemetry", "sqlalchemy", "fastapi", "celery", "spec"}),
         ("store.jobs", {"torch", "celery", "fastapi"}),
         ("schedules", {"torch", "sqlalchemy", "celery", "fastapi"}),
         ("sweeps.proposing", {"torch", "sqlalchemy", "celery", "fastapi", "optuna", "cmaes"}),

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stepsize.pool import Node
 from tests.unit.conftest import JOB, Fake, Run
 
 TESTED = {
@@ -220,6 +221,15 @@ def test_watch_says_that_a_job_is_paused_and_waits(fake: Fake, run: Run) -> None
     assert "validation accuracy" in done.stdout
 
 
+def test_watch_says_once_why_a_job_waits(fake: Fake, run: Run) -> None:
+    waiting = {"why": "no_worker", "detail": "no live worker serves queue 'x'"}
+    waits = {**TRAINED, "state": "queued", "result": None, "waiting": waiting}
+    fake.answers["GET /v1/jobs/job_1"] = [(200, waits), (200, waits), (200, TRAINED)]
+    done = run("watch", "job_1")
+    assert done.exit_code == 0
+    assert done.stderr.count("job_1 waits: no live worker serves queue 'x'") == 1
+
+
 def test_watch_gives_up_at_its_timeout(fake: Fake, run: Run) -> None:
     fake.answers["GET /v1/jobs/job_1"] = (200, JOB)
     done = run("watch", "job_1", "--timeout", "0.1")
@@ -321,11 +331,49 @@ def test_every_command_helps(run: Run) -> None:
     assert overview.exit_code == 0
     for command in (
         *("up", "demo", "submit", "range-test", "watch", "series", "jobs", "show"),
-        *("cancel", "pause", "resume", "retry", "extend", "checkpoints", "workers", "drain"),
+        *(
+            "cancel",
+            "pause",
+            "resume",
+            "retry",
+            "extend",
+            "checkpoints",
+            "workers",
+            "drain",
+            "release",
+        ),
         *("api", "worker", "migrate"),
     ):
         assert f" {command} " in overview.stdout
         assert run(command, "--help").exit_code == 0
+
+
+def test_worker_starts_a_node_for_each_gpu_that_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    lines = [f"echo 'GPU {i}: NVIDIA H100 (UUID: GPU-{i}a)'" for i in range(4)]
+    tool.write_text("\n".join(["#!/bin/sh", *lines]))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    started: list[tuple[list[Node], dict[str, str]]] = []
+
+    def note(nodes: list[Node], environ: dict[str, str], **_: object) -> int:
+        started.append((nodes, environ))
+        return 0
+
+    monkeypatch.setattr("stepsize.pool.run", note)
+    assert run("worker", "--devices", "1,3", "--queues", "gpu", "--per-gpu", "2").exit_code == 0
+    nodes, environ = started[0]
+    assert [node.name for node in nodes] == ["gpu1.0", "gpu1.1", "gpu3.0", "gpu3.1"]
+    assert [node.environ["CUDA_VISIBLE_DEVICES"] for node in nodes[1:3]] == ["GPU-1a", "GPU-3a"]
+    assert environ["STEPSIZE_QUEUES"] == "gpu"
+    monkeypatch.setenv("STEPSIZE_DEVICE", "cpu")
+    assert run("worker").exit_code == 0
+    assert [node.name for node in started[1][0]] == ["cpu"]
+    monkeypatch.setenv("STEPSIZE_DEVICE", "cuda:9")
+    assert "cuda:9 is no single GPU" in run("worker").stderr
 
 
 def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

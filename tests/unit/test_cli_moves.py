@@ -111,6 +111,12 @@ def test_show_tells_attempts_and_history(fake: Fake, run: Run) -> None:
     assert json.loads(run("show", "job_1", "--json").stdout)["history"][0]["verb"] == "fail"
 
 
+def test_show_says_why_a_job_waits(fake: Fake, run: Run) -> None:
+    waiting = {"why": "no_worker", "detail": "no live worker of queue 'x' offers what it needs"}
+    fake.answers["GET /v1/jobs/job_1"] = (200, {**TOLD, "state": "queued", "waiting": waiting})
+    assert f"waits {waiting['detail']}" in lines(run("show", "job_1").stdout)
+
+
 def test_show_ends_with_what_came_out(fake: Fake, run: Run) -> None:
     error = {"reason": "code", "detail": "it broke"}
     fake.answers["GET /v1/jobs/job_1"] = (200, {**JOB, "state": "failed", "error": error})
@@ -182,6 +188,19 @@ def test_a_worker_is_drained(fake: Fake, run: Run) -> None:
     fake.answers["POST /v1/workers/cpu-1@host/undrain"] = (200, worker)
     assert run("drain", "cpu-1@host", "--undo").stdout == "cpu-1@host takes jobs again\n"
     assert json.loads(run("drain", "cpu-1@host", "--json").stdout).items() >= worker.items()
+
+
+def test_a_worker_in_quarantine_is_explained_and_released(fake: Fake, run: Run) -> None:
+    held = {"reason": "3 jobs were lost", "until": "2026-01-31T12:00:00Z"}
+    worker = {"name": "cuda-1@host", "state": "quarantined", "quarantine": held}
+    fake.answers["GET /v1/workers"] = (200, {"data": [worker]})
+    done = run("workers")
+    assert "cuda-1@host quarantined" in lines(done.stdout)[1]
+    assert "cuda-1@host is given no jobs until " in done.stderr
+    assert "3 jobs were lost" in done.stderr
+    fake.answers["POST /v1/workers/cuda-1@host/release"] = (200, worker | {"state": "idle"})
+    assert run("release", "cuda-1@host").stdout == "cuda-1@host is given jobs again\n"
+    assert json.loads(run("release", "cuda-1@host", "--json").stdout)["state"] == "idle"
 
 
 def test_no_workers_says_how_to_start_one(fake: Fake, run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from api.answers import WaitingOut
 from api.keys import KeySpec
 from schedules import Policy
 from spec.jobs import RangeTestSpec, TrainingSpec
@@ -81,6 +82,8 @@ def check_answer(value: dict[str, Any]) -> None:
         case {"attempts": attempts, "history": history}:
             TypeAdapter(list[Attempt]).validate_python(attempts)
             TypeAdapter(list[Change]).validate_python(history)
+        case {"waiting": waiting}:
+            WaitingOut.model_validate(waiting)
         case {"title": _, "status": status, "errors": errors}:
             assert (status, set(errors[0])) == (422, {"pointer", "detail"})
         case {"type": event, "data": {"job": job}}:
@@ -149,9 +152,10 @@ def test_an_event_travels_as_shown(texts: list[str]) -> None:
 
 
 def test_what_is_to_be_installed_is_there(texts: list[str]) -> None:
-    (text,) = texts
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for line in text.splitlines():
+    for line in "".join(texts).splitlines():
+        if line.startswith("export "):
+            continue
         pip, install, option, constraints, target = shlex.split(line, comments=True)
         assert (pip, install, option) == ("pip", "install", "-c")
         assert (ROOT / constraints).is_file()
@@ -159,6 +163,12 @@ def test_what_is_to_be_installed_is_there(texts: list[str]) -> None:
         assert found, line
         extras = {each for each in (found[1] or "").split(",") if each}
         assert extras <= project["optional-dependencies"].keys()
+
+
+def test_commands_of_other_machines_exist(texts: list[str]) -> None:
+    """They run until they are stopped, some of them on GPUs: what is shown is that they exist."""
+    for line in "".join(texts).splitlines():
+        assert not wrong(line), line
 
 
 def mentioned() -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ def test_queues_by_commas() -> None:
         ("STEPSIZE_LEASE_SECONDS", "nan"),
         ("STEPSIZE_HEARTBEAT_SECONDS", "31"),
         ("STEPSIZE_MAX_CRASHES", "0"),
+        ("STEPSIZE_LOG", "xml"),
+        ("STEPSIZE_OTLP_ENDPOINT", "collector:4318"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(variable: str, value: str) -> None:
@@ -75,3 +77,23 @@ def test_origins_by_commas() -> None:
     for wrong in ("*", "notes.example", "https://notes.example/", "https://*.example"):
         with pytest.raises(SettingsError, match="STEPSIZE_CORS_ORIGINS"):
             Settings.read(GOOD | {"STEPSIZE_CORS_ORIGINS": wrong})
+
+
+def test_a_collector_by_either_name() -> None:
+    others = GOOD | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://others:4318"}
+    assert Settings.read(GOOD).otlp_endpoint is None
+    assert Settings.read(GOOD | {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}).otlp_endpoint is None
+    assert Settings.read(others).otlp_endpoint == "http://others:4318"
+    own = others | {"STEPSIZE_OTLP_ENDPOINT": "http://ours:4318"}
+    assert Settings.read(own).otlp_endpoint == "http://ours:4318"
+
+
+def test_secrets_are_known_as_they_are_written_and_as_they_are() -> None:
+    settings = Settings.read(
+        {
+            "STEPSIZE_DATABASE_URL": "postgresql://stepsize:p%40ss@db/stepsize",
+            "STEPSIZE_BROKER_URL": "redis://:br0ker@host/0",
+            "STEPSIZE_API_KEY": "0123456789abcdef",
+        }
+    )
+    assert set(settings.secrets) == {"p%40ss", "p@ss", "br0ker", "0123456789abcdef"}

@@ -23,6 +23,7 @@ from worker.engine.train import training
 SHARED = (
     *("model", "data", "batch_size", "optimizer", "lr_groups", "record", "seed", "precision"),
     *("compile", "channels_last", "cuda_graphs", "accumulation", "clipping", "threads", "loader"),
+    *("processes", "needs"),
 )
 """What the range test has from the training."""
 

@@ -5,13 +5,22 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from worker.engine.ranks import ONLY, Rank
 from worker.engine.splits import Split
 
 
 def orders(
-    examples: int, size: int, shuffle: torch.Generator, *, done: int = 0
+    examples: int,
+    size: int,
+    shuffle: torch.Generator,
+    *,
+    done: int = 0,
+    rank: Rank = ONLY,
+    parts: int = 1,
 ) -> Iterator[Tensor]:
     """For each epoch the indices of its batches, (batches, size), without the first `done` of all.
+
+    Where several processes share them, those of this one; so of each of the `parts` of a batch.
 
     What is left of an epoch beyond whole batches sits out. The generator is drawn from when an
     epoch begins, those that are done included: to go on where a run stopped takes a generator as
@@ -23,7 +32,7 @@ def orders(
     skipped = done % per_epoch
     while True:
         order = torch.randperm(examples, generator=shuffle)
-        yield order[: per_epoch * size].view(per_epoch, size)[skipped:]
+        yield rank.of(order[: per_epoch * size].view(per_epoch, size)[skipped:], parts=parts)
         skipped = 0
 
 
@@ -33,9 +42,18 @@ class Batches:
     `done` of them were had before, by a run that this one goes on with.
     """
 
-    def __init__(self, split: Split, size: int, shuffle: torch.Generator, *, done: int = 0) -> None:
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        shuffle: torch.Generator,
+        *,
+        done: int = 0,
+        rank: Rank = ONLY,
+        parts: int = 1,
+    ) -> None:
         self._split = split
-        self._orders = orders(len(split), size, shuffle, done=done)
+        self._orders = orders(len(split), size, shuffle, done=done, rank=rank, parts=parts)
         self._epoch: tuple[Tensor, ...] = ()
         self._position = 0
 

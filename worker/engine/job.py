@@ -20,7 +20,9 @@ from worker.engine.loop import DEFAULT_PACE, Pace, never
 from worker.engine.population.size import population_size
 from worker.engine.prepare import prepared
 from worker.engine.range_test import range_test
+from worker.engine.ranks import Rank
 from worker.engine.state import require_version, restore_rng, stamped
+from worker.engine.team import gathered
 from worker.engine.train import training
 
 
@@ -54,13 +56,13 @@ def run(
             with a lasting Checkpoint, and `stopped` in its result. Where it begins is no such
             place, unless it is resumed there.
     """
-    with explained():
+    with explained(), gathered(spec, device=device, data_dir=data_dir) as team:
         for state in (resume, extend):
             if state is not None:
                 require_version(state)
         together, alone = _together(spec, device, data_dir)
-        recipe = prepared(spec, device, data_dir, runs=together)
-        recipe = replace(recipe, warnings=(*recipe.warnings, *alone))
+        recipe = prepared(spec, device, data_dir, runs=together, rank=Rank(count=spec.ranks))
+        recipe = replace(recipe, warnings=(*recipe.warnings, *alone), team=team)
         with closing(recipe), recipe.numerics.applied():
             given = extend if resume is None else resume
             if given is not None:

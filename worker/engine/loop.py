@@ -46,6 +46,9 @@ class Pace:
 
 DEFAULT_PACE = Pace()
 
+MEANS = frozenset({"loss", "accuracy"})
+"""Columns that are means over the examples of a batch; the others know of all of it."""
+
 
 def never(*_: int) -> bool:
     """When a checkpoint is due where nobody keeps any."""
@@ -71,16 +74,21 @@ def updates(
     model, step, batches = learner.model, learner.step, learner.batches
     buffers = Buffers(recipe, pace.points, adapted=rates.adapt is not None)
     probed = "probe_loss" in recipe.record
+    team = recipe.team
     model.train()
     seconds, since = pace.first, perf_counter()
 
     while start < rates.iterations:
-        stop = _stop(start, min(start + pace.points, rates.iterations), every, stops)
+        # other processes are told beforehand how many updates to make
+        rows = pace.points if team is None else min(pace.points, team.rows)
+        stop = _stop(start, min(start + rows, rates.iterations), every, stops)
         t = np.arange(start, stop, dtype=np.float64)
         lr, momentum = rates.lr_at(t), rates.momentum_at(t)
         planned = lr.tolist()
         cycled = [None] * len(t) if momentum is None else momentum.tolist()
         taken = 0
+        if team is not None:
+            team.go(planned, cycled)
         for row in range(stop - start):
             batch = batches.next()
             outcome = step(batch, planned[row], cycled[row], rates.adapt)
@@ -88,12 +96,15 @@ def updates(
             if probed:
                 buffers.write_probe(row, model)
 
-            if start + row + 1 == stop or perf_counter() - since >= seconds:
-                rows = slice(taken, row + 1)
-                columns = buffers.read(rows)
-                columns.setdefault("lr", lr[rows])
+            late = team is None and perf_counter() - since >= seconds
+            if start + row + 1 == stop or late:
+                new = slice(taken, row + 1)
+                columns = buffers.read(new)
+                columns.setdefault("lr", lr[new])
                 if momentum is not None:
-                    columns["momentum"] = momentum[rows]
+                    columns["momentum"] = momentum[new]
+                if team is not None:
+                    team.took(row + 1, perf_counter() - since, pace.longest)
                 yield Block("train", 0, start + taken, columns)
                 taken, seconds, since = row + 1, min(2 * seconds, pace.longest), perf_counter()
         start = stop
@@ -138,8 +149,11 @@ class Buffers:
         self._columns["probe_loss"][row] = loss
 
     def read(self, rows: slice) -> Columns:
-        """Copies of the recorded rows; this waits for the device."""
+        """Copies of the recorded rows, of the whole batches; this waits for the device."""
+        rank = self._recipe.rank
         return {
-            name: column[rows].to("cpu", copy=True).numpy()
+            name: (rank.mean(column[rows]) if name in MEANS else column[rows])
+            .to("cpu", copy=True)
+            .numpy()
             for name, column in self._columns.items()
         }

@@ -35,9 +35,12 @@ def _gigabytes(size: int) -> str:
 def available(device: torch.device) -> int:
     """Bytes a new job may use on `device`."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        free, total = torch.cuda.mem_get_info(device)
+        # of a GPU that is shared no process may take more than its part
+        limit = int(total * torch.cuda.get_per_process_memory_fraction(device))
         # what earlier jobs freed stays with torch's allocator, and is there for the next
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        left = min(free + torch.cuda.memory_reserved(device), limit)
+        return left - torch.cuda.memory_allocated(device)
     return min([machine_free(PROC), *cgroups_free(PROC, CGROUPS)])
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spec.components import ComponentParams, LenetParams, MlpParams, ResnetParams
+from worker.engine.ranks import ONLY
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an example."""
@@ -31,12 +32,19 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         self.generator: torch.Generator | None = None
+        self.rank = ONLY
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero a share `p` of the inputs and scale up the others; all of them as is in eval."""
         if not self.training:
             return x
-        mask = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        # drawn for the inputs of all processes, so that the stream is in the same place in each
+        whole = (
+            torch.empty_like(x)
+            if self.rank.alone
+            else x.new_empty(self.rank.count * len(x), *x.shape[1:])
+        )
+        mask = self.rank.piece(whole.bernoulli_(1 - self.p, generator=self.generator))
         return x * mask.div_(1 - self.p)
 
 

@@ -17,6 +17,8 @@ from worker.engine import data, memory, models, optimizers
 from worker.engine.device import Numerics, cores, no_compiler
 from worker.engine.errors import EngineError
 from worker.engine.groups import groups
+from worker.engine.probe import BATCH_NORM
+from worker.engine.ranks import ONLY, Rank
 from worker.engine.recipe import Recipe, optimizer_params, params, start
 from worker.engine.replay import WARM_UP, obstacles
 
@@ -25,23 +27,34 @@ STACKED_COPIES = 3
 
 
 def prepared(
-    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int = 1
+    spec: RangeTestSpec | TrainingSpec,
+    device: torch.device,
+    data_dir: Path,
+    *,
+    runs: int = 1,
+    rank: Rank = ONLY,
 ) -> Recipe:
     """Check the spec's components, load its data and see that it fits, or raise EngineError.
 
-    `runs`: how many like it are to be trained at once.
+    `runs`: how many like it are to be trained at once; `rank`: which part of each batch is this
+    process's.
     """
     try:
-        return _prepare(spec, device, data_dir, runs=runs)
+        return _prepare(spec, device, data_dir, runs=runs, rank=rank)
     except EngineError as error:
         if error.reason is not Reason.OOM:
             raise
         data.load.cache_clear()  # the data of earlier jobs must not make this one fail
-        return _prepare(spec, device, data_dir, runs=runs)
+        return _prepare(spec, device, data_dir, runs=runs, rank=rank)
 
 
 def _prepare(
-    spec: RangeTestSpec | TrainingSpec, device: torch.device, data_dir: Path, *, runs: int
+    spec: RangeTestSpec | TrainingSpec,
+    device: torch.device,
+    data_dir: Path,
+    *,
+    runs: int,
+    rank: Rank,
 ) -> Recipe:
     for conflict in conflicts(spec):
         raise EngineError(Reason.INVALID, f"{conflict.pointer}: {conflict.detail}")
@@ -57,7 +70,7 @@ def _prepare(
             f"/batch_size: {spec.batch_size} is more than the {examples} examples "
             f"that {spec.data.name} has to train on",
         )
-    part = spec.batch_size // spec.accumulation
+    part = spec.batch_size // spec.accumulation // rank.count
     with torch.device("meta"):  # sizes without memory: neither step below allocates any
         blueprint = models.build(model, dataset.shape, dataset.classes)
         if spec.lr_groups is not None:
@@ -83,6 +96,8 @@ def _prepare(
         operations=operations,
         replay=device.type == "cuda" and spec.cuda_graphs and obstacle is None and runs == 1,
     )
+    if not rank.alone and device.type == "cpu":  # they share the cores
+        numerics = replace(numerics, threads=max(1, numerics.threads // rank.count))
     recipe = Recipe(
         model,
         optimizer,
@@ -93,7 +108,8 @@ def _prepare(
         numerics,
         spec.accumulation,
         spec.clipping,
-        tuple(_warnings(spec, device, obstacle)),
+        (*_warnings(spec, device, obstacle), *_of_shared(blueprint, rank)),
+        rank,
     )
     failure = _failure(recipe) if numerics.replay else None
     if failure is None:
@@ -131,6 +147,15 @@ def _warnings(
         yield f"the model is not compiled: on this worker {reason}"
     if spec.threads is not None and device.type == "cpu" and spec.threads > cores():
         yield f"threads are {cores()}, as many as this worker has cores"
+
+
+def _of_shared(blueprint: nn.Module, rank: Rank) -> Iterator[str]:
+    """What is different where a batch is shared by processes."""
+    if not rank.alone and any(isinstance(each, BATCH_NORM) for each in blueprint.modules()):
+        yield (
+            f"batch norm goes by the {rank.count}th part of a batch that each process has, as with"
+            f" an accumulation of {rank.count}"
+        )
 
 
 def _looks_at_whole_batches(spec: RangeTestSpec | TrainingSpec) -> bool:

@@ -18,15 +18,22 @@ from worker.engine.batches import Batches
 from worker.engine.device import Numerics
 from worker.engine.errors import EngineError, invalid
 from worker.engine.groups import groups
+from worker.engine.ranks import ONLY, Rank
 from worker.engine.replay import Graph, Replayed
 from worker.engine.splits import Dataset, Split
 from worker.engine.step import Step
 from worker.engine.streams import Streamed, StreamedBatches, shuffled
+from worker.engine.team import Team
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the runs of a job share, whatever their seed."""
+    """What the runs of a job share, whatever their seed.
+
+    Attributes:
+        rank: which part of each batch this process computes.
+        team: the processes that compute the others, where this is the first.
+    """
 
     model: ComponentParams
     optimizer: ComponentParams
@@ -38,6 +45,8 @@ class Recipe:
     accumulation: int = 1
     clipping: Clipping | None = None
     warnings: tuple[str, ...] = ()
+    rank: Rank = ONLY
+    team: Team | None = None
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -52,7 +61,9 @@ class Recipe:
     def notes(self) -> dict[str, JsonValue]:
         """What to remember about the job beside its spec."""
         streamed = isinstance(self.dataset, Streamed)
-        return {**self.numerics.notes(), "data": "streamed" if streamed else "resident"}
+        processes = {} if self.rank.alone else {"processes": self.rank.count}
+        data = "streamed" if streamed else "resident"
+        return {**self.numerics.notes(), "data": data, **processes}
 
     def close(self) -> None:
         """End the processes that read its data."""
@@ -79,17 +90,25 @@ class Learner:
 
 def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
     """A fresh model and optimizer; weights, data order and dropout draw from streams apart."""
+    if recipe.team is not None:
+        recipe.team.begin(seeds)
     init, order, dropout = streams(seeds)
     device = recipe.numerics.device
     model = initial(recipe, init)
     masks = torch.Generator(device).manual_seed(dropout)
     for layer in model.modules():
         if isinstance(layer, models.Dropout):
-            layer.generator = masks
+            layer.generator, layer.rank = masks, recipe.rank
     parameters = groups(model, recipe.lr_groups) if recipe.lr_groups else model.parameters()
     optimizer = optimizers.build(recipe.optimizer, parameters)
     shuffle = torch.Generator().manual_seed(order)
-    batches = shuffled(recipe.dataset.train, recipe.batch_size, shuffle)
+    batches = shuffled(
+        recipe.dataset.train,
+        recipe.batch_size,
+        shuffle,
+        rank=recipe.rank,
+        parts=recipe.accumulation,
+    )
     step = Step(
         model,
         optimizer,
@@ -97,6 +116,7 @@ def start(recipe: Recipe, seeds: np.random.SeedSequence) -> Learner:
         parts=recipe.accumulation,
         clipping=recipe.clipping,
         norm="grad_norm" in recipe.record,
+        shared=not recipe.rank.alone,
     )
     replayed = Replayed(step, optimizer, Graph(masks)) if recipe.numerics.replay else None
     return Learner(model, optimizer, batches, replayed or step, order, masks)

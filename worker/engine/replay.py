@@ -87,6 +87,8 @@ def obstacles(spec: RangeTestSpec | TrainingSpec, *, fused: bool) -> Iterator[st
     """Why the updates of the job cannot be recorded; `fused`: whether its optimizer is."""
     if not fused:
         yield f"{spec.optimizer.name} has no fused kernel"
+    if spec.ranks > 1:
+        yield "several processes compute them"
     if isinstance(spec, RangeTestSpec):
         return
     schedules = [schedule for _, schedule in within("/schedule", spec.schedule)]

@@ -101,13 +101,22 @@ def loaded(learner: Learner, recipe: Recipe, state: State) -> Learner:
     Raises:
         UnfitError: the state is of another model or optimizer.
     """
+    if recipe.team is not None:
+        recipe.team.load(state)
     _load_model(learner.model, state["model"])
     _load_optimizer(learner, recipe.optimizer.component, state["optimizer"])
     if state["dropout"]["device"] == learner.masks.device.type:
         learner.masks.set_state(state["dropout"]["stream"])
     seed, done = state["order"]["seed"], state["order"]["done"]
     shuffle = torch.Generator().manual_seed(seed)
-    batches = shuffled(recipe.dataset.train, recipe.batch_size, shuffle, done=done)
+    batches = shuffled(
+        recipe.dataset.train,
+        recipe.batch_size,
+        shuffle,
+        done=done,
+        rank=recipe.rank,
+        parts=recipe.accumulation,
+    )
     return replace(learner, batches=batches, order=seed)
 
 

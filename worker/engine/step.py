@@ -1,11 +1,13 @@
 """One update: forward, backward, clipping, and the optimizer's part."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from spec.compute import Clipping
 from worker.engine.device import Numerics, compiled
@@ -46,12 +48,18 @@ class Step:
         parts: int = 1,
         clipping: Clipping | None = None,
         norm: bool = False,
+        shared: bool = False,
     ) -> None:
-        """`parts`: of a batch, computed one after the other; `norm`: whether it is recorded."""
+        """`parts`: of a batch, computed one after the other; `norm`: whether it is recorded.
+
+        `shared`: other processes compute the same part of other examples, and the gradients are the
+        means of all.
+        """
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._optimizer = optimizer
         self._update = updater(optimizer)
-        self._forward = _forward(model, numerics)
+        self._replica = _replica(model, numerics) if shared else None
+        self._forward = _forward(self._replica or model, numerics)
         self._parts = parts
         self._clipping = clipping
         self._norm = norm or (clipping is not None and clipping.norm is not None)
@@ -91,15 +99,20 @@ class Step:
             torch.autograd.backward(loss)
             return loss.detach(), scores.detach()
         size = len(batch) // self._parts
-        done = []
+        done: list[tuple[Tensor, Tensor]] = []
         for inputs, labels in zip(
             torch.split(batch.inputs, size), torch.split(batch.labels, size), strict=True
         ):
-            loss, scores = self._forward(inputs, labels)
-            torch.autograd.backward(loss / self._parts)
+            with self._apart(last=len(done) + 1 == self._parts):
+                loss, scores = self._forward(inputs, labels)
+                torch.autograd.backward(loss / self._parts)
             done.append((loss.detach(), scores.detach()))
         losses, parts = zip(*done, strict=True)
         return torch.stack(losses).mean(), torch.cat(parts)
+
+    def _apart(self, *, last: bool) -> AbstractContextManager[None]:
+        """Where other processes compute too, only the last part's gradients are sent, with all."""
+        return nullcontext() if self._replica is None or last else self._replica.no_sync()
 
     def _clip(self) -> Tensor | None:
         """Clip the gradients, and return the norm that they had."""
@@ -113,6 +126,12 @@ class Step:
             case Clipping(value=float(limit)):
                 nn.utils.clip_grad_value_(self._parameters, limit)
         return norm
+
+
+def _replica(model: nn.Module, numerics: Numerics) -> DistributedDataParallel:
+    """The model as one of several; batch norm's buffers are each process's own."""
+    devices = [numerics.device] if numerics.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
 
 
 def _forward(model: nn.Module, numerics: Numerics) -> Forward:

@@ -14,6 +14,7 @@ from worker.engine.batches import Batches, orders
 from worker.engine.errors import EngineError
 from worker.engine.loaders import Loading
 from worker.engine.models import Shape
+from worker.engine.ranks import ONLY, Rank
 from worker.engine.readers import Asked, Passes, Reader
 from worker.engine.sources import ByIndex, InMemory, OneByOne, Rows, Source
 from worker.engine.splits import Split
@@ -64,18 +65,32 @@ class Stream:
             self._whole[size] = self._in_order(size, self._loader)
         return self._placed(self._whole[size].batches())
 
-    def shuffled(self, size: int, shuffle: torch.Generator, *, done: int = 0) -> Iterator[Split]:
+    def shuffled(
+        self,
+        size: int,
+        shuffle: torch.Generator,
+        *,
+        done: int = 0,
+        rank: Rank = ONLY,
+        parts: int = 1,
+    ) -> Iterator[Split]:
         """Batches to train on, without end and without the first `done`: see `orders`.
 
         Those of a dataset that is read one by one are in its order, and skipped by reading them.
         """
         seed = shuffle.initial_seed()
         if isinstance(self._source, OneByOne):
+            if not rank.alone:
+                raise EngineError(
+                    Reason.INVALID,
+                    "/data: examples that come one by one cannot be shared by processes; let the"
+                    " dataset have a length and examples by their index, or leave it to one",
+                )
             passes = Passes(self._source, size, seed, once=False)
             loading = self._opened(Loading(passes, self._loader, self._device))
             rows: Iterator[Rows] = islice(loading.batches(), done, None)
         else:
-            epochs = orders(len(self), size, shuffle, done=done)
+            epochs = orders(len(self), size, shuffle, done=done, rank=rank, parts=parts)
             rows_of = (each.numpy() for epoch in epochs for each in epoch.unbind())
             asked = enumerate(rows_of, start=done)
             reader = Reader(self._source, seed)
@@ -174,12 +189,18 @@ class StreamedBatches:
 
 
 def shuffled(
-    split: Split | Stream, size: int, shuffle: torch.Generator, *, done: int = 0
+    split: Split | Stream,
+    size: int,
+    shuffle: torch.Generator,
+    *,
+    done: int = 0,
+    rank: Rank = ONLY,
+    parts: int = 1,
 ) -> Batches | StreamedBatches:
     """The batches of a training that has had `done` of them, from a generator as at its start."""
     if isinstance(split, Split):
-        return Batches(split, size, shuffle, done=done)
-    return StreamedBatches(split.shuffled(size, shuffle, done=done))
+        return Batches(split, size, shuffle, done=done, rank=rank, parts=parts)
+    return StreamedBatches(split.shuffled(size, shuffle, done=done, rank=rank, parts=parts))
 
 
 @dataclass(frozen=True)
