@@ -78,10 +78,10 @@ def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path, texts: list[str])
     assert "finished" in text_of(of("job.events"))
     assert "val_accuracy" in html_of(of("checked"))
     assert "/batch_size" in html_of(of("both.to_pandas"))
-    assert html_of(of("sweep.to_pandas")[-1:]).count("job_") == 3
-    assert "The best is" in html_of(of("sweep.ranking()"))
-    assert "share" in html_of(of("sweep.importance()"))
-    assert "median" in html_of(of("sweep.marginals("))
+    assert html_of(of("rates.to_pandas")[-1:]).count("job_") == 3
+    assert "The best is" in html_of(of("rates.ranking()"))
+    assert "share" in html_of(of("rates.importance()"))
+    assert "median" in html_of(of("rates.marginals("))
     said = text_of(of("nightly"))
     assert said.startswith("True\n")
     assert "/batch_size" in said
