@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from spec.spaces import POINTER
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
 from store.database import Unavailable, describe
@@ -136,10 +137,17 @@ def field_errors(errors: Sequence[Any], body: Any, *, under: str = "") -> list[F
     return [
         FieldError(
             pointer=under + _pointer(each, body),
-            detail=each["msg"],
+            detail=_said(each),
         )
         for each in errors
     ]
+
+
+def _said(error: Any) -> str:
+    said: str = error["msg"]
+    if (error.get("ctx") or {}).get("pattern") == POINTER:
+        said = "must be a JSON pointer into the template, as /schedule/max_lr"
+    return said
 
 
 def _pointer(error: Any, body: Any) -> str:

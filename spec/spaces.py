@@ -28,10 +28,9 @@ MOST_DEVIATIONS = 5
 LARGEST_LOG = 34.5
 """Of MAX_NUMBER."""
 
-Pointer = Annotated[
-    str,
-    StringConstraints(strict=True, pattern=r"^(/([^/~\x00-\x1f\x7f]|~[01])+)+$", max_length=200),
-]
+POINTER = r"^(/([^/~\x00-\x1f\x7f]|~[01])+)+$"
+
+Pointer = Annotated[str, StringConstraints(strict=True, pattern=POINTER, max_length=200)]
 """A JSON pointer (RFC 6901) to a field of a job spec."""
 
 MAX_NUMBER = 1e15

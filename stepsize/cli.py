@@ -70,7 +70,9 @@ def main(
     """Finds and runs learning-rate schedules.
 
     Start here: [bold]stepsize demo[/] shows a range test and the training it leads to;
-    [bold]stepsize up[/] starts the service on this machine.
+    [bold]stepsize up[/] starts the service on this machine, and then, in another terminal,
+    [bold]stepsize range-test[/] finds learning rates, [bold]stepsize recipe[/] a schedule as well.
+    Each command has [bold]--help[/], with an example.
     """
 
 

@@ -16,7 +16,7 @@ from stepsize.errors import ApiError, StepsizeError, UnreachableError
 from stepsize.keys import Caller, Keys
 from stepsize.owners import Owner, Owners, Retention
 from stepsize.reading import Reading, path_of
-from stepsize.specs import read_spec
+from stepsize.specs import spec_of
 from stepsize.sweeps import Sweeps
 from stepsize.values import (
     Checkpoint,
@@ -75,7 +75,12 @@ class Client(Reading):
         Where the answer gets lost it is asked for again, and there is still one job. The same goes
         for two calls within a day that have the same `key`.
         """
-        body = read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
+        body = spec_of(spec)
+        if body.get("kind") in {"sweep", "recipe"} or "template" in body:
+            kind = body.get("kind", "sweep")
+            raise StepsizeError(
+                f"this is a {kind}: `stepsize sweep` queues it, or client.sweeps.submit"
+            )
         answer = self._send("POST", "/v1/jobs", body=body, headers=transport.once(key))
         return transport.parse(Job, answer, home=self)
 

@@ -137,6 +137,8 @@ def open_(
     """Open the dashboard in the browser, and print its address.
 
     Where there is no browser the address alone is printed, to be opened elsewhere.
+
+    Example: [bold]stepsize open job_...[/]
     """
     with Client() as client:
         if job is not None:

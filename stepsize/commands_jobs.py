@@ -43,6 +43,8 @@ def submit(
 ) -> None:
     """Queue a job from a file and print its id.
 
+    The file holds what [bold]POST /v1/jobs[/] takes: /docs on a running server has every field.
+
     Example: [bold]id=$(stepsize submit training.yaml) && stepsize watch $id[/]
     """
     with Client() as client:
@@ -55,14 +57,18 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     model: Annotated[str, typer.Option(help="Such as mlp, lenet, resnet.", show_default=False)],
     data: Annotated[str, typer.Option(help="Such as digits, fashion-mnist.", show_default=False)],
     optimizer: Annotated[str, typer.Option(help="Such as sgd, adam.", show_default=False)],
-    batch_size: Annotated[int, typer.Option(min=1, show_default=False)],
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Examples of one update.", show_default=False)
+    ],
     model_param: Params = None,
     data_param: Params = None,
     optimizer_param: Params = None,
     start: Annotated[float, typer.Option(help="Lowest learning rate.")] = 1e-7,
     end_: Annotated[float, typer.Option("--end", help="Highest learning rate.")] = 10.0,
     iterations: Annotated[int, typer.Option(help="Updates in each repeat.")] = 300,
-    ramp: Annotated[Literal["exponential", "linear"], typer.Option()] = "exponential",
+    ramp: Annotated[
+        Literal["exponential", "linear"], typer.Option(help="How the learning rate grows.")
+    ] = "exponential",
     repeats: Annotated[int, typer.Option(help="Runs, each from another seed.")] = 3,
     extensions: Annotated[
         int, typer.Option(help="How often the ramp may go on to ten times its end.")
@@ -78,8 +84,10 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     record: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Also record accuracy or grad_norm.")
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    precision: Annotated[Literal["fp32", "tf32", "bf16"], typer.Option()] = "fp32",
+    seed: Annotated[int, typer.Option(help="Of weights and batches; repeats count on.")] = 0,
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16"], typer.Option(help="What it is computed in.")
+    ] = "fp32",
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,6 +148,8 @@ def watch(
     In a terminal its curve is drawn as it is recorded; elsewhere lines say how far it is.
     What is paused is waited for, until it has been resumed and ends.
     Exits with 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
+
+    Example: [bold]stepsize watch job_... --plot curve.png[/]
     """
     with Client() as client:
         if is_sweep(job):
@@ -161,7 +171,7 @@ def jobs(
         ),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="range_test or training.")] = None,
-    name: Annotated[str | None, typer.Option()] = None,
+    name: Annotated[str | None, typer.Option(help="Those of this name.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY:VALUE", help="All of several.")
     ] = None,
@@ -169,7 +179,10 @@ def jobs(
     limit: Annotated[int, typer.Option(min=1, help="The most to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    Example: [bold]stepsize jobs --state running --state queued --tag project:demo[/]
+    """
     with Client() as client:
         found = client.jobs(state=state, kind=kind, name=name, tag=tag, sweep=sweep, limit=limit)
     if as_json:
@@ -187,7 +200,10 @@ def series(
     names: Annotated[
         str, typer.Option(help="By commas: loss,lr,momentum,accuracy or val_loss,val_accuracy.")
     ] = "loss,lr",
-    form: Annotated[Literal["csv", "json", "arrow", "parquet"], typer.Option("--format")] = "csv",
+    form: Annotated[
+        Literal["csv", "json", "arrow", "parquet"],
+        typer.Option("--format", help="How they are written; pandas reads csv as it is."),
+    ] = "csv",
     start: Annotated[int, typer.Option(help="First iteration.")] = 0,
     stop: Annotated[int | None, typer.Option(help="One past the last iteration.")] = None,
     points: Annotated[

@@ -1,10 +1,8 @@
 """The commands that judge what came of a sweep: ranked, what matters, along parameters, a pick."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel
 
 from stepsize.client import Client
 from stepsize.columns import as_csv, short
@@ -18,7 +16,7 @@ from stepsize.judgment_report import (
     pick_parts,
     ranking_parts,
 )
-from stepsize.judgments import Bins, Marginals, Pair
+from stepsize.judgments import Judgment
 from stepsize.report import put
 from stepsize.sweep_report import is_sweep
 from stepsize.sweep_values import Sweep
@@ -59,8 +57,7 @@ def sweep_ranking(
     """
     with Client() as client:
         found = client.sweeps.ranking(_checked(sweep), repeated=repeated or ["/seed"], limit=limit)
-    rows = ({"rank": place, **each.row} for place, each in enumerate(found.data, 1))
-    _say(found, rows, ranking_parts(found, sweep), as_json=as_json, as_table=as_table)
+    _say(found, ranking_parts(found, sweep), as_json=as_json, as_table=as_table)
 
 
 @app.command("sweep-importance", rich_help_panel=PANEL)
@@ -73,16 +70,13 @@ def sweep_importance(
     as_json: AsJson = False,
     as_table: AsCsv = False,
 ) -> None:
-    """Say which parameters of a sweep matter: the share of the differences that goes with each."""
+    """Say which parameters of a sweep matter: the share of the differences that goes with each.
+
+    Example: [bold]stepsize sweep-importance swp_...[/]
+    """
     with Client() as client:
         found = client.sweeps.importance(_checked(sweep), by="value" if by_value else "rank")
-    alone = [{"parameters": each.parameter, **_rest(each, "parameter")} for each in found.data]
-    both = [
-        {"parameters": " ".join(each.parameters), **_rest(each, "parameters")}
-        for each in found.interactions
-    ]
-    rows = [*alone, *both]
-    _say(found, rows, importance_parts(found, sweep), as_json=as_json, as_table=as_table)
+    _say(found, importance_parts(found, sweep), as_json=as_json, as_table=as_table)
 
 
 @app.command("sweep-marginals", rich_help_panel=PANEL)
@@ -109,12 +103,10 @@ def sweep_marginals(
             if len(pointers) != 2:  # noqa: PLR2004 - a table has two sides
                 raise typer.BadParameter("--together wants two parameters")
             pair = client.sweeps.pairs(sweep, *pointers)
-            parts, rows = pair_parts(pair, sweep), _pair_rows(pair)
-            _say(pair, rows, parts, as_json=as_json, as_table=as_table)
+            _say(pair, pair_parts(pair, sweep), as_json=as_json, as_table=as_table)
             return
         found = client.sweeps.marginals(sweep, *pointers)
-    rows = _marginal_rows(found)
-    _say(found, rows, marginal_parts(found, sweep), as_json=as_json, as_table=as_table)
+    _say(found, marginal_parts(found, sweep), as_json=as_json, as_table=as_table)
 
 
 @app.command("sweep-pick", rich_help_panel=PANEL)
@@ -125,11 +117,13 @@ def sweep_pick(
     as_json: AsJson = False,
     as_table: AsCsv = False,
 ) -> None:
-    """Pick from a sweep of range tests the setting to train with, and say why."""
+    """Pick from a sweep of range tests the setting to train with, and say why.
+
+    Example: [bold]stepsize sweep-pick swp_...[/]
+    """
     with Client() as client:
         found = client.sweeps.pick(_checked(sweep), repeated=repeated or ["/seed"])
-    rows = (each.row for each in found.settings)
-    _say(found, rows, pick_parts(found), as_json=as_json, as_table=as_table)
+    _say(found, pick_parts(found), as_json=as_json, as_table=as_table)
 
 
 def _checked(sweep: str) -> str:
@@ -154,45 +148,11 @@ def _pointers(sweep: Sweep, given: list[str]) -> list[str]:
     return found
 
 
-def _say(
-    found: BaseModel,
-    rows: Iterable[dict[str, Any]],
-    parts: Parts,
-    *,
-    as_json: bool,
-    as_table: bool,
-) -> None:
+def _say(found: Judgment, parts: Parts, *, as_json: bool, as_table: bool) -> None:
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     elif as_table:
-        typer.echo(as_csv(list(rows)), nl=False)
+        typer.echo(as_csv(found.rows), nl=False)
     else:
         for part in parts:
             put(part)
-
-
-def _rest(found: BaseModel, name: str) -> dict[str, Any]:
-    return found.model_dump(exclude={name})
-
-
-def _marginal_rows(found: Marginals) -> Iterable[dict[str, Any]]:
-    for marginal in found.data:
-        columns = marginal.model_dump(exclude={"parameter", "bins"})
-        for i, at in enumerate(_places(marginal.bins)):
-            own = {name: column[i] for name, column in columns.items()}
-            yield {"parameter": marginal.parameter, **at, **own}
-
-
-def _pair_rows(pair: Pair) -> Iterable[dict[str, Any]]:
-    for i, down in enumerate(_places(pair.y_bins)):
-        for j, across in enumerate(_places(pair.x_bins)):
-            own = {name: getattr(pair, name)[i][j] for name in ("n", "diverged", "mean", "best")}
-            x = {f"{pair.x} {name}": value for name, value in across.items()}
-            y = {f"{pair.y} {name}": value for name, value in down.items()}
-            yield {**x, **y, **own}
-
-
-def _places(bins: Bins) -> list[dict[str, Any]]:
-    columns = zip(bins.value, bins.low, bins.high, bins.others, strict=True)
-    names = ("value", "low", "high", "others")
-    return [dict(zip(names, row, strict=True)) for row in columns]

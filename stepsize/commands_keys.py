@@ -96,7 +96,10 @@ def create(
 
 @keys.command("list")
 def show(*, as_json: AsJson = False) -> None:
-    """List the keys, what each is good for and when it was last used."""
+    """List the keys, what each is good for and when it was last used.
+
+    Example: [bold]stepsize keys list[/]
+    """
     with Client() as client:
         found = client.keys.list()
     if as_json:
@@ -112,7 +115,10 @@ def show(*, as_json: AsJson = False) -> None:
 def revoke(
     key: Annotated[str, typer.Argument(help="Its id, as `stepsize keys list` shows it.")],
 ) -> None:
-    """Make a key worthless, at once."""
+    """Make a key worthless, at once.
+
+    Example: [bold]stepsize keys revoke key_...[/]
+    """
     with Client() as client:
         client.keys.revoke(key)
     output.print(escape(f"{key} is revoked"))
@@ -120,7 +126,10 @@ def revoke(
 
 @app.command(rich_help_panel=PANEL)
 def whoami(*, as_json: AsJson = False) -> None:
-    """Say who the server takes you for, and what you may do."""
+    """Say who the server takes you for, and what you may do.
+
+    Example: [bold]STEPSIZE_API_KEY=ss_... stepsize whoami[/]
+    """
     with Client() as client:
         me = client.whoami()
     if as_json:

@@ -21,7 +21,10 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=PANEL)
 def show(job: AnyId, *, as_json: AsJson = False) -> None:
-    """Show a job with every attempt at it and all that happened to it, or how a sweep stands."""
+    """Show a job with every attempt at it and all that happened to it, or how a sweep stands.
+
+    Example: [bold]stepsize show job_... --json[/]
+    """
     with Client() as client:
         if is_sweep(job):
             sweep_story(client, client.sweeps.get(job), as_json=as_json)
@@ -39,6 +42,8 @@ def cancel(job: AnyId, *, as_json: AsJson = False) -> None:
     """Cancel a job: a waiting or paused one at once, a running one within seconds.
 
     Of a sweep, every job that has not ended; no more are begun.
+
+    Example: [bold]stepsize cancel job_...[/]
     """
     with Client() as client:
         now = _of(client, job).cancel(job)
@@ -51,6 +56,8 @@ def pause(job: AnyId, *, as_json: AsJson = False) -> None:
 
     Nothing of it is lost: [bold]stepsize resume ID[/] lets it go on from there. Of a sweep, every
     job that has not ended; no more are begun for now.
+
+    Example: [bold]stepsize pause job_... && stepsize resume job_...[/]
     """
     with Client() as client:
         now = _of(client, job).pause(job)
@@ -61,7 +68,10 @@ def pause(job: AnyId, *, as_json: AsJson = False) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def resume(job: AnyId, *, as_json: AsJson = False) -> None:
-    """Let a paused job go on from its checkpoint, or all jobs of a paused sweep."""
+    """Let a paused job go on from its checkpoint, or all jobs of a paused sweep.
+
+    Example: [bold]stepsize resume job_... && stepsize watch job_...[/]
+    """
     with Client() as client:
         now = _of(client, job).resume(job)
     _say(now, now.state, as_json=as_json)
@@ -72,6 +82,8 @@ def retry(job: AnyId, *, as_json: AsJson = False) -> None:
     """Queue a failed or cancelled job again; it goes on from its last checkpoint.
 
     Of a sweep, those jobs that failed.
+
+    Example: [bold]stepsize show job_... && stepsize retry job_...[/]
     """
     with Client() as client:
         now = _of(client, job).retry(job)
@@ -134,6 +146,8 @@ def checkpoints(
     """List the checkpoints of a job, or download one.
 
     The file is for PyTorch: [bold]torch.load(file, weights_only=True)[/].
+
+    Example: [bold]stepsize checkpoints job_... --download 3000 --output weights.ckpt[/]
     """
     with Client() as client:
         if download is not None:

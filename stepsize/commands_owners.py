@@ -43,7 +43,10 @@ class What(StrEnum):
 
 @app.command(rich_help_panel=PANEL)
 def usage(*, as_json: AsJson = False) -> None:
-    """Say what your jobs use, and what they may."""
+    """Say what your jobs use, and what they may.
+
+    Example: [bold]stepsize usage[/]
+    """
     with Client() as client:
         mine = client.usage()
     if as_json:
@@ -54,7 +57,10 @@ def usage(*, as_json: AsJson = False) -> None:
 
 @owners.command("list")
 def show(*, as_json: AsJson = False) -> None:
-    """List the owners, their shares and limits, and what they use."""
+    """List the owners, their shares and limits, and what they use.
+
+    Example: [bold]stepsize owners list[/]
+    """
     with Client() as client:
         found = client.owners.list()
     if as_json:
@@ -137,7 +143,10 @@ def add(
 
 @retention.command("list")
 def rules(*, as_json: AsJson = False) -> None:
-    """List your rules of retention."""
+    """List your rules of retention.
+
+    Example: [bold]stepsize retention list[/]
+    """
     with Client() as client:
         found = client.retention.list()
     if as_json:
@@ -152,7 +161,10 @@ def rules(*, as_json: AsJson = False) -> None:
 def remove(
     rule: Annotated[str, typer.Argument(help="Its id, as `stepsize retention list` shows it.")],
 ) -> None:
-    """Remove a rule; what it has deleted stays so."""
+    """Remove a rule; what it has deleted stays so.
+
+    Example: [bold]stepsize retention remove ID[/]
+    """
     with Client() as client:
         client.retention.remove(rule)
     output.print(escape(f"{rule} is removed"))

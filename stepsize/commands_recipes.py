@@ -19,8 +19,17 @@ def recipe(  # noqa: PLR0913 - one option for each field of the spec
     model: Annotated[str, typer.Option(help="Such as mlp, lenet, resnet.", show_default=False)],
     data: Annotated[str, typer.Option(help="Such as digits, fashion-mnist.", show_default=False)],
     optimizer: Annotated[str, typer.Option(help="Such as sgd, adam.", show_default=False)],
-    batch_size: Annotated[int, typer.Option(min=1, show_default=False)],
-    length: Annotated[str, typer.Option(help="Of each training: 3000 iterations, or 30e: epochs.")],
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Examples of one update.", show_default=False)
+    ],
+    length: Annotated[
+        str,
+        typer.Option(
+            metavar="N|Ne",
+            help="Of each training: 3000 iterations, or 30e: epochs.",
+            show_default=False,
+        ),
+    ],
     model_param: Params = None,
     data_param: Params = None,
     optimizer_param: Params = None,

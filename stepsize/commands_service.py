@@ -28,7 +28,9 @@ DataDir = Annotated[
     typer.Option(envvar="STEPSIZE_DATA_DIR", help="Database, data sets and logs; made if needed."),
 ]
 Host = Annotated[str, typer.Option(envvar="STEPSIZE_HOST", help="Address to listen on.")]
-Port = Annotated[int, typer.Option(envvar="STEPSIZE_PORT", min=1, max=65_535)]
+Port = Annotated[
+    int, typer.Option(envvar="STEPSIZE_PORT", min=1, max=65_535, help="Port to listen on.")
+]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -72,6 +74,8 @@ def demo(
     """See it work: a range test, then a training between the bounds it found.
 
     Starts the service for as long as it takes; nothing needs to run before.
+
+    Example: [bold]stepsize demo --data fashion-mnist --keep[/]
     """
     port = 8000 if embedded.port_is_free("127.0.0.1", 8000) else embedded.free_port()
     place = Place(to / "stepsize-data", port=port)
@@ -92,7 +96,13 @@ def demo(
 
 @app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
 def api(ctx: typer.Context) -> None:
-    """Run the API alone, configured by the environment (STEPSIZE_DATABASE_URL, ...)."""
+    """Run the API alone, configured by the environment (STEPSIZE_DATABASE_URL, ...).
+
+    docs/deployment.md has every variable.
+
+    Example:
+    [bold]STEPSIZE_DATABASE_URL=postgresql://... STEPSIZE_BROKER_URL=redis://... stepsize api[/]
+    """
     become("api", ctx.args, needs="fastapi", extra="api")
 
 
@@ -139,7 +149,12 @@ def worker(
 
 @app.command(rich_help_panel=PANEL, context_settings=PASS_ON)
 def migrate(ctx: typer.Context) -> None:
-    """Upgrade the database at STEPSIZE_DATABASE_URL to the newest schema."""
+    """Upgrade the database at STEPSIZE_DATABASE_URL to the newest schema.
+
+    [bold]stepsize up[/] does so by itself.
+
+    Example: [bold]STEPSIZE_DATABASE_URL=postgresql://... stepsize migrate[/]
+    """
     become("migrations", ctx.args, needs="alembic", extra="store")
 
 

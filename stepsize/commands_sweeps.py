@@ -57,13 +57,7 @@ def sweep(
     """
     if preview and watch:
         raise typer.BadParameter("--preview queues nothing to watch: leave out one of the two")
-    spec = read_spec(file)
-    if "template" not in spec and spec.get("kind") in {"range_test", "training"}:
-        raise StepsizeError(
-            f"{file} is one {spec['kind']}: `stepsize submit` queues it; in a sweep it is the"
-            " `template`, beside a `space`"
-        )
-    asked(spec, preview=preview, watch=watch, as_json=as_json)
+    asked(read_spec(file), preview=preview, watch=watch, as_json=as_json)
 
 
 def asked(spec: Spec, *, preview: bool, watch: bool, as_json: bool) -> None:
@@ -95,7 +89,10 @@ def sweeps(
     limit: Annotated[int, typer.Option(min=1, help="The most to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List sweeps, newest first: how much of each is done, and its best value."""
+    """List sweeps, newest first: how much of each is done, and its best value.
+
+    Example: [bold]stepsize sweeps --limit 5[/]
+    """
     with Client() as client:
         found = client.sweeps.list(limit=limit)
     if as_json:
@@ -112,7 +109,7 @@ def sweep_results(
         str, typer.Argument(metavar="ID", help="The sweep: swp_...", show_default=False)
     ],
     *,
-    form: Annotated[Form, typer.Option("--format")] = Form.TABLE,
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.TABLE,
     limit: Annotated[
         int | None, typer.Option(min=1, help="The most to print; all without.")
     ] = None,

@@ -52,7 +52,10 @@ def add(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a webhook, and print the secret that its messages are signed with, this one time."""
+    """Make a webhook, and print the secret that its messages are signed with, this one time.
+
+    Example: [bold]stepsize webhooks add https://hooks.example/stepsize --event job.failed[/]
+    """
     pairs = [each.partition(":") for each in tag or ()]
     if wrong := [key for key, colon, _ in pairs if not colon]:
         raise StepsizeError(f"--tag {wrong[0]} has no value: write it as key:value")
@@ -63,7 +66,10 @@ def add(
 
 @webhooks.command("list")
 def show(*, as_json: AsJson = False) -> None:
-    """List the webhooks, and whether what is sent there arrives."""
+    """List the webhooks, and whether what is sent there arrives.
+
+    Example: [bold]stepsize webhooks list[/]
+    """
     with Client() as client:
         found = client.webhooks.list()
     if as_json:
@@ -76,7 +82,10 @@ def show(*, as_json: AsJson = False) -> None:
 
 @webhooks.command("test")
 def ping(webhook: WebhookId, *, as_json: AsJson = False) -> None:
-    """Send a message of type ping, and say whether it has arrived; if not, exit with 1."""
+    """Send a message of type ping, and say whether it has arrived; if not, exit with 1.
+
+    Example: [bold]stepsize webhooks test whk_...[/]
+    """
     with Client() as client:
         sent = client.webhooks.test(webhook)
     if as_json:
@@ -101,7 +110,10 @@ def deliveries(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was sent in the last 30 days, the newest first, and what came of it."""
+    """List what was sent in the last 30 days, the newest first, and what came of it.
+
+    Example: [bold]stepsize webhooks deliveries whk_... --state failed[/]
+    """
     with Client() as client:
         if retry is not None:
             found = [client.webhooks.retry(webhook, retry)]
@@ -127,7 +139,10 @@ def deliveries(
 
 @webhooks.command()
 def rm(webhook: WebhookId) -> None:
-    """Delete a webhook, with the messages that are still to be sent there."""
+    """Delete a webhook, with the messages that are still to be sent there.
+
+    Example: [bold]stepsize webhooks rm whk_...[/]
+    """
     with Client() as client:
         client.webhooks.remove(webhook)
     output.print(escape(f"{webhook} is deleted"))
@@ -135,7 +150,10 @@ def rm(webhook: WebhookId) -> None:
 
 @webhooks.command()
 def rotate(webhook: WebhookId, *, as_json: AsJson = False) -> None:
-    """Give a webhook another secret and print it; the one before signs along for a day."""
+    """Give a webhook another secret and print it; the one before signs along for a day.
+
+    Example: [bold]stepsize webhooks rotate whk_...[/]
+    """
     with Client() as client:
         _told(client.webhooks.rotate(webhook), as_json=as_json)
 
@@ -146,7 +164,10 @@ def enable(
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Send nothing there for now.")] = False,
 ) -> None:
-    """Send to a webhook again that was disabled, by somebody or because nothing arrived."""
+    """Send to a webhook again that was disabled, by somebody or because nothing arrived.
+
+    Example: [bold]stepsize webhooks enable whk_...[/]
+    """
     with Client() as client:
         now = client.webhooks.change(webhook, enabled=not undo)
     output.print(escape(f"{now.id} is {_state(now)}"))

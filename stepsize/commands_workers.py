@@ -17,7 +17,10 @@ PANEL = "Workers"
 
 @app.command(rich_help_panel=PANEL)
 def workers(*, as_json: AsJson = False) -> None:
-    """List the workers, and what each is doing."""
+    """List the workers, and what each is doing.
+
+    Example: [bold]stepsize workers --json[/]
+    """
     with Client() as client:
         found = client.workers()
     if as_json:
@@ -51,7 +54,10 @@ def drain(
     undo: Annotated[bool, typer.Option("--undo", help="Let it take jobs again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a worker finish its job and take no more, say before its machine is shut down."""
+    """Let a worker finish its job and take no more, say before its machine is shut down.
+
+    Example: [bold]stepsize drain cpu-7@host[/], and afterwards [bold]--undo[/]
+    """
     with Client() as client:
         now = client.undrain(worker) if undo else client.drain(worker)
     if as_json:
@@ -73,7 +79,10 @@ def release(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give jobs again to a worker in quarantine, say once its device has been repaired."""
+    """Give jobs again to a worker in quarantine, say once its device has been repaired.
+
+    Example: [bold]stepsize release gpu-0@host[/]
+    """
     with Client() as client:
         now = client.release(worker)
     if as_json:

@@ -37,7 +37,7 @@ LEFT = {
 Parts = Iterator[Table | str]
 
 
-def ranking_parts(ranking: Ranking, sweep: str) -> Parts:
+def ranking_parts(ranking: Ranking, sweep: str | None = None) -> Parts:
     """Configurations, one a line, the best first; what the best is worth; what is left out."""
     if not any(each.mean is not None for each in ranking.data):
         ended = "no job that ended has" if ranking.trials else "no job has"
@@ -91,7 +91,7 @@ def _p(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < SMALL else f"{p:.2g}"
 
 
-def importance_parts(found: Importances, sweep: str) -> Parts:
+def importance_parts(found: Importances, sweep: str | None = None) -> Parts:
     """Parameters, one a line, with a bar of each one's share; then what two have together."""
     if found.data:
         titles = short([each.parameter for each in found.data])
@@ -113,7 +113,7 @@ def importance_parts(found: Importances, sweep: str) -> Parts:
     yield from _left_out(found.left_out, sweep)
 
 
-def marginal_parts(found: Marginals, sweep: str) -> Parts:
+def marginal_parts(found: Marginals, sweep: str | None = None) -> Parts:
     """For each parameter a table with a line a value, or a range of values."""
     titles = short([each.parameter for each in found.data])
     for i, (title, marginal) in enumerate(zip(titles, found.data, strict=True)):
@@ -141,7 +141,7 @@ def _marginal_table(title: str, marginal: Marginal) -> Table:
     return plain_table((title, *counts, *columns), zip(*cells, strict=True))
 
 
-def pair_parts(found: Pair, sweep: str) -> Parts:
+def pair_parts(found: Pair, sweep: str | None = None) -> Parts:
     """The means, a line for each value of the one and a column for each of the other."""
     x, y = short([found.x, found.y])
     across = _bins(found.x_bins)
@@ -195,10 +195,10 @@ def pick_parts(found: Pick) -> Parts:
     if found.chosen and found.chosen.jobs:
         job = found.chosen.jobs[0]
         yield f'Train with it: "max_lr": {{"range_test": "{job}"}}'
-    yield from _left_out(found.left_out, None)
+    yield from _left_out(found.left_out)
 
 
-def _left_out(counts: Mapping[str, int], sweep: str | None) -> Parts:
+def _left_out(counts: Mapping[str, int], sweep: str | None = None) -> Parts:
     if some := _counted(counts):
         hint = f" (`stepsize sweep-results {sweep}` has all)" if sweep else ""
         yield f"left out: {some}{hint}"

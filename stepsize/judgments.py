@@ -1,14 +1,40 @@
 """What a server says of a sweep's trials: ranked, what matters, values along parameters, a pick."""
 
-from typing import Any
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from stepsize.answers import Answer
+from stepsize.series import needed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 
 
-class _Judged(Answer):
-    """What all of them say; `left_out` counts the trials that were not judged, by the reason."""
+class Judgment(Answer):
+    """A table: of rows with names, as a data frame of pandas, in the output of a cell."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """All of it side by side; parameters are called by their pointers."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same rows as a data frame of pandas."""
+        frame: pd.DataFrame = needed("pandas", "to_pandas").DataFrame(self.rows)
+        return frame
+
+    def _repr_html_(self) -> str:
+        from stepsize.judgment_html import judgment_html  # noqa: PLC0415 - only where displayed
+
+        return judgment_html(self)
+
+
+class _Judged(Judgment):
+    """What most say; `left_out` counts the trials that were not judged, by the reason."""
 
     metric: str
     direction: str
@@ -67,6 +93,11 @@ class Ranking(_Judged):
     configurations: int
     data: list[Ranked]
 
+    @property
+    def rows(self) -> list[Row]:
+        """One for each configuration, the best first."""
+        return [{"rank": place, **each.row} for place, each in enumerate(self.data, 1)]
+
 
 class Importance(Answer):
     """The `share` of how the values differ that goes with a parameter alone."""
@@ -93,6 +124,19 @@ class Importances(_Judged):
     interactions: list[Interaction]
     warnings: list[str]
 
+    @property
+    def rows(self) -> list[Row]:
+        """One for each parameter, then for each two together."""
+        alone = [
+            {"parameters": each.parameter, "share": each.share, "p": each.p, "n": each.n}
+            for each in self.data
+        ]
+        together = [
+            {"parameters": " ".join(each.parameters), "share": each.share, "n": each.n}
+            for each in self.interactions
+        ]
+        return [*alone, *together]
+
 
 class Bins(Answer):
     """Values of a parameter, a column each: choices, or numbers from `low` to `high`.
@@ -104,6 +148,13 @@ class Bins(Answer):
     low: list[float | None]
     high: list[float | None]
     others: list[int]
+
+    @property
+    def rows(self) -> list[Row]:
+        """One for each."""
+        names = ("value", "low", "high", "others")
+        columns = zip(self.value, self.low, self.high, self.others, strict=True)
+        return [dict(zip(names, row, strict=True)) for row in columns]
 
 
 class Marginal(Answer):
@@ -125,6 +176,17 @@ class Marginals(_Judged):
 
     data: list[Marginal]
 
+    @property
+    def rows(self) -> list[Row]:
+        """One for each value of each parameter, or range of values."""
+        found = []
+        for marginal in self.data:
+            columns = marginal.model_dump(exclude={"parameter", "bins"})
+            for i, at in enumerate(marginal.bins.rows):
+                own = {name: column[i] for name, column in columns.items()}
+                found.append({"parameter": marginal.parameter, **at, **own})
+        return found
+
 
 class Pair(_Judged):
     """What the values are along two parameters: `mean[i][j]` is of `y_bins` i and `x_bins` j."""
@@ -137,6 +199,20 @@ class Pair(_Judged):
     diverged: list[list[int]]
     mean: list[list[float | None]]
     best: list[list[float | None]]
+
+    @property
+    def rows(self) -> list[Row]:
+        """One for each value of the one with each of the other."""
+        found = []
+        for i, down in enumerate(self.y_bins.rows):
+            for j, across in enumerate(self.x_bins.rows):
+                own = {
+                    name: getattr(self, name)[i][j] for name in ("n", "diverged", "mean", "best")
+                }
+                x = {f"{self.x} {name}": value for name, value in across.items()}
+                y = {f"{self.y} {name}": value for name, value in down.items()}
+                found.append({**x, **y, **own})
+        return found
 
 
 class Setting(Answer):
@@ -159,7 +235,7 @@ class Setting(Answer):
         return self.parameters | own | {"jobs": " ".join(self.jobs)}
 
 
-class Pick(Answer):
+class Pick(Judgment):
     """The setting to train with, None where no range test says, and why; of all, it comes first."""
 
     chosen: Setting | None = None
@@ -167,3 +243,8 @@ class Pick(Answer):
     repeated: list[str]
     settings: list[Setting]
     left_out: dict[str, int]
+
+    @property
+    def rows(self) -> list[Row]:
+        """One for each setting, the picked one first."""
+        return [each.row for each in self.settings]

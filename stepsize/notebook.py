@@ -58,6 +58,7 @@ def sweep_html(sweep: Sweep) -> str:
         ("name", sweep.name or ""),
         ("state", sweep.state),
         ("done", f"{sweep.done:,} of {sweep.promised:,} jobs" + (f": {counts}" if counts else "")),
+        ("ended", f"because {sweep.spent}" if sweep.spent else ""),
     ]
     if sweep.best is not None:
         rows.append((f"best {sweep.metric}", f"{sweep.best.value:.4g} by {sweep.best.job}"))

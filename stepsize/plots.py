@@ -59,9 +59,12 @@ READ = {
 
 
 def save(picture: Figure, path: str | Path) -> None:
-    """Writes a picture as a PNG file, whose folder is made if needed."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(path, dpi=150, format="png")
+    """Writes a picture as a file of its ending, PNG without; the folder is made if needed."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kind = file.suffix[1:].lower()
+    known = picture.canvas.get_supported_filetypes()
+    picture.savefig(file, dpi=150, format=kind if kind in known else "png")
 
 
 def figure(client: Client, job: Job) -> Figure:

@@ -11,6 +11,7 @@ import httpx
 
 from stepsize import events, transport
 from stepsize.downloads import write_body
+from stepsize.errors import StepsizeError
 from stepsize.series import (
     ARROW,
     Columns,
@@ -124,8 +125,16 @@ class Reading:
 
 
 def path_of(job: Job | str) -> str:
-    """The address of a job."""
-    return f"/v1/jobs/{quote(job if isinstance(job, str) else job.id, safe='')}"
+    """The address of a job.
+
+    Raises:
+        StepsizeError: it is the id of something else, which the server would not know.
+    """
+    id_ = job if isinstance(job, str) else job.id
+    if not id_ or id_.startswith("swp_"):
+        other = f"{id_} is a sweep: use client.sweeps" if id_ else "the id of a job is empty"
+        raise StepsizeError(f"{other}; ids of jobs are job_..., client.jobs() lists them")
+    return f"/v1/jobs/{quote(id_, safe='')}"
 
 
 def _rows(names: str | Sequence[str], **query: int | None) -> dict[str, str | int | None]:

@@ -46,6 +46,8 @@ class Columns:
     columns: Mapping[str, NDArray[Any]]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self.columns:
+            raise KeyError(f"no column {name!r}, only {', '.join(self.columns)}")
         return self.columns[name]
 
     def __getattr__(self, name: str) -> NDArray[Any]:

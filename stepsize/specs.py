@@ -39,6 +39,8 @@ class Fields(TypedDict, total=False):
     max_seconds: float | None
     priority: int
     queue: str
+    needs: Mapping[str, Any] | None
+    processes: int | None
 
 
 class RangeTestFields(Fields, total=False):
@@ -97,6 +99,41 @@ def _job(
         for field, part in parts.items()
     }
     return {"kind": kind, **named, **fields}
+
+
+class SweepFields(TypedDict, total=False):
+    """What a sweep takes besides its template and its space."""
+
+    name: str | None
+    constraints: Sequence[str]
+    sampler: Mapping[str, Any]
+    objective: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    stopping: Mapping[str, Any] | None
+
+
+def sweep(
+    template: Mapping[str, Any], space: Mapping[str, Any], **fields: Unpack[SweepFields]
+) -> Spec:
+    """The spec of a sweep: a job, and by JSON pointer into it what its fields may be."""
+    return {"kind": "sweep", "template": dict(template), "space": dict(space), **fields}
+
+
+def spec_of(given: Mapping[str, Any] | str | Path) -> Spec:
+    """A spec, which may be in a file.
+
+    Raises:
+        StepsizeError: it is neither, or the file cannot be read.
+    """
+    if isinstance(given, str | Path):
+        return read_spec(given)
+    try:
+        return dict(given)
+    except (TypeError, ValueError) as error:
+        what = type(given).__name__
+        raise StepsizeError(
+            f"a spec is a mapping of fields, or the path of a file: not {what}"
+        ) from error
 
 
 def read_spec(path: str | Path) -> Spec:

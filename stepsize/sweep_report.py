@@ -53,7 +53,9 @@ def sweep_watched(
     else:
         _best(client, last)
         notes.print(escape(f"{last.state}: {tally(last)}"), soft_wrap=True)
-        if last.state == "failed" and last.ending:
+        if last.spent:
+            notes.print(escape(f"it ended here because {last.spent}"), soft_wrap=True)
+        elif last.state == "failed" and last.ending:
             notes.print(escape(last.ending), soft_wrap=True)
         if last.counts.get("failed"):
             why = f"`stepsize jobs --sweep {last.id} --state failed` lists what failed"
@@ -90,8 +92,8 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     yield "done", f"{sweep.done:,} of {sweep.promised:,} jobs: {tally(sweep)}"
     if sweep.best is not None:
         yield "best job", f"{number(sweep.best.value)} by {sweep.best.job}"
-    if sweep.ending:
-        yield "begins no more", sweep.ending
+    if sweep.spent or sweep.ending:
+        yield "begins no more", sweep.spent or sweep.ending or ""
     yield "age", age(sweep.created_at)
 
 

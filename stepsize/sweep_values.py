@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
 from stepsize.answers import FINISHED, Answer, Lasting
-from stepsize.judgments import Importances, Pick, Ranking
+from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,15 @@ class Sweep(Lasting):
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Of a line's length: what there is beside is in the fields."""
+        yield from (("id", self.id), ("state", self.state))
+        if self.name:
+            yield "name", self.name
+        yield "jobs", f"{self.done:,} of {self.promised:,}"
+        if self.best:
+            yield "best", self.best.value
+
     @property
     def done(self) -> int:
         """Jobs that have ended, however."""
@@ -60,9 +70,23 @@ class Sweep(Lasting):
         return bool(self.spec.get("objective", {}).get("direction") == "maximize")
 
     @property
+    def spent(self) -> str | None:
+        """Which budget ended it, in words; None where none did."""
+        if self.ending and self.ending.startswith("its budget of "):
+            return self.ending
+        jobs = (self.spec.get("budget") or {}).get("jobs")
+        if not jobs or not self.finished or sum(self.counts.values()) < jobs:
+            return None
+        return f"its budget of {jobs:,} jobs is spent"
+
+    @property
     def of_range_tests(self) -> bool:
         """Whether its jobs are range tests, which are compared by `pick` rather than ranked."""
         return bool(self.spec.get("template", {}).get("kind") == "range_test")
+
+    def refresh(self) -> Sweep:
+        """The sweep as it is now."""
+        return self._sweeps.get(self.id)
 
     def wait(self, *, progress: bool = False, timeout: float | None = None) -> Sweep:
         """The sweep once it has finished, whatever its end; with `progress`, draws a bar."""
@@ -84,17 +108,41 @@ class Sweep(Lasting):
         """The learning rates that the range test of a recipe suggests; None before it has."""
         return self._sweeps.rates(self.id)
 
-    def ranking(self) -> Ranking:
+    def ranking(self, *, repeated: Sequence[str] = ("/seed",), limit: int | None = None) -> Ranking:
         """Configurations, the best first, each compared with the best over its seeds."""
-        return self._sweeps.ranking(self.id)
+        return self._sweeps.ranking(self.id, repeated=repeated, limit=limit)
 
-    def importance(self) -> Importances:
+    def importance(self, *, by: Literal["rank", "value"] = "rank") -> Importances:
         """How much of how the values differ goes with each parameter, and with two together."""
-        return self._sweeps.importance(self.id)
+        return self._sweeps.importance(self.id, by=by)
 
-    def pick(self) -> Pick:
+    def marginals(self, *parameters: str) -> Marginals:
+        """What the values are along these parameters (JSON pointers), or along each."""
+        return self._sweeps.marginals(self.id, *parameters)
+
+    def pairs(self, x: str, y: str) -> Pair:
+        """What the values are along two parameters."""
+        return self._sweeps.pairs(self.id, x, y)
+
+    def pick(self, *, repeated: Sequence[str] = ("/seed",)) -> Pick:
         """Which of the settings of a sweep of range tests to train with."""
-        return self._sweeps.pick(self.id)
+        return self._sweeps.pick(self.id, repeated=repeated)
+
+    def cancel(self) -> Sweep:
+        """Cancels every job that waits, asks running ones to stop, and begins no more."""
+        return self._sweeps.cancel(self.id)
+
+    def pause(self) -> Sweep:
+        """Pauses every job that has not ended, and begins no more for now."""
+        return self._sweeps.pause(self.id)
+
+    def resume(self) -> Sweep:
+        """Lets a paused sweep go on, each job from its checkpoint."""
+        return self._sweeps.resume(self.id)
+
+    def retry(self) -> Sweep:
+        """Queues the failed jobs again, and those only."""
+        return self._sweeps.retry(self.id)
 
     def _repr_html_(self) -> str:
         from stepsize.notebook import sweep_html  # noqa: PLC0415 - only where it is displayed

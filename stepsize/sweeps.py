@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -13,8 +13,9 @@ import httpx
 from stepsize import transport, watching
 from stepsize.answers import Answer
 from stepsize.errors import StepsizeError
-from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
-from stepsize.specs import read_spec
+from stepsize.judgments import Importances, Judgment, Marginals, Pair, Pick, Ranking
+from stepsize.series import needed
+from stepsize.specs import spec_of
 from stepsize.sweep_values import Row, Sweep, SweepPreview, SweepResult
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PAGE = 100
 ROWS = 1000
 """Results that are asked for at once."""
 
-Judgment = TypeVar("Judgment", bound=Answer)
+Told = TypeVar("Told", bound=Judgment)
 
 
 class _Page(Answer):
@@ -103,11 +104,9 @@ class Sweeps:
 
     def to_pandas(self, sweep: Sweep | str) -> pd.DataFrame:
         """The same rows as a data frame, a column for each parameter and number; needs pandas."""
-        try:
-            import pandas as pd  # noqa: PLC0415 - heavy, and only for those who ask
-        except ImportError as error:
-            raise StepsizeError("to_pandas needs pandas: pip install pandas") from error
-        return pd.DataFrame([each.row for each in self.results(sweep)])
+        rows = [each.row for each in self.results(sweep)]
+        frame: pd.DataFrame = needed("pandas", "to_pandas").DataFrame(rows)
+        return frame
 
     def ranking(
         self,
@@ -122,7 +121,9 @@ class Sweeps:
         """
         return self._judged(Ranking, sweep, "ranking", repeated=list(repeated), limit=limit)
 
-    def importance(self, sweep: Sweep | str, *, by: str = "rank") -> Importances:
+    def importance(
+        self, sweep: Sweep | str, *, by: Literal["rank", "value"] = "rank"
+    ) -> Importances:
         """How much of how the values differ goes with each parameter, and with two together.
 
         By "value" what diverged is left out, and one loss of a million is all there is.
@@ -181,9 +182,7 @@ class Sweeps:
         """Queues the failed jobs again, and those only."""
         return self._move(sweep, "retry")
 
-    def _judged(
-        self, answer: type[Judgment], sweep: Sweep | str, what: str, **params: object
-    ) -> Judgment:
+    def _judged(self, answer: type[Told], sweep: Sweep | str, what: str, **params: object) -> Told:
         told = self._send("GET", f"{_path(sweep)}/{what}", params=params)
         return transport.parse(answer, told)
 
@@ -192,7 +191,13 @@ class Sweeps:
 
 
 def _body(spec: Mapping[str, Any] | str | Path) -> Row:
-    return read_spec(spec) if isinstance(spec, str | Path) else dict(spec)
+    body = spec_of(spec)
+    if "template" not in body and body.get("kind") in {"range_test", "training"}:
+        raise StepsizeError(
+            f"this is one {body['kind']}: `stepsize submit` queues it, or client.submit; in a sweep"
+            " it is the `template`, beside a `space`"
+        )
+    return body
 
 
 def _id(sweep: Sweep | str) -> str:
@@ -200,4 +205,8 @@ def _id(sweep: Sweep | str) -> str:
 
 
 def _path(sweep: Sweep | str) -> str:
-    return f"/v1/sweeps/{quote(_id(sweep), safe='')}"
+    id_ = _id(sweep)
+    if not id_ or id_.startswith("job_"):
+        other = f"{id_} is a job: use client.job" if id_ else "the id of a sweep is empty"
+        raise StepsizeError(f"{other}; ids of sweeps are swp_..., client.sweeps.list() has them")
+    return f"/v1/sweeps/{quote(id_, safe='')}"

@@ -1,5 +1,6 @@
 """What the server answers, as small frozen values."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -114,6 +115,14 @@ class Job(Acting):
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Of a line's length: what there is beside is in the fields."""
+        done, planned = self.progress.iteration, self.progress.iterations
+        yield from (("id", self.id), ("kind", self.kind), ("state", self.state))
+        if self.name:
+            yield "name", self.name
+        yield "iterations", f"{done:,} of {'?' if planned is None else f'{planned:,}'}"
+
     @property
     def pace(self) -> float | None:
         """Iterations per second of the engine; None before there is a result.
@@ -137,6 +146,10 @@ class Job(Acting):
             raise StepsizeError(f"{self.id} is {self.state}: it has no suggestion yet")
         result = self.result or {}
         result = result.get("range_test") or result
+        if self.kind == "training" and "suggestion" not in result:
+            raise StepsizeError(
+                f"{self.id} is a training: range tests have suggestions, and what policy auto found"
+            )
         if not result.get("suggestion"):
             raise StepsizeError(f"{self.id} has no suggestion: {result.get('status', self.state)}")
         return Suggestion.model_validate(result["suggestion"])

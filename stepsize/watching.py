@@ -64,7 +64,10 @@ def watch(
             return
         elapsed = time.monotonic() - began
         if timeout is not None and elapsed >= timeout:
-            raise TimeoutError(f"{seen.id} is still {seen.state} after {timeout:g} s")
+            raise TimeoutError(
+                f"{seen.id} is still {seen.state} after {timeout:g} s, and goes on: wait again, or"
+                " cancel it"
+            )
         if not waited:
             pause = min(max(elapsed / 20, 0.1), 2.0)
             time.sleep(pause if timeout is None else min(pause, timeout - elapsed))

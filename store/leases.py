@@ -2,8 +2,7 @@
 
 Every write carries the lease. Its attempt is the fencing token: once the job has been claimed
 again, or is no longer running, a write matches no row, and nothing is written. What is about one
-job raises then, and its transaction is undone; `renew` and `record`, which are about many, say
-which leases are lost.
+job raises then; `renew` and `record`, which are about many, say which leases are lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -294,7 +293,7 @@ def _leave(
             outcome="paused" if row.state == State.PAUSED else outcome,
             reason=reason,
             iterations=row.iteration,
-        ),
+        )
     )
     if row.sweep is not None and State(row.state).finished:
         sweep_moves.release_next(tx, row.sweep)

@@ -11,6 +11,7 @@ import pytest
 from migrations.run import upgrade
 from store.database import Sessions, connect
 from store.tables import metadata
+from tests import documents
 
 # platformdirs, which the PostgreSQL wheel uses, warns where a login manager has set none
 _RUNTIME = tempfile.TemporaryDirectory(prefix="stepsize-run")
@@ -51,3 +52,9 @@ def sessions(database_url: str) -> Iterator[Sessions]:
             tx.execute(table.delete())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def texts(request: pytest.FixtureRequest) -> list[str]:
+    """The blocks of the documents that this test runs, as tests/documents.py has them."""
+    return [block.text for block in documents.run_by(request.node.nodeid.partition("[")[0])]

@@ -396,6 +396,7 @@ def test_what_a_sweep_takes_from_others_may_be_gone_when_it_goes_on(
         ({"template": {"kind": "training"}}, "/template/model", ""),
         ({"template": training_json(model={"name": "x"})}, "/template/model/name", ""),
         ({"budget": {"jobs": 0}}, "/budget/jobs", ""),
+        ({"space": {"seed": [0]}}, "/space/seed", "must be a JSON pointer into the template"),
         ({"stopping": {"name": "sha"}}, "/stopping/name", ""),
         (
             {"stopping": {"name": "asha"}, "template": range_test_json(), "space": {SEED: [1]}},

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stepsize import Client, range_test
+from tests.documents import with_words
 from tests.e2e.test_up import Up, started
-
-PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
-BLOCKS: dict[str, list[str]] = {}
-for kind, text in re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
-    BLOCKS.setdefault(kind, []).append(text)
 
 NOTEBOOK = """
 import json, sys
@@ -43,12 +39,6 @@ def environment(up: Up) -> dict[str, str]:
     return {**os.environ, **quiet, "PATH": path, "STEPSIZE_URL": up.url}
 
 
-def test_every_block_is_run() -> None:
-    assert set(BLOCKS) == {"python", "console", "yaml"}
-    assert len(BLOCKS["yaml"]) == 1
-    assert PAGE.count("```") == 2 * sum(map(len, BLOCKS.values()))
-
-
 def html_of(outputs: list[dict[str, Any]]) -> str:
     return "".join("".join(each.get("data", {}).get("text/html", "")) for each in outputs)
 
@@ -57,12 +47,12 @@ def text_of(outputs: list[dict[str, Any]]) -> str:
     return "".join("".join(each.get("text", "")) for each in outputs)
 
 
-def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path) -> None:
+def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path, texts: list[str]) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     done = subprocess.run(
         [sys.executable, "-c", NOTEBOOK],
-        input=json.dumps(BLOCKS["python"]),
+        input=json.dumps(texts),
         check=False,
         env=environment(up),
         cwd=tmp_path,
@@ -72,7 +62,7 @@ def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     cells = json.loads(done.stdout.splitlines()[-1])
-    outputs = dict(zip(BLOCKS["python"], cells, strict=True))
+    outputs = dict(zip(texts, cells, strict=True))
 
     def of(words: str) -> list[dict[str, Any]]:
         (found,) = [each for block, each in outputs.items() if words in block]
@@ -88,7 +78,10 @@ def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path) -> None:
     assert "finished" in text_of(of("job.events"))
     assert "val_accuracy" in html_of(of("checked"))
     assert "/batch_size" in html_of(of("both.to_pandas"))
-    assert html_of(of("sweep.to_pandas")[-1:]).count("job_") == 3
+    assert html_of(of("rates.to_pandas")[-1:]).count("job_") == 3
+    assert "The best is" in html_of(of("rates.ranking()"))
+    assert "share" in html_of(of("rates.importance()"))
+    assert "median" in html_of(of("rates.marginals("))
     said = text_of(of("nightly"))
     assert said.startswith("True\n")
     assert "/batch_size" in said
@@ -97,10 +90,9 @@ def test_the_python_runs_in_a_notebook(up: Up, tmp_path: Path) -> None:
         assert not [each for each in cell if each.get("name") == "stderr"], cell
 
 
-def test_the_commands_run_in_a_shell(up: Up, tmp_path: Path) -> None:
-    (tmp_path / "training.yaml").write_text(BLOCKS["yaml"][0])
-    install, *commands = BLOCKS["console"]
-    assert {line.split()[0] for line in install.splitlines()} == {"pip"}
+def test_the_commands_run_in_a_shell(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    spec, *commands = texts
+    (tmp_path / "training.yaml").write_text(spec)
     if any(not _installed(name) for name in ("tensorboard", "mlflow")):
         commands = commands[:1]
     done = subprocess.run(
@@ -121,13 +113,49 @@ def test_the_commands_run_in_a_shell(up: Up, tmp_path: Path) -> None:
         assert (tmp_path / "mlflow.db").exists()
 
 
+COMPLETED = """
+offered() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+    _stepsize_completion "$1"
+    echo "${COMPREPLY[@]}"
+}
+offered stepsize sweep-
+offered stepsize range-test --batch
+offered stepsize watch job_
+"""
+
+
+def test_the_shell_completes_what_was_typed(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    (both,) = texts
+    with Client(up.url) as client:
+        job = client.submit(range_test("mlp", "digits", "sgd", batch_size=32, repeats=1))
+        client.cancel(job)
+    environ = environment(up) | {"HOME": str(tmp_path)}
+    install, here = both.splitlines()
+    done = subprocess.run(
+        ["bash", "-euc", f"{{ {install}\n}} >&2\nsource ~/.bashrc\n{here}\n{COMPLETED}"],
+        check=False,
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    commands, options, ids = done.stdout.splitlines()
+    assert {"sweep-ranking", "sweep-pick"} <= set(commands.split())
+    assert options == "--batch-size"
+    assert job.id in ids.split()
+
+
 def _installed(name: str) -> bool:
     script = f"import {name}"
     return subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_pandas_reads_the_csv_as_it_is(up: Up, tmp_path: Path) -> None:
-    (tmp_path / "training.yaml").write_text(BLOCKS["yaml"][0])
+    (spec,) = with_words("docs/client.md", "kind: training")
+    (tmp_path / "training.yaml").write_text(spec.text)
     script = (
         "id=$(stepsize submit training.yaml); stepsize watch $id >&2;"
         " stepsize series $id --names loss,lr -o rows.csv"

@@ -1,7 +1,6 @@
 """From a request to its curve through real processes: complete, exact, repeatable."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,9 +141,8 @@ def test_a_run_that_stops_inside_a_cycle_says_so(service: Service) -> None:
     assert "inside a cycle: 100 iterations, and cycle 2 ends at 176" in warning
 
 
-def test_the_readme_does_what_it_says(service: Service, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def test_the_readme_does_what_it_says(service: Service, tmp_path: Path, texts: list[str]) -> None:
+    (code,) = texts
     url = str(service.http.base_url)
     done = subprocess.run(
         [sys.executable, "-c", code + "\nprint(len(losses))"],

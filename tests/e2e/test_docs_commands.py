@@ -1,10 +1,13 @@
 """The commands and programs of the README and of the documents, followed as they stand."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -22,13 +25,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield service
 
 
-def block(document: str, words: str) -> str:
-    """The one block of a document in which these words are."""
-    found = re.findall(
-        r"^```\w*\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL
-    )
-    (text,) = [each for each in found if words in each]
-    return str(text)
+def sessions(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of a session, and the lines that it printed."""
+    found = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)
+    return [(command, printed.splitlines()) for command, printed in found]
 
 
 def run(up: Up, folder: Path, *command: str) -> str:
@@ -50,16 +50,20 @@ def shell(up: Up, folder: Path, script: str) -> str:
     return run(up, folder, "bash", "-euc", script)
 
 
-def test_the_readme_leads_to_bounds(up: Up, tmp_path: Path) -> None:
-    first, *rest = block("README.md", "stepsize range-test").splitlines()
-    assert first.startswith("stepsize up ")  # which is what runs here
-    said = shell(up, tmp_path, "\n".join(rest).replace("localhost:8000", up.url))
-    assert "max_lr" in said
-    assert '"range_test"' in said  # what curl prints
+def test_make_has_the_two_commands(up: Up, texts: list[str]) -> None:
+    (text,) = texts
+    does = {}
+    for line in text.splitlines():
+        make, target = shlex.split(line, comments=True)
+        does[target] = run(up, ROOT, make, "--dry-run", target, "VENV=/nowhere")
+    assert does.keys() == {"demo", "test"}
+    assert "stepsize demo --data digits" in does["demo"]
+    assert "pytest\n" in does["test"]
 
 
-def test_the_readme_pauses_and_goes_on(up: Up, tmp_path: Path) -> None:
-    pause, resume, extend = block("README.md", "stepsize pause").splitlines()
+def test_the_readme_pauses_and_goes_on(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    (text,) = texts
+    pause, resume, extend = text.splitlines()
     with Client(up.url) as client:
         job = client.submit(
             training(
@@ -82,23 +86,99 @@ def test_the_readme_pauses_and_goes_on(up: Up, tmp_path: Path) -> None:
         assert job.wait(timeout=30).finished
 
 
-def test_a_sweep_is_previewed_watched_and_read(up: Up, tmp_path: Path) -> None:
-    (tmp_path / "lr.yaml").write_text(block("docs/sweeps.md", "name: peak x momentum"))
-    session = block("docs/sweeps.md", "$ stepsize sweep lr.yaml --preview")
-    commands = re.findall(r"^\$ (.+)$", session, re.MULTILINE)
-    assert len(commands) == 2
-    preview, watched = (shell(up, tmp_path, command) for command in commands)
-    assert preview.split()[:4] == ["jobs", "12", "iterations", "7,200"]
+def test_a_sweep_is_previewed_watched_and_read(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    spec, session, program = texts
+    (tmp_path / "lr.yaml").write_text(spec)
+    (preview, planned), (watch, shown) = sessions(session)
+    assert shell(up, tmp_path, preview).split()[:4] == " ".join(planned[:2]).split()[:4]
     # numbers are those of a machine; the words are those of the page
-    head = next(line for line in session.splitlines() if line.startswith("val_accuracy"))
-    assert head.split() == watched.splitlines()[0].split()
-    program = block("docs/sweeps.md", 'client.sweeps.submit("lr.yaml")')
+    said = shell(up, tmp_path, watch)
+    assert said.splitlines()[0].split() in [line.split() for line in shown]
     said = run(up, tmp_path, sys.executable, "-c", program + "    print(len(frame))\n")
     assert "value=0.9" in said
     assert said.split()[-1] == "12"
 
 
-def test_events_are_followed_as_the_api_page_shows(up: Up, tmp_path: Path) -> None:
+def test_a_sweep_is_judged(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    lr = {"policy": "triangular", "base_lr": 0.01, "step_size": 22}
+    parts = {"name": "mlp", "params": {"hidden": [8]}}, "digits", "sgd"
+    spec = {
+        "template": training(*parts, batch_size=32, schedule=lr, length={"cycles": 1}),
+        "space": {
+            "/schedule/max_lr": [0.03, 0.3, 3, 30],
+            "/optimizer/params/momentum": [0.8, 0.9],
+            "/seed": [0, 1, 2],
+        },
+        "objective": {"metric": "val_accuracy", "direction": "maximize"},
+    }
+    with Client(up.url) as client:
+        sweep = client.sweeps.submit(spec).wait(timeout=60)
+    for command, shown in sessions("".join(texts)):
+        said = shell(up, tmp_path, command.replace("ID", sweep.id)).splitlines()
+        head = 1 if "--together" in command else 0
+        assert said[head].split() == shown[head].split(), command
+        assert len(said) >= len([*takewhile(bool, shown)]), command
+
+
+def test_a_setting_is_picked(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    spec, session = texts
+    with Client(up.url) as client:
+        sweep = client.sweeps.submit(json.loads(spec)).wait(timeout=60)
+    ((command, shown),) = sessions(session)
+    said = shell(up, tmp_path, command.replace("ID", sweep.id)).splitlines()
+    assert said[0].split() == shown[0].split()
+    assert {line.split()[0] for line in said[1:5]} == {"16", "32", "64", "128"}
+    assert said[6].startswith("/batch_size = ")
+
+
+def test_a_recipe_compares_schedules(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    (session,) = texts
+    ((command, _),) = sessions(session)
+    said = shell(up, tmp_path, command)
+    for policy in ("constant", "cosine", "sgdr", "one_cycle", "triangular2"):
+        assert policy in said
+    assert "The best is" in said
+
+
+def test_webhooks_are_made_and_looked_after(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    (text,) = texts
+    names: dict[str, str] = {}
+    for line in text.splitlines():
+        command = line
+        for name, value in names.items():
+            command = command.replace(name, value)
+        if command.startswith("stepsize webhooks test"):  # there is no hooks.example
+            assert "has not arrived" in shell(up, tmp_path, f"! {command}")
+            with Client(up.url) as client:
+                names["msg_..."] = client.webhooks.deliveries(names["whk_..."])[0].id
+            continue
+        shell(up, tmp_path, command)
+        if not names:
+            with Client(up.url) as client:
+                (made,) = client.webhooks.list()
+            names["whk_..."] = made.id
+            assert made.tags == {"project": "demo"}
+    with Client(up.url) as client:
+        assert client.webhooks.list() == []
+
+
+def test_benchmarks_take_these_words(up: Up, tmp_path: Path, texts: list[str]) -> None:
+    """They take hours: what is shown is that they know these commands."""
+    lines = [shlex.split(line, comments=True) for text in texts for line in text.splitlines()]
+    for script in {line[1] for line in lines}:
+        choices = re.search(
+            r"\{([\w,]+)\}\s*$",
+            run(up, tmp_path, sys.executable, str(ROOT / script), "--help").split("\n\n")[0],
+        )
+        assert choices is not None
+        wanted = {word for _, name, word in lines if name == script}
+        assert wanted <= set(choices[1].split(","))
+
+
+def test_events_are_followed_as_the_api_page_shows(
+    up: Up, tmp_path: Path, texts: list[str]
+) -> None:
+    (shown,) = texts
     before = (
         "from stepsize import Client, End, Job, Points, training\n"
         "client, drawn = Client(), []\n"
@@ -107,7 +187,7 @@ def test_events_are_followed_as_the_api_page_shows(up: Up, tmp_path: Path) -> No
         "plot = lambda x, y: drawn.extend(x)\n"
     )
     after = "print(len(drawn))\n"
-    program = before + block("docs/api.md", "client.events(job") + after
+    program = before + shown + after
     said = run(up, tmp_path, sys.executable, "-c", program).split()
     assert said[-2:] == ["finished", "200"]
     assert "succeeded" in said

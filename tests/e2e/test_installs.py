@@ -15,7 +15,7 @@ from tests.e2e.service import eventually, free_port
 ROOT = Path(__file__).parents[2]
 
 
-def run(*command: str | Path, **environment: str) -> str:
+def run(*command: str | Path, folder: str | Path = "/", **environment: str) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         env=os.environ | environment,
@@ -23,21 +23,27 @@ def run(*command: str | Path, **environment: str) -> str:
         text=True,
         timeout=300,
         check=False,
-        cwd="/",
+        cwd=folder,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it would be published, built from a copy of what git tracks."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git tracks, or would."""
     source = tmp_path_factory.mktemp("source")
     listed = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it would be published."""
     built = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", built, source)
     (found,) = built.glob("*.whl")

@@ -1,6 +1,7 @@
 """A client in another language, whose types come from openapi.json alone, talks to the service."""
 
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from store.database import connect
+from tests.documents import run_by
 from tests.e2e.service import Service
 from tests.factories import claimed, queued, record, rows
 
@@ -35,11 +37,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if any(sign in installed.stderr for sign in OFFLINE):
         pytest.skip("the client in TypeScript needs a network, for packages of npm")
     assert installed.returncode == 0, installed.stderr
-    run(
-        folder,
-        *("openapi-typescript", str(CONTRACT), "--output", "api.d.ts"),
-        *("--default-non-nullable", "false"),
-    )
+    shutil.copy(CONTRACT, folder)
+    (block,) = run_by("tests/e2e/test_typescript.py::project")
+    npx, program, *arguments = shlex.split(block.text)
+    assert npx == "npx"  # which runs what has been installed
+    run(folder, program, *arguments)
     return folder
 
 

@@ -424,11 +424,14 @@ def test_a_worker_is_drained_by_its_name() -> None:
 
 def test_a_suggestion_is_there_or_says_why_not() -> None:
     failed = {**JOB, "state": "succeeded", "result": {"status": "no_descent", "suggestion": None}}
-    client, _ = answers(ok(DONE), ok(JOB), ok(failed))
+    trained = {**failed, "kind": "training", "result": {"val_loss": 0.1}}
+    client, _ = answers(ok(DONE), ok(JOB), ok(failed), ok(trained))
     assert client.job("job_1").suggestion.max_lr == 0.006
     with pytest.raises(StepsizeError, match="job_1 is queued: it has no suggestion yet"):
         _ = client.job("job_1").suggestion
     with pytest.raises(StepsizeError, match="no_descent"):
+        _ = client.job("job_1").suggestion
+    with pytest.raises(StepsizeError, match="is a training: range tests have suggestions"):
         _ = client.job("job_1").suggestion
 
 

@@ -8,11 +8,14 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import pytest
 
+import stepsize
 from spec.jobs import RangeTestSpec, TrainingSpec
-from stepsize import Client, Job, StepsizeError
+from spec.sweeps import SweepSpec
+from stepsize import Client, Job, StepsizeError, Sweep, sweep
 from stepsize.reading import MANY
 from stepsize.series import Columns
-from stepsize.specs import RangeTestFields, TrainingFields
+from stepsize.specs import RangeTestFields, SweepFields, TrainingFields
+from stepsize.sweep_values import Best
 from tests.recorded import Recorded, checked, falling, training
 
 
@@ -106,6 +109,43 @@ def test_the_helpers_know_every_field(spec: type[Any], fields: type[Any]) -> Non
             assert set(words) == set(wanted)
         else:
             assert set(get_args(hint)) == set(get_args(wanted[0]))
+
+
+def test_the_helper_of_sweeps_knows_every_field() -> None:
+    assert set(get_type_hints(SweepFields)) == set(SweepSpec.model_fields) - {
+        "kind",
+        "template",
+        "space",
+    }
+    job = stepsize.training("mlp", "digits", "sgd", batch_size=8, schedule={}, length={"epochs": 1})
+    spec = sweep(job, {"/seed": [0, 1]}, budget={"jobs": 2})
+    assert SweepSpec.model_validate(spec).budget.jobs == 2
+
+
+def test_a_job_and_a_sweep_are_a_line_each() -> None:
+    job = Job(id="job_1", kind="training", state="running", spec={"much": ["more"]})
+    assert repr(job) == "Job(id='job_1', kind='training', state='running', iterations='0 of ?')"
+    best = Best(job="job_2", parameters={}, value=0.5)
+    counts = {"succeeded": 1}
+    some = Sweep(id="swp_1", name="lr", state="running", promised=4, counts=counts, best=best)
+    assert str(some) == "id='swp_1' state='running' name='lr' jobs='1 of 4' best=0.5"
+
+
+def test_what_is_asked_in_the_wrong_place_is_said_where_it_belongs() -> None:
+    client = Client("http://127.0.0.1:9")
+    job = {"kind": "training"}
+    for asked, says in (
+        (lambda: client.submit({"kind": "recipe"}), r"client\.sweeps\.submit"),
+        (lambda: client.submit({"template": job, "space": {}}), "`stepsize sweep`"),
+        (lambda: client.sweeps.submit(job), r"client\.submit; in a sweep it is the `template`"),
+        (lambda: client.submit(None), "not NoneType"),  # type: ignore[arg-type]
+        (lambda: client.job("swp_1"), r"swp_1 is a sweep: use client\.sweeps"),
+        (lambda: client.job(""), "the id of a job is empty"),
+        (lambda: client.sweeps.get("job_1"), r"job_1 is a job: use client\.job"),
+        (lambda: client.sweeps.get(""), "the id of a sweep is empty"),
+    ):
+        with pytest.raises(StepsizeError, match=says):
+            asked()  # type: ignore[no-untyped-call]
 
 
 def test_a_client_names_the_page_of_a_job() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from schedules.analysis import Status
 from stepsize import Client, Job, StepsizeError
@@ -165,6 +166,14 @@ def test_a_training_shows_loss_accuracy_and_learning_rate(tmp_path: Path) -> Non
     np.testing.assert_allclose(rate.get_lines()[0].get_ydata(), LR[:100])
     assert rate.get_lines()[1].get_xdata()[0] == 40  # where it diverged
     assert "iteration" in rate.get_xlabel()
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("a", b"\x89PNG")]
+)
+def test_a_file_is_what_its_ending_says(tmp_path: Path, name: str, begins: bytes) -> None:
+    save(Figure(), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begins)
 
 
 def test_draws_a_png_into_a_new_folder(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from stepsize import Client, Job
+from stepsize.judgments import Importances, Judgment, Marginals, Pair, Pick, Ranking
 from stepsize.notebook import curve_svg
 from stepsize.progress import follow, in_notebook
 from stepsize.series import Columns
 from stepsize.sweep_values import Sweep
+from tests.judged import IMPORTANCE, MARGINALS, PAIR, PICK, RANKING
 from tests.recorded import Recorded, falling, range_test, training
 
 EVIL = "<script>alert(1)</script>"
@@ -63,6 +65,45 @@ def test_a_sweep_is_shown_with_its_best() -> None:
     html = shown(sweep)
     for told in ("swp_1", "1 of 4 jobs: 1 succeeded, 3 queued", "0.1235 by job_9", "/batch_size"):
         assert told in html
+
+
+def test_a_sweep_says_which_budget_ended_it() -> None:
+    asked: dict[str, Any] = {"budget": {"jobs": 4}}
+    sweep = Sweep(id="swp_1", state="succeeded", promised=4, counts={"succeeded": 4}, spec=asked)
+    assert "because its budget of 4 jobs is spent" in shown(sweep)
+    ended = {"ending": "its budget of 5 s is spent"}
+    assert "because its budget of 5 s is spent" in shown(sweep.model_copy(update=ended))
+    fewer = sweep.model_copy(update={"counts": {"succeeded": 3}})
+    assert "budget" not in shown(fewer)
+    assert "budget" not in shown(sweep.model_copy(update={"spec": {}}))
+
+
+JUDGED: dict[type[Judgment], tuple[dict[str, Any], int, str]] = {
+    Ranking: (RANKING, 3, "The best is better than [all] by 0.47."),
+    Importances: (IMPORTANCE, 4, "note: shares of 6 trials are mostly chance"),
+    Marginals: (MARGINALS, 4, "max_lr"),
+    Pair: (PAIR, 2, "mean val_accuracy: momentum down, max_lr across"),
+    Pick: (PICK, 2, "/batch_size = 16 falls lowest."),
+}
+
+
+@pytest.mark.parametrize("kind", JUDGED, ids=lambda kind: kind.__name__)
+def test_a_judgment_is_a_table_and_a_frame(kind: type[Judgment]) -> None:
+    answer, rows, says = JUDGED[kind]
+    found = kind.model_validate(answer)
+    html = shown(found)
+    assert says in html
+    assert "<th>" in html
+    frame = found.to_pandas()
+    assert len(frame) == rows
+    assert list(frame) == list(dict.fromkeys(name for row in found.rows for name in row))
+
+
+def test_what_a_judgment_is_about_is_escaped() -> None:
+    evil = {**RANKING["data"][0], "parameters": {f"/{EVIL}": EVIL, "/b": "[red]"}, "verdict": EVIL}
+    html = shown(Ranking.model_validate({**RANKING, "data": [evil]}))
+    assert html.count("&lt;script&gt;") == 2
+    assert "[red]" in html
 
 
 def test_columns_are_curves() -> None:

@@ -50,6 +50,10 @@ def test_every_policy_has_a_section(policy: type[Schedule]) -> None:
         assert f"\n| `{field}` |" in section
 
 
+def test_formulas_are_those_of_the_policies(texts: list[str]) -> None:
+    assert [text.strip() for text in texts] == [policy.formula for policy in POLICIES]
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=NAMES)
 def test_a_formula_can_be_read_alone(policy: type[Schedule]) -> None:
     """Every number among the fields that moves the rate is in it, by name."""

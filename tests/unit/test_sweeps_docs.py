@@ -72,9 +72,10 @@ def test_defaults_are_those_of_the_code(field: str) -> None:
     assert float(said) == CoarseToFine.model_fields[field].default
 
 
-def test_what_is_shown_in_python_is_so() -> None:
-    found = doctest.testfile(str(PATH), module_relative=False)
-    assert found.attempted > PAGE.count("```python")
+def test_what_is_shown_in_python_is_so(texts: list[str]) -> None:
+    shown = doctest.DocTestParser().get_doctest("".join(texts), {}, str(PATH), str(PATH), 0)
+    found = doctest.DocTestRunner().run(shown)
+    assert found.attempted > len(texts)
     assert found.failed == 0
 
 
