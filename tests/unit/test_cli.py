@@ -377,7 +377,7 @@ def test_worker_starts_a_node_for_each_gpu_that_is_named(
 
 
 def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepsize.commands_service.find_spec", lambda _: None)
+    monkeypatch.setattr("stepsize.becoming.find_spec", lambda _: None)
     done = run("worker")
     assert done.exit_code == 1
     assert "pip install 'stepsize[worker]'" in done.stderr
