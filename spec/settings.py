@@ -221,7 +221,7 @@ class Settings(DatabaseSettings):
     def secrets(self) -> tuple[str | None, ...]:
         """What must not be told to anybody."""
         found = [urlsplit(url).password or "" for url in (self.database_url, self.broker_url)]
-        return (self.api_key, self.database_password, *found, *map(unquote, found))
+        return (self.api_key, *found, *map(unquote, found))
 
     @property
     def wants_key(self) -> bool:

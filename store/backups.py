@@ -62,6 +62,8 @@ def back_up(data_dir: Path, to: Path, *, checkpoints: Files) -> Copied:
     """
     if not (data_dir / DATABASE).is_file():
         raise BackupError(f"there is no {data_dir / DATABASE}: which data directory is it?")
+    if to.resolve().is_relative_to(data_dir.resolve()):
+        raise BackupError(f"{to} lies in {data_dir}: a backup of it would hold itself")
     if to.exists() and any(to.iterdir()):
         raise BackupError(f"{to} is not empty: a backup wants a directory of its own")
     to.mkdir(mode=0o700, parents=True, exist_ok=True)

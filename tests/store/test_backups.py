@@ -173,6 +173,8 @@ def test_nothing_is_overwritten(place: Place, tmp_path: Path) -> None:
     backups.back_up(place.folder, copy, checkpoints=place.files)
     with pytest.raises(BackupError, match="is not empty"):
         backups.back_up(place.folder, copy, checkpoints=place.files)
+    with pytest.raises(BackupError, match="would hold itself"):
+        backups.back_up(place.folder, place.folder / "backups", checkpoints=place.files)
     with pytest.raises(BackupError, match="has a database already"):
         backups.restore(copy, place.folder, checkpoints=place.files)
     with pytest.raises(BackupError, match=r"there is no .*stepsize\.db"):
