@@ -7,6 +7,7 @@ database; services that it would start are a broker and an API of this machine.
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,8 @@ def programs_of(version: int) -> Path:
 def machine(tmp_path_factory: pytest.TempPathFactory, postgresql_url: str) -> Iterator[Machine]:
     if "host" not in parse_qs(urlsplit(postgresql_url).query):
         pytest.skip("the page's commands are run against the PostgreSQL of the wheel alone")
+    if missing := [name for name in ("curl", "openssl") if shutil.which(name) is None]:
+        pytest.skip(f"the page's commands need {' and '.join(missing)}")
     with psycopg.connect(postgresql_url, autocommit=True) as made:
         programs = programs_of(made.info.server_version // 10_000)
         made.execute(f"CREATE ROLE {NAME} LOGIN SUPERUSER")
