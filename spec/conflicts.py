@@ -71,6 +71,8 @@ def _of_sharing(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
             f" with an accumulation of {spec.accumulation}",
         )
     alone = f"{count} processes share each batch"
+    if spec.transforms:  # each would draw for its part as one process draws for the whole
+        yield Conflict("/transforms", f"{alone}: images cannot be changed at random there yet")
     yield from _of_whole_batches(spec, alone)
     if spec.population:
         yield Conflict("/population", f"is one program, and {alone}: leave one")

@@ -77,5 +77,7 @@ def list_(ctx: typer.Context) -> None:
     """List the components that packages offer here, and those that are left out, with the reason.
 
     `stepsize workers` and the catalogue of a server say what its workers offer.
+
+    Example: [bold]stepsize plugin list[/]
     """
     become("worker.trial", ["list", *ctx.args], needs="torch", extra="worker")

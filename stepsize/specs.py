@@ -41,6 +41,9 @@ class Fields(TypedDict, total=False):
     queue: str
     needs: Mapping[str, Any] | None
     processes: int | None
+    criterion: Mapping[str, Any] | None
+    metrics: Sequence[Mapping[str, Any]]
+    transforms: Sequence[Mapping[str, Any]]
 
 
 class RangeTestFields(Fields, total=False):

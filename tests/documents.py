@@ -107,6 +107,15 @@ RUN: Claims = {
     ),
     UNIT + "test_docs_blocks.py::test_commands_of_other_machines_exist": (
         ("docs/pool.md", "stepsize worker --devices"),
+        ("docs/operations.md", "stepsize drain"),
+        ("docs/operations.md", "stepsize backup"),
+        ("docs/operations.md", "stepsize restore"),
+    ),
+    E2E + "test_plugins.py::test_from_a_template_to_a_range_test_as_the_page_says": (
+        ("docs/plugins.md", "```sh"),
+    ),
+    UNIT + "test_docs_blocks.py::test_a_plug_in_of_the_page_is_one": (
+        ("docs/plugins.md", "```python"),
     ),
     E2E + "test_deployment_docs.py::test_the_page_is_followed_from_the_first_start_to_the_last": (
         ("docs/deployment.md", "```sh"),
@@ -128,7 +137,24 @@ RUN: Claims = {
     ),
 }
 
+CONTAINERS = "needs an engine for containers; tests/e2e/test_images.py runs what they hold"
+
 NOT_RUN: Mapping[tuple[str, str], str] = {
+    ("docs/operations.md", "git pull"): CONTAINERS,
+    ("docs/operations.md", "--scale worker=4"): CONTAINERS,
+    ("docs/operations.md", "up -d --build --no-deps migrate api"): CONTAINERS,
+    ("docs/operations.md", "umask 077"): CONTAINERS + "; tests/e2e/test_backup.py dumps as here",
+    ("docs/operations.md", "volume cp -a /backup"): CONTAINERS
+    + "; test_backup.py restores as here",
+    ("docs/operations.md", "psql -U stepsize -c"): CONTAINERS,
+    (
+        "docs/operations.md",
+        "kubectl apply -k",
+    ): "needs a cluster; tests/unit looks at the files",
+    (
+        "docs/operations.md",
+        "make images",
+    ): "takes minutes; it runs tests/e2e/test_images.py",
     ("docs/series-format.md", "| SSC  |"): "a drawing; tests/store/test_chunks.py reads by it",
     ("docs/sweeps.md", '{"iterations": 1800, "val_loss"'): "the end of an answer that is longer",
     ("docs/watching.md", "docker compose logs"): "needs the logs of containers, and jq",

@@ -1,7 +1,6 @@
 """Packages of one's own in the whole service: the example, and what the page leads to."""
 
 import os
-import re
 import subprocess
 import sys
 import venv
@@ -81,16 +80,10 @@ def up(command: list[str], *, cwd: Path, environment: Mapping[str, str]) -> Iter
         process.wait(timeout=30)
 
 
-def blocks(page: str) -> list[str]:
-    """The commands of a page, block by block."""
-    text = (ROOT / page).read_text()
-    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.timeout(300)
-def test_from_a_template_to_a_range_test_as_the_page_says(tmp_path: Path) -> None:
+def test_from_a_template_to_a_range_test_as_the_page_says(tmp_path: Path, texts: list[str]) -> None:
     environment = environment_in(tmp_path / "venv")
-    installing, making, starting, asking = blocks("docs/plugins.md")
+    installing, making, starting, asking = texts
     assert installing == "pip install 'stepsize[embedded]'\n"  # which is what the venv stands for
     said = run(["bash", "-euc", making], cwd=tmp_path, **environment)
     assert said.count("goes on from a checkpoint as if it had never stopped") == 2

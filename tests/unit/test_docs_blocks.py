@@ -1,6 +1,7 @@
 """Every block of the documents is run by a test, or says why not; data is what it says it is."""
 
 import ast
+import inspect
 import json
 import re
 import shlex
@@ -45,6 +46,8 @@ PARSERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "toml": tomllib.loads,
     "yaml": lambda text: parse_spec(text, source="the block"),
 }
+GROUPS = {f"stepsize.{kind}" for kind in ("models", "datasets", "losses", "metrics", "optimizers")}
+"""Of entry points."""
 MISSING = """{block} is run by no test. Either
 - a test runs it: name that in RUN of tests/documents.py, and let it take `texts`, or
 - nothing can: say why in NOT_RUN of tests/documents.py."""
@@ -63,6 +66,8 @@ def check(value: dict[str, Any]) -> None:
             TypeAdapter(Policy).validate_python(value)
         case {"scopes": _}:
             KeySpec.model_validate(value)
+        case {"project": {"entry-points": groups}}:
+            assert set(groups) <= GROUPS
         case {"services": services}:
             for each in services.values():
                 assert each["extends"]["file"] == "docker-compose.yml"
@@ -169,6 +174,14 @@ def test_commands_of_other_machines_exist(texts: list[str]) -> None:
     """They run until they are stopped, some of them on GPUs: what is shown is that they exist."""
     for line in "".join(texts).splitlines():
         assert not wrong(line), line
+
+
+def test_a_plug_in_of_the_page_is_one(texts: list[str]) -> None:
+    (text,) = texts
+    names: dict[str, Any] = {}
+    exec(compile(text, "docs/plugins.md", "exec"), names)
+    width = inspect.signature(names["net"]).parameters["width"]
+    assert (width.kind, width.default) == (inspect.Parameter.KEYWORD_ONLY, 64)
 
 
 def mentioned() -> list[tuple[str, str]]:

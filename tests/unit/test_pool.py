@@ -23,10 +23,10 @@ with pool.stoppable(stop):
 PATIENT = """
 import signal, sys, time, os
 def stop(*_):
-    print(os.environ["NODE"], "hands back", flush=True)
+    os.write(1, (os.environ["NODE"] + " hands back\\n").encode())
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-print(os.environ["NODE"], "is up", flush=True)
+os.write(1, (os.environ["NODE"] + " is up\\n").encode())
 while True: time.sleep(0.02)
 """
 
