@@ -1,13 +1,14 @@
 """Owners: what they use, their shares and limits, and what they let be deleted."""
 
+import re
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from api.keys import Name
 from api.parts import CallerPart, SessionsPart
 from api.problems import NotFoundError
 from spec.jobs import TagKey
@@ -85,6 +86,12 @@ class RetentionSpec(BaseModel):
     tag: Annotated[TagKey | None, Field(description="of jobs with this tag only")] = None
     value: Annotated[Text | None, Field(description="and only of this value of it")] = None
 
+    @model_validator(mode="after")
+    def _value_of_a_tag(self) -> Self:
+        if self.value is not None and self.tag is None:
+            raise PydanticCustomError("value", "is of a tag: name it in `tag`", {"field": "value"})
+        return self
+
 
 class RetentionOut(BaseModel):
     """A rule of retention."""
@@ -118,8 +125,10 @@ def find(sessions: SessionsPart) -> OwnersOut:
 
 
 @router.put("/owners/{owner:path}", operation_id="put_owner")
-def put(owner: Name, rule: RuleSpec, caller: CallerPart, sessions: SessionsPart) -> OwnerOut:
+def put(owner: str, rule: RuleSpec, caller: CallerPart, sessions: SessionsPart) -> OwnerOut:
     """Sets the share and the limits of an owner; a limit that is left out is none."""
+    if not re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", owner):
+        raise NotFoundError(f"no owner is called {ascii(owner)[1:-1]}")
     with sessions.begin() as tx:
         owners.put(tx, owner, Rule(**rule.model_dump()))
         audit.note(tx, caller, "put_owner", owner)

@@ -112,9 +112,9 @@ def test_a_job_is_told_from_its_queue_to_its_end(server: Server, sessions: Sessi
     assert rows(seen) == (list(range(30)), losses(0, 30).astype(float).tolist())
     assert {tuple(each.data["names"]) for each in seen if each.name == "points"} == {("loss", "lr")}
     assert [each.data["next_start"] for each in seen if each.name == "points"] == [10, 20, 30]
-    state = seen[-2].data
+    state, more = seen[-2].data, {"request", "waiting", "attempts", "history"}
     detail = TestClient(server.app, base_url="http://127.0.0.1").get(f"/v1/jobs/{job.id}").json()
-    assert state == {k: v for k, v in detail.items() if k not in {"attempts", "history"}}
+    assert state == {k: v for k, v in detail.items() if k not in more}
     assert seen[-1].data == {
         "job": job.id,
         "reason": "finished",

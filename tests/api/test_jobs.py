@@ -107,7 +107,7 @@ def test_a_job_tells_its_attempts_and_its_history(
     ]
     assert shown["history"][-1].items() >= {"iteration": 40, "detail": "oom: needs 64 GB"}.items()
     (listed,) = client.get("/v1/jobs").json()["data"]
-    assert shown.keys() - listed.keys() == {"attempts", "history", "waiting"}
+    assert shown.keys() - listed.keys() == {"attempts", "history", "waiting", "request"}
 
 
 def test_list_is_newest_first_in_pages(client: TestClient) -> None:

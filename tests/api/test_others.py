@@ -105,7 +105,8 @@ def test_a_worker_in_quarantine_is_shown_counted_and_released(
     assert shown["state"] == "quarantined"
     assert shown["quarantine"]["reason"].startswith("3 jobs were lost or hung here")
     assert shown["quarantine"]["until"] > shown["last_heartbeat"]
-    assert 'stepsize_workers{state="quarantined"} 1.0' in client.get("/metrics").text
+    told = client.get("/metrics").text
+    assert 'stepsize_workers{device="cuda",state="quarantined"} 1.0' in told
     released = client.post("/v1/workers/cuda-1@a/release")
     assert (released.json()["state"], released.json()["quarantine"]) == ("idle", None)
     assert client.post("/v1/workers/nobody/release").status_code == 404

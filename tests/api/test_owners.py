@@ -84,6 +84,8 @@ def test_rules_of_retention_are_made_listed_and_removed(client: TestClient) -> N
     assert client.delete(f"/v1/retention/{made.json()['id']}").status_code == 404
     refused = client.post("/v1/retention", json={"what": "jobs", "after_days": -1})
     assert {each["pointer"] for each in refused.json()["errors"]} == {"/what", "/after_days"}
+    alone = client.post("/v1/retention", json={"what": "series", "after_days": 1, "value": "a"})
+    assert [each["pointer"] for each in alone.json()["errors"]] == ["/value"]
 
 
 def test_a_rule_is_applied_and_the_answer_says_so(
