@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.parts import CallerPart, SessionsPart
@@ -19,7 +19,14 @@ from store.retention import What
 
 router = APIRouter(prefix="/v1", tags=["owners"])
 
-Limit = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+
+def _whole(value: object) -> object:
+    # 1e9 is a whole number in JSON, and how people write it
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Limit = Annotated[int, Field(strict=True, ge=0, le=2**53), BeforeValidator(_whole)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1), BeforeValidator(_whole)]
 
 
 class RuleSpec(BaseModel):
@@ -28,11 +35,10 @@ class RuleSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     share: Annotated[
-        float, Field(gt=0, le=1e6, description="of the workers: 2 gets twice as many as 1")
+        float,
+        Field(strict=True, gt=0, le=1e6, description="of the workers: 2 gets twice as many as 1"),
     ] = 1.0
-    max_running: Annotated[
-        Limit | None, Field(description="jobs at once; more wait", le=2**31 - 1)
-    ] = None
+    max_running: Annotated[Count | None, Field(description="jobs at once; more wait")] = None
     max_points: Annotated[
         Limit | None,
         Field(description="recorded iterations, beyond which nothing more may be submitted"),

@@ -51,6 +51,7 @@ WITH_CONDITIONS = [
     "POST /v1/keys",
     "POST /v1/sweeps",
     "POST /v1/sweeps/preview",
+    "POST /v1/retention",
     "POST /v1/webhooks",
     "PATCH /v1/webhooks/{webhook_id}",
 ]
