@@ -46,7 +46,7 @@ format: $(VENV)/.dev ## put every file into its form
 	$(VENV)/bin/ruff format .
 
 test: check ## every check and every test, on both databases
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --durations=30
 
 test-fast: $(VENV)/.dev ## the tiers that need no processes
 	$(VENV)/bin/pytest tests/unit tests/store tests/api tests/worker

@@ -1,6 +1,6 @@
 """Hundreds of jobs while everything breaks: each ends as it should, once, with nothing missing.
 
-STEPSIZE_CHAOS_JOBS (80) and STEPSIZE_CHAOS_SEED (0) choose another run; `make chaos` a long one.
+STEPSIZE_CHAOS_JOBS (50) and STEPSIZE_CHAOS_SEED (0) choose another run; `make chaos` a long one.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.e2e.chaos.workload import NAMES, ROUNDED, SPECS, drawn
 from tests.e2e.service import eventually
 from worker.checkpoints import tidy_all
 
-JOBS = int(os.environ.get("STEPSIZE_CHAOS_JOBS", "80"))
+JOBS = int(os.environ.get("STEPSIZE_CHAOS_JOBS", "50"))
 
 Columns = dict[tuple[str, int, str], list[tuple[int, float]]]
 """(series, repeat, name) -> (iteration, value) of each row."""
