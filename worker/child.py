@@ -207,6 +207,7 @@ class Child:
             versions=self._versions,
             offer=self._offer,
             unit=self._unit,
+            left_out=self._left_out,
             started_at=self._started_at,
             counted=counted,
         )

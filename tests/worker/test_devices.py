@@ -39,6 +39,7 @@ def test_the_cpus_offer_their_memory_and_go_by_the_name_of_their_worker() -> Non
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_job_that_wants_more_than_its_share_fails_and_the_next_runs(tmp_path: Path) -> None:
     try:
         device = devices.take("cuda:0", sharing=8)
@@ -65,5 +66,6 @@ def test_a_job_that_wants_more_than_its_share_fails_and_the_next_runs(tmp_path: 
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_known_as_nvidia_smi_knows_it() -> None:
     assert str(devices.unit(torch.device("cuda:0"))).startswith("GPU-")

@@ -140,6 +140,8 @@ def child(sessions: Sessions, settings: Settings) -> Iterator[Child]:
     made._device_name = "cpu, 1 threads"
     made._versions = {}
     made._offer = NO_MORE
+    made._unit = None
+    made._left_out = []
     made._sessions = connect(settings.database_url)
     yield made
     made._sessions.close()
