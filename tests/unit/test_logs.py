@@ -125,9 +125,15 @@ def test_what_is_no_secret_stays() -> None:
     assert written.records[0]["message"] == told
 
 
-def test_libraries_write_in_the_same_form() -> None:
+def test_libraries_write_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("uvicorn.error", "celery.worker", "kombu")
     with logged() as written:
-        for name in ("uvicorn.error", "celery.worker", "kombu"):
+        for name in names:
+            # a server that ran in this process before may have taken these out
+            parts = name.split(".")
+            for each in (".".join(parts[: n + 1]) for n in range(len(parts))):
+                monkeypatch.setattr(logging.getLogger(each), "propagate", True)
+                monkeypatch.setattr(logging.getLogger(each), "disabled", False)
             logging.getLogger(name).warning("starting")
     assert [each["logger"] for each in written.records] == [
         "uvicorn.error",
