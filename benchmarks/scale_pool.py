@@ -57,7 +57,7 @@ class Told:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
-    errors: int = 0
+    errors: int = 0  # databases that were away, and leases that ran out
 
 
 class Simulated:
@@ -103,8 +103,8 @@ class Simulated:
         if self.lease is None:
             return
         news = Progress(self.lease, self.at + self.pool.points, [self.pool.chunk(self.at)])
-        self._persist("block", news)
         self.at += self.pool.points
+        self._persist("block", news)
 
     def finish(self) -> None:
         """Ends the job, with its last block."""
@@ -122,6 +122,10 @@ class Simulated:
                 if renewal.kept and step == "finish":
                     leases.succeed(tx, news.lease, {"iterations": news.iteration})
             if renewal.kept:
+                return
+            if renewal.lost:  # it has waited for a connection for longer than its lease
+                self.pool.lost()
+                self.lease = None
                 return
             self.pool.ended.wait(AGAIN)
         raise RuntimeError(f"{news.lease.job_id} could not be written to")
@@ -175,6 +179,11 @@ class Pool:
     def chunk(self, start: int) -> Chunk:
         """Rows of a real-looking curve."""
         return Chunk("train", 0, start, self._columns)
+
+    def lost(self) -> None:
+        """Counts a lease that ran out."""
+        with self._lock:
+            self._told.errors += 1
 
     def over(self) -> bool:
         """Whether the phase has ended."""
