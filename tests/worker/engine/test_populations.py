@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spec.components import SgdParams
 from spec.jobs import JOB_SPEC, TrainingSpec
 from spec.lengths import InIterations
 from spec.population import population_key
@@ -29,6 +30,8 @@ from worker.engine import (
 )
 from worker.engine.device import no_compiler
 from worker.engine.population import size
+from worker.engine.population.stack import Stack
+from worker.engine.prepare import prepared
 
 OFTEN = Pace(first=0, longest=0)
 """A block for every update."""
@@ -453,8 +456,36 @@ def test_a_low_ramp_is_extended_for_all_who_need_it(
 
 
 @pytest.mark.skipif(no_compiler(CPU) is not None, reason="needs a C++ compiler")
-def test_compiled_it_computes_the_same(tmp_path: Path) -> None:
-    specs = [spec(seed=i) for i in range(3)]
-    compiled = [spec(seed=i, compile=True) for i in range(3)]
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "params": {"weight_decay": 0.01, "nesterov": True, "momentum": 0.9}},
+        {"name": "adamw", "params": {"amsgrad": True}},
+    ],
+    ids=["sgd", "adamw"],
+)
+def test_compiled_it_computes_the_same(optimizer: dict[str, Any], tmp_path: Path) -> None:
+    same = {"optimizer": optimizer, "record": ["accuracy", "grad_norm"]}
+    specs = [spec(seed=i, **same) for i in range(3)]
+    compiled = [spec(seed=i, compile=True, **same) for i in range(3)]
     for a, b in zip(together(specs, tmp_path), together(compiled, tmp_path), strict=True):
-        np.testing.assert_allclose(column(a, "loss"), column(b, "loss"), rtol=1e-4, atol=1e-5)
+        for name, far in {"loss": 1e-5, "grad_norm": 1e-4, "accuracy": 0.02}.items():
+            np.testing.assert_allclose(column(a, name), column(b, name), rtol=1e-4, atol=far)
+
+
+@pytest.mark.skipif(no_compiler(CPU) is not None, reason="needs a C++ compiler")
+def test_a_compiled_update_follows_when_momentum_begins_and_runs_leave(tmp_path: Path) -> None:
+    losses = []
+    for compile_it in (False, True):
+        recipe = prepared(spec(compile=compile_it), CPU, tmp_path, runs=4)
+        seeds = [np.random.SeedSequence(seed) for seed in range(4)]
+        with recipe.numerics.applied():
+            stack = Stack(recipe, [SgdParams()] * 4, seeds)
+            told = []
+            for momentum, staying in ((0.0, 4), (0.9, 4), (0.9, 2)):
+                stack.keep(range(staying))
+                rates = np.full((10, staying), 0.1)
+                stack.plan(rates, np.full_like(rates, momentum))
+                told.append(stack.read([stack() for _ in rates])["loss"].ravel())
+        losses.append(np.concatenate(told))
+    np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -99,6 +99,20 @@ def vectorised(
     return forward
 
 
+def compiled(
+    function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor]
+) -> Callable[..., Sequence[Tensor]]:
+    """The function compiled from its trace, for arguments like these; it may change them.
+
+    What it is called with is not looked at, unlike by `torch.compile`, which takes as long for
+    that as a small model's update does: arguments of another shape or type are an error in memory.
+    """
+    # traced with copies, for it is run
+    graph = make_fx(function)(*(each.clone() for each in arguments))
+    made: Callable[..., Sequence[Tensor]] = torch._inductor.compile(graph, list(arguments))  # noqa: SLF001 - documented
+    return made
+
+
 def _tidy(graph: fx.GraphModule) -> None:
     """Take out what changes nothing: each operation costs as much as its arithmetic."""
     aten = torch.ops.aten

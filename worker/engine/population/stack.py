@@ -1,7 +1,6 @@
 """The learners of a population: parameters, optimizers and data orders of all its runs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from time import perf_counter
 
 import numpy as np
@@ -14,12 +13,11 @@ from spec.components import ComponentParams
 from spec.states import Reason
 from worker.engine import models
 from worker.engine.batches import orders
-from worker.engine.device import compiled
 from worker.engine.errors import EngineError
 from worker.engine.evaluate import Evaluation
 from worker.engine.events import Columns, State
-from worker.engine.population.program import Program, vectorised
-from worker.engine.population.updates import update_of
+from worker.engine.population.program import Program, compiled, vectorised
+from worker.engine.population.updates import Factors, Kept, update_of
 from worker.engine.recipe import Recipe, initial, streams
 from worker.engine.splits import Dataset, Split
 from worker.engine.state import dropout_state, fitting
@@ -28,13 +26,8 @@ EVALUATED = 4000
 """Examples, those of all runs together, that are evaluated at a time."""
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What an update of every run leaves behind, on the device; each is of shape (runs,)."""
-
-    loss: Tensor
-    accuracy: Tensor | None
-    grad_norm: Tensor | None
+Outcome = Sequence[Tensor]
+"""What an update leaves behind: loss, then what the recipe records, each (runs,), on the device."""
 
 
 class Stack:
@@ -62,22 +55,24 @@ class Stack:
     def plan(self, lr: F64, momentum: F64) -> None:
         """The rates of the coming updates, (updates, runs); the momentum NaN where it is own."""
         self._update.plan(self._computed(lr), self._computed(momentum))
+        if self._recipe.numerics.compile and self._form != self._update.form:
+            self._compile()
 
     @torch.no_grad()
-    def __call__(self) -> Outcomes:
+    def __call__(self) -> Outcome:
         """Make the next of the planned updates of every run."""
-        batch = self._batches.next()
+        rows = self._batches.next()
         self._update.advance()
-        return self._step(batch.inputs, batch.labels)
+        if self._recipe.numerics.compile:
+            return self._compiled(rows, self._update.now, *self._parameters, *self._kept)
+        return self._step(rows, self._update.factors, self._parameters, self._update.state)
 
-    def read(self, outcomes: Sequence[Outcomes]) -> Columns:
+    def read(self, outcomes: Sequence[Outcome]) -> Columns:
         """What is recorded, each of shape (updates, runs); this waits for the device."""
         names = ("loss", *self._recipe.record)
         return {
-            name: torch.stack([getattr(each, name) for each in outcomes])
-            .cpu()
-            .numpy()[:, self._living]
-            for name in names
+            name: torch.stack(column).cpu().numpy()[:, self._living]
+            for name, column in zip(names, zip(*outcomes, strict=True), strict=True)
         }
 
     def keep(self, positions: Sequence[int]) -> None:
@@ -160,26 +155,44 @@ class Stack:
 
     def _prepare(self) -> None:
         """Trace the pass for the runs there are."""
-        record, batch = self._recipe.record, self._batches.sample()
-        program = Program(
+        batch = self._batches.of(self._batches.sample())
+        self._program = Program(
             self._blueprint,
             self._recipe.numerics,
             self._parameters,
             batch.inputs,
             batch.labels,
-            hits="accuracy" in record,
+            hits="accuracy" in self._recipe.record,
         )
+        self._form: tuple[bool, ...] | None = None  # of the update that has been compiled
 
-        def step(inputs: Tensor, labels: Tensor) -> Outcomes:
-            passed = program(inputs, labels, self._parameters)
-            norm = _norms(passed.gradients) if "grad_norm" in record else None
-            self._update.step(passed.gradients)
-            accuracy = None if passed.hits is None else passed.hits / labels.shape[1]
-            return Outcomes(passed.losses, accuracy, norm)
+    def _step(
+        self, rows: Tensor, factors: Factors, parameters: list[Tensor], state: Kept
+    ) -> Outcome:
+        """Change parameters and state by an update of every run on these examples."""
+        batch = self._batches.of(rows)
+        passed = self._program(batch.inputs, batch.labels, parameters)
+        outcome = {"loss": passed.losses}
+        if passed.hits is not None:
+            outcome["accuracy"] = passed.hits / batch.labels.shape[1]
+        if "grad_norm" in self._recipe.record:
+            outcome["grad_norm"] = _norms(passed.gradients)
+        self._update.step(parameters, state, passed.gradients, factors)
+        return [outcome[name] for name in ("loss", *self._recipe.record)]
 
-        self._step: Callable[[Tensor, Tensor], Outcomes] = (
-            compiled(step) if self._recipe.numerics.compile else step
-        )
+    def _compile(self) -> None:
+        """Compile the step as the planned updates need it."""
+        names, each = list(self._update.state), len(self._parameters)
+        self._kept = [tensor for tensors in self._update.state.values() for tensor in tensors]
+        self._form = self._update.form
+
+        def step(rows: Tensor, coefficients: Tensor, *tensors: Tensor) -> Outcome:
+            parameters, *kept = (list(tensors[i : i + each]) for i in range(0, len(tensors), each))
+            state = dict(zip(names, kept, strict=True))
+            return self._step(rows, self._update.spread(coefficients), parameters, state)
+
+        rows, coefficients = self._batches.sample(), self._update.now
+        self._compiled = compiled(step, [rows, coefficients, *self._parameters, *self._kept])
 
 
 def paced(stack: Stack, lr: F64, momentum: F64, seconds: float) -> Columns:
@@ -220,19 +233,28 @@ class _Batches:
         self._rows: tuple[Tensor, ...] = ()
         self._position = 0
 
-    def next(self) -> Split:
-        """Inputs (runs, examples, ...) and labels (runs, examples)."""
+    def next(self) -> Tensor:
+        """The indices of the examples of all runs, one run after another."""
         if self._position == len(self._rows):
             self._epochs = [next(each) for each in self._orders]
             self._merge()
             self._position = 0
         rows = self._rows[self._position]
         self._position += 1
-        return self._gathered(rows)
+        return rows
 
-    def sample(self) -> Split:
-        """A batch for each run to see its shape by."""
-        return self._gathered(torch.arange(self._size).repeat(len(self._orders)))
+    def sample(self) -> Tensor:
+        """A batch for each run to see its shape by, as `next` gives it."""
+        rows = torch.arange(self._size, device=self._train.labels.device)
+        return rows.repeat(len(self._orders))
+
+    def of(self, rows: Tensor) -> Split:
+        """Inputs (runs, examples, ...) and labels (runs, examples) of a batch for each run."""
+        batch = self._train.rows(rows)
+        return Split(
+            batch.inputs.view(-1, self._size, *batch.inputs.shape[1:]),
+            batch.labels.view(-1, self._size),
+        )
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with these runs alone."""
@@ -244,10 +266,3 @@ class _Batches:
     def _merge(self) -> None:
         merged = torch.stack(self._epochs, dim=1).flatten(1)
         self._rows = merged.to(self._train.labels.device).unbind()
-
-    def _gathered(self, rows: Tensor) -> Split:
-        batch = self._train.rows(rows.to(self._train.labels.device))
-        runs = len(self._orders)
-        return Split(
-            batch.inputs.view(runs, -1, *batch.inputs.shape[1:]), batch.labels.view(runs, -1)
-        )

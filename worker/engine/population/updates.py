@@ -16,12 +16,20 @@ from schedules.values import F64
 from spec.components import AdamParams, AdamwParams, ComponentParams, SgdParams
 from worker.engine.events import State
 
+Factors = list[list[Tensor]]
+"""For each coefficient a tensor for each parameter, (runs, 1, ...)."""
+
+Kept = dict[str, list[Tensor]]
+"""By name, of each parameter."""
+
 
 class Update(ABC):
     """The optimizers of all runs of a population.
 
     Attributes:
         state: name -> a tensor for each parameter, (runs, *shape).
+        now: the coefficients of the update at hand, (coefficients, runs).
+        factors: the same, spread.
     """
 
     def __init__(self, runs: Sequence[ComponentParams], parameters: Sequence[Tensor]) -> None:
@@ -31,8 +39,9 @@ class Update(ABC):
         self._moves = False  # whether any run has ever had momentum
         self._moved = np.zeros(len(runs), bool)  # which have
         self._decays = False
-        self._now = torch.empty(0)
-        self.state: dict[str, list[Tensor]] = {
+        self.now = torch.empty(0)
+        self.factors: Factors = []
+        self.state: Kept = {
             name: [torch.zeros_like(each) for each in parameters] for name in self.kept()
         }
 
@@ -49,25 +58,35 @@ class Update(ABC):
         """
 
     @abstractmethod
-    def step(self, gradients: list[Tensor]) -> None:
-        """Make the update at hand."""
+    def step(
+        self, parameters: list[Tensor], state: Kept, gradients: list[Tensor], factors: Factors
+    ) -> None:
+        """Change parameters and state: by the same operations as long as `form` is the same."""
+
+    @property
+    def form(self) -> tuple[bool, ...]:
+        """Which operations the planned updates need."""
+        return self._moves, self._decays
 
     def plan(self, lr: F64, momentum: F64) -> None:
         """Prepare as many updates as there are rows."""
         table = self.coefficients(lr, momentum).astype(np.float32)
         self._rows = torch.from_numpy(table).to(self._parameters[0].device).unbind()
         self._next = 0
-        if self._now.shape != self._rows[0].shape:
-            self._now = torch.empty_like(self._rows[0])
-            more = [[1] * (each.dim() - 1) for each in self._parameters]
-            # a tensor of each coefficient for each parameter, all views of the row at hand
-            self._factors = [[each.view(-1, *ones) for ones in more] for each in self._now.unbind()]
+        if self.now.shape != self._rows[0].shape:
+            self.now = torch.empty_like(self._rows[0])
+            self.factors = self.spread(self.now)
 
     def advance(self) -> None:
         """Turn to the next of the planned updates."""
-        self._now.copy_(self._rows[self._next])
+        self.now.copy_(self._rows[self._next])
         self._next += 1
         self._updates += 1
+
+    def spread(self, coefficients: Tensor) -> Factors:
+        """Views of the coefficients of an update, which broadcast against the parameters."""
+        more = [[1] * (each.dim() - 1) for each in self._parameters]
+        return [[each.view(-1, *ones) for ones in more] for each in coefficients.unbind()]
 
     def keep(self, positions: Sequence[int], parameters: Sequence[Tensor]) -> None:
         """Go on with these runs, whose parameters are given."""
@@ -113,20 +132,22 @@ class Sgd(Update):
         self._moves, self._decays = self._moves or bool(own.any()), bool(decay.any())
         return np.stack([-lr, own, decay], axis=1)
 
-    def step(self, gradients: list[Tensor]) -> None:
-        """Make the update at hand."""
-        rates, momentum, decay = self._factors
+    def step(
+        self, parameters: list[Tensor], state: Kept, gradients: list[Tensor], factors: Factors
+    ) -> None:
+        """Change parameters and velocity."""
+        rates, momentum, decay = factors
         if self._decays:
-            gradients = list(torch._foreach_addcmul(gradients, self._parameters, decay))
+            gradients = list(torch._foreach_addcmul(gradients, parameters, decay))
         if self._moves:
-            velocity = self.state["velocity"]
+            velocity = state["velocity"]
             torch._foreach_mul_(velocity, momentum)
             torch._foreach_add_(velocity, gradients)
             ahead = cast("SgdParams", self._runs[0]).nesterov
             follow = torch._foreach_addcmul(gradients, velocity, momentum) if ahead else velocity
         else:
             follow = gradients
-        torch._foreach_addcmul_(self._parameters, follow, rates)
+        torch._foreach_addcmul_(parameters, follow, rates)
 
     def of_run(self, run: int) -> list[State]:
         """The velocity, of a run that has one."""
@@ -171,24 +192,26 @@ class Adam(Update):
         shrink = 1 - lr * decay if isinstance(params, AdamwParams) else decay
         return np.stack([-lr * root / (1 - beta1**t), 1 - beta1, eps, shrink], axis=1)
 
-    def step(self, gradients: list[Tensor]) -> None:
-        """Make the update at hand."""
-        rates, fresh, eps, decay = self._factors
+    def step(
+        self, parameters: list[Tensor], state: Kept, gradients: list[Tensor], factors: Factors
+    ) -> None:
+        """Change parameters and averages."""
+        rates, fresh, eps, decay = factors
         params = cast("AdamParams", self._runs[0])
-        mean, square = self.state["mean"], self.state["square"]
+        mean, square = state["mean"], state["square"]
         if self._decays and isinstance(params, AdamwParams):
-            torch._foreach_mul_(self._parameters, decay)
+            torch._foreach_mul_(parameters, decay)
         elif self._decays:
-            gradients = list(torch._foreach_addcmul(gradients, self._parameters, decay))
+            gradients = list(torch._foreach_addcmul(gradients, parameters, decay))
         torch._foreach_lerp_(mean, gradients, fresh)
         torch._foreach_mul_(square, params.betas[1])
         torch._foreach_addcmul_(square, gradients, gradients, 1 - params.betas[1])
         if params.amsgrad:
-            torch._foreach_maximum_(self.state["largest"], square)
-            square = self.state["largest"]
+            torch._foreach_maximum_(state["largest"], square)
+            square = state["largest"]
         denominator = torch._foreach_sqrt(square)
         torch._foreach_add_(denominator, eps)
-        torch._foreach_addcdiv_(self._parameters, torch._foreach_mul(mean, rates), denominator)
+        torch._foreach_addcdiv_(parameters, torch._foreach_mul(mean, rates), denominator)
 
     def of_run(self, run: int) -> list[State]:
         """The averages, and how many updates they are of."""
