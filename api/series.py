@@ -1,6 +1,7 @@
 """Recorded series, raw or reduced, as JSON, CSV, Arrow or Parquet."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,9 @@ from store.views import MIN_POINTS
 router = APIRouter(prefix="/v1/jobs/{job_id}/series", tags=["series"])
 
 LAST = 2**62
+
+METRIC = re.compile(r"val_[a-z0-9][a-z0-9_.-]{0,63}")
+"""A name of the validation series: which metrics there are, workers' plug-ins say."""
 
 HEADERS: dict[str, Any] = {
     "ETag": {
@@ -289,8 +293,10 @@ def names_of(wanted: str) -> tuple[list[str], str]:
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
     home = {name: which for which, members in SERIES.items() for name in members}
     for name in names:
+        if METRIC.fullmatch(name):
+            home.setdefault(name, "validation")
         if name not in home:
-            known = ", ".join(home)
+            known = ", ".join([*home, "val_<metric>"])
             raise InvalidError.at("/names", f"unknown: '{name}'; known: {known}")
         if home[name] != home[names[0]]:
             detail = f"{name} and {names[0]} have iterations of their own; ask for one at a time"

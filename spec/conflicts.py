@@ -19,6 +19,8 @@ LEARNS_ITS_RATE = tuple(each.component for each in (SgdParams, AdamParams, Adamw
 OWN_MOMENTUM = tuple(
     each.component for each in (SgdScheduleFreeParams, AdamwScheduleFreeParams, ProdigyParams)
 )
+MEASURED = ("loss", "accuracy")
+"""Columns `val_loss` and `val_accuracy` of the validation series, which has one of each metric."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def _of_parts(spec: RangeTestSpec | TrainingSpec) -> Iterator[Conflict]:
     for i, name in enumerate(names):
         if name in names[:i]:
             yield Conflict(f"/metrics/{i}/name", f"{name} is there twice: leave one of them out")
+        if name in MEASURED:
+            yield Conflict(f"/metrics/{i}/name", f"{name} is measured of every job: leave it out")
     if isinstance(spec, RangeTestSpec) and spec.checks and spec.clipping is not None:
         yield Conflict(
             "/checks", "say how far an update may go, and clipping shortens it: leave one"

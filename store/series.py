@@ -1,6 +1,7 @@
 """Reads recorded series back: every row, or a view that keeps the extremes."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +42,7 @@ SERIES = {
         "range_probe_loss",
     ),
 }
-"""Quantities by the series whose iterations they share."""
+"""Quantities by the series whose iterations they share; `validation` has a job's metrics too."""
 
 MAX_ROWS = 1_000_000
 """Rows one answer carries at most; the next one starts where it stops."""
@@ -218,17 +219,22 @@ def summary(tx: ReadTx, job_id: str) -> tuple[list[Summary], list[Damage]]:
     for series, repeat in sorted(lines, key=lambda row: (order.index(row.series), row.repeat)):
         line = Line(job_id, series, repeat)
         if line in known:
-            for name in SERIES[series]:
-                if name in known[line]:
-                    few = overview(tx, line, [name], 0, None, points=MIN_POINTS)
-                    lost += few.lost
-                    found.append(_summary(few, repeat, name))
+            for name in _in_order(series, known[line]):
+                few = overview(tx, line, [name], 0, None, points=MIN_POINTS)
+                lost += few.lost
+                found.append(_summary(few, repeat, name))
         elif parts := list(rows_of(tx, line, None, 0, None, lost=lost)):
-            names = [name for name in SERIES[series] if name in parts[0].columns]
+            names = _in_order(series, parts[0].columns.keys() - {"iteration"})
             iteration, columns = together(parts, names)
             rows = Overview(iteration, columns, len(iteration))
             found += [_summary(rows, repeat, name) for name in names]
     return found, list(dict.fromkeys(lost))
+
+
+def _in_order(series: str, names: AbstractSet[str]) -> list[str]:
+    """Those that every job may have, then the job's own metrics."""
+    common = SERIES[series]
+    return [*(name for name in common if name in names), *sorted(names - set(common))]
 
 
 def _summary(rows: Overview, repeat: int, name: str) -> Summary:

@@ -42,8 +42,9 @@ export function trainingCharts(context) {
     const [start, stop] = part ? [Math.max(0, Math.floor(part[0])), Math.ceil(part[1]) + 1] : [];
     // each on its own, since a view keeps the extremes of the first name only
     const names = recordedBy(job);
+    const metrics = metricsOf(job).map(({ name }) => name);
     const [validation, ...columns] = await Promise.all([
-      viewOf(job, ["val_accuracy", "val_loss"]),
+      viewOf(job, ["val_accuracy", "val_loss", ...metrics]),
       ...names.map((name) => viewOf(job, [name], { start, stop })),
     ]);
     const some = job.checkpoint !== null;
@@ -57,6 +58,7 @@ export function trainingCharts(context) {
     if (!seen) return;
     const { view } = context;
     const { job, views, validation, checkpoints } = seen;
+    const pictured = [...CHARTS, ...metricsOf(job)];
     const rows = views.get("loss");
     element.hidden = rows.returned === 0 && !view.has("zoom"); // `auto` begins with a range test
     const offset = job.spec.schedule.policy === "auto" ? job.progress.iteration - lastOf(rows) : 0;
@@ -68,16 +70,15 @@ export function trainingCharts(context) {
     const marks = marksOf(job, checkpoints).map((mark) => ({ ...mark, x: axis.at(mark.x) }));
     explain(marks);
     const shown = { views, validation, x, marks, part, settings };
-    const models = CHARTS.map(({ name }) => model(name, shown));
-    arrange(models);
+    arrange(pictured, pictured.map(({ name }) => model(name, shown)));
   }
 
   /** Charts for the models that there are, in their order. */
-  function arrange(models) {
-    CHARTS.forEach(({ name, title, height }, index) => {
+  function arrange(pictured, models) {
+    pictured.forEach(({ name, title, height }, index) => {
       if (models[index] && !charts.has(name)) charts.set(name, createChart(title, height));
     });
-    const shown = CHARTS.filter((_, index) => models[index]).map(({ name }) => charts.get(name));
+    const shown = pictured.filter((_, index) => models[index]).map(({ name }) => charts.get(name));
     const wanted = shown.map((each) => each.element);
     const there = [...pictures.children];
     if (wanted.length !== there.length || wanted.some((each, index) => each !== there[index])) {
@@ -95,9 +96,8 @@ export function trainingCharts(context) {
   function model(name, { views, validation, x, marks, part, settings }) {
     const rows = views.get(name);
     const curves = rows ? rawAndSmooth(rows, name, x, settings.width) : [];
-    const measured = { loss: "val_loss", accuracy: "val_accuracy" }[name];
-    if (measured && validation.columns[measured].length)
-      curves.push(validated(validation, measured));
+    const measured = { loss: "val_loss", accuracy: "val_accuracy" }[name] ?? name;
+    if (validation.columns[measured]?.length) curves.push(validated(validation, measured));
     if (!curves.length) return null;
     const lists = part ? visible(curves, x.limits) : curves.map((curve) => curve.y);
     const named = name === "loss" ? marks : marks.map((mark) => ({ ...mark, label: "" })); // once
@@ -137,6 +137,12 @@ export function trainingCharts(context) {
     key.replaceChildren(...kinds.map((kind) =>
       el("span", {}, el("i", { class: `stroke ${kind}` }), ` ${KINDS[kind]} `)));
   }
+}
+
+/** A picture for each metric that is measured at the evaluations. */
+function metricsOf(job) {
+  return (job.spec.metrics ?? []).map(({ name }) =>
+    ({ name: `val_${name}`, title: `Validation ${name.replaceAll("_", " ")}`, height: 170 }));
 }
 
 const lastOf = (rows) => (rows.columns.iteration.at(-1) ?? -1) + 1;

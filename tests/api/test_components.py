@@ -179,6 +179,18 @@ def test_every_field_may_name_one(client: TestClient, reported: Reported) -> Non
     )
 
 
+def test_a_metric_has_a_column_of_its_own(client: TestClient, reported: Reported) -> None:
+    reported("a", net(kind="metric", name="accuracy"))
+    body = training_json(metrics=[{"name": "top_k"}, {"name": "top_k"}])
+    assert refused(client, body) == {
+        "/metrics/1/name": "top_k is there twice: leave one of them out"
+    }
+    body = training_json(metrics=[{"name": "accuracy", "params": GOOD}])
+    assert refused(client, body) == {
+        "/metrics/0/name": "accuracy is measured of every job: leave it out"
+    }
+
+
 def test_a_job_that_names_neither_is_stored_as_it_always_was(client: TestClient) -> None:
     spec = client.post("/v1/jobs", json=training_json()).json()["spec"]
     assert not {"criterion", "metrics"} & spec.keys()

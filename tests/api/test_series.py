@@ -26,7 +26,11 @@ LR = 0.1 + 0.2 * np.arange(500) / 3
 def recorded(sessions: Sessions, losses: np.ndarray = LOSSES) -> Lease:
     queued(sessions)
     lease = claimed(sessions)
-    val = {"iteration": np.array([250, 500]), "val_loss": np.array([0.5, 0.25])}
+    val = {
+        "iteration": np.array([250, 500]),
+        "val_loss": np.array([0.5, 0.25]),
+        "val_top_k": np.array([0.75, 1.0]),
+    }
     parts = [
         Chunk("train", 0, 0, {"loss": losses[:200], "lr": LR[:200]}),
         Chunk("train", 0, 200, {"loss": losses[200:], "lr": LR[200:]}),
@@ -266,6 +270,12 @@ def test_validation_is_a_series_of_its_own(client: TestClient, sessions: Session
     assert body["columns"] == {"iteration": [250, 500], "val_loss": [0.5, 0.25]}
 
 
+def test_so_are_the_metrics_that_the_job_asks_for(client: TestClient, sessions: Sessions) -> None:
+    lease = recorded(sessions)
+    answer = client.get(f"/v1/jobs/{lease.job_id}/series", params={"names": "val_top_k,val_loss"})
+    assert answer.json()["columns"]["val_top_k"] == [0.75, 1.0]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -273,6 +283,8 @@ def test_validation_is_a_series_of_its_own(client: TestClient, sessions: Session
         ("names=", "/names"),
         ("names=loss,val_loss", "/names"),
         ("names=momentum", "/names"),
+        ("names=val_recall", "/names"),
+        ("names=loss,val_top_k", "/names"),
         ("points=3", "/points"),
         ("points=0", "/points"),
         ("start=-1", "/start"),
@@ -299,7 +311,7 @@ def test_summary(client: TestClient, sessions: Sessions) -> None:
     lease = recorded(sessions)
     body = client.get(f"/v1/jobs/{lease.job_id}/series/summary").json()
     found = {each["name"]: each for each in body["data"]}
-    assert found.keys() == {"loss", "lr", "val_loss"}
+    assert found.keys() == {"loss", "lr", "val_loss", "val_top_k"}
     assert found["loss"]["count"] == 500
     assert found["loss"]["min"] == float(LOSSES.min())
     assert found["loss"]["min_at"] == int(LOSSES.argmin())

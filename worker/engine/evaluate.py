@@ -41,6 +41,7 @@ class Evaluation:
             "iteration": np.array([self.iteration], np.int64),
             "val_loss": np.array([self.loss]),
             "val_accuracy": np.array([self.accuracy]),
+            **{f"val_{name}": np.array([value]) for name, value in self.metrics.items()},
         }
 
     def result(self) -> dict[str, JsonValue]:

@@ -80,7 +80,11 @@ def test_missing_files_are_named_with_their_folder_and_their_source(
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(IMAGES), mtime=0)[:-9], "ended before"),
+        (
+            "train-images-idx3-ubyte.gz",
+            gzip.compress(idx_bytes(IMAGES), mtime=0)[:-9],
+            "ended before",
+        ),
         ("train-images-idx3-ubyte.gz", b"no gzip at all", "Not a gzipped file"),
         ("train-images-idx3-ubyte", idx_bytes(IMAGES)[:-1], "59 bytes of data, not 60"),
         ("train-images-idx3-ubyte", idx_bytes(IMAGES)[:7], "within its header"),

@@ -161,6 +161,9 @@ def test_every_kind_takes_part_in_a_training(train: Record) -> None:
     assert ours.result["metrics"].keys() == {"confidence", "top_k"}  # type: ignore[union-attr]
     best: Any = ours.result["best"]
     assert 0 < best["metrics"]["confidence"] < best["metrics"]["top_k"] <= 1
+    for name, last in ours.result["metrics"].items():  # type: ignore[union-attr]
+        assert len(ours.column(f"val_{name}")) == len(ours.column("val_loss"))
+        assert ours.column(f"val_{name}")[-1] == last
     assert ours.plan.notes["packages"] == {"stepsize-example": "0.1.0"}
     losses = ours.column("loss")
     assert losses[-5:].mean() < losses[:5].mean()
