@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.etags import etag_of_series, matches
+from api.names import names_of
 from api.parts import CallerPart, IfNoneMatchPart, SessionsPart, job_id_of
 from api.problems import InvalidError
-from api.series import HEADERS, Range, SeriesOut, columns, dumped, names_of, selected
+from api.series import HEADERS, Range, SeriesOut, columns, dumped, selected
 from store import jobs
 from store.views import MIN_POINTS
 

@@ -7,10 +7,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.names import names_of
 from api.parts import CallerPart, JobIdPart, job_id_of
 from api.positions import ForeignIdError, Position, Topic
 from api.problems import AwayError, InvalidError
-from api.series import LAST, names_of
+from api.series import LAST
 from api.streams import MOST as MOST_STREAMS
 from api.streams import Stream, Streams
 from spec.access import Caller

@@ -1,7 +1,6 @@
 """Recorded series, raw or reduced, as JSON, CSV, Arrow or Parquet."""
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,20 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import damage, formats
 from api.damage import DamageOut
 from api.etags import etag_of_series, matches
+from api.names import names_of
 from api.parts import CallerPart, IfNoneMatchPart, JobIdPart, SessionsPart
 from api.problems import InvalidError, NotAcceptableError
 from store import jobs, series
 from store.database import ReadTx, Sessions
 from store.jobs import Job
-from store.series import SERIES, Damage, Rows
+from store.series import Damage, Rows
 from store.views import MIN_POINTS
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/series", tags=["series"])
 
 LAST = 2**62
-
-METRIC = re.compile(r"val_[a-z0-9][a-z0-9_.-]{0,63}")
-"""A name of the validation series: which metrics there are, workers' plug-ins say."""
 
 HEADERS: dict[str, Any] = {
     "ETag": {
@@ -282,23 +279,3 @@ def summary(
     return Response(
         told.model_dump_json(), headers=marked(headers, lost), media_type="application/json"
     )
-
-
-def names_of(wanted: str) -> tuple[list[str], str]:
-    """The names, and the series that they are of.
-
-    Raises:
-        InvalidError: there is no such name, or they have not the same iterations.
-    """
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
-    home = {name: which for which, members in SERIES.items() for name in members}
-    for name in names:
-        if METRIC.fullmatch(name):
-            home.setdefault(name, "validation")
-        if name not in home:
-            known = ", ".join([*home, "val_<metric>"])
-            raise InvalidError.at("/names", f"unknown: '{name}'; known: {known}")
-        if home[name] != home[names[0]]:
-            detail = f"{name} and {names[0]} have iterations of their own; ask for one at a time"
-            raise InvalidError.at("/names", detail)
-    return names, home[names[0]]
