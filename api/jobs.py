@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
-from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut, WaitingOut
+from api.answers import (
+    AttemptOut,
+    ChangeOut,
+    JobDetailOut,
+    JobOut,
+    JobPreviewOut,
+    JobsOut,
+    WaitingOut,
+)
 from api.etags import etag_of, etag_of_page, knows, matches
 from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
@@ -25,6 +33,7 @@ from api.parts import (
     SessionsPart,
     SettingsPart,
 )
+from api.previews import of_job
 from spec.access import Caller
 from spec.jobs import JobSpec
 from spec.states import FINISHED, State
@@ -110,6 +119,18 @@ def submit(
         answer = once.created(tx, JobOut.of(job), location=f"/v1/jobs/{job.id}")
     broker.wake(job.queue, job.id)  # after commit; losing it costs seconds, never the job
     return answer
+
+
+@router.post("/preview", operation_id="preview_job")
+def preview(
+    body: Annotated[dict[str, Any], Body(openapi_examples=JOBS)],
+    caller: CallerPart,
+    sessions: SessionsPart,
+    catalogue: CataloguePart,
+) -> JobPreviewOut:
+    """Whether a job would be taken, what is wrong with it, and what it costs; nothing is stored."""
+    with sessions.read() as tx:
+        return of_job(tx, body, catalogue, by=caller)
 
 
 @router.get(
