@@ -176,7 +176,7 @@ def find(
 
 
 @router.get(
-    "/{job_id}",
+    "/{job_id:job}",
     operation_id="get_job",
     response_model=JobDetailOut,
     responses={
@@ -248,7 +248,7 @@ def _told(
 
 
 @router.delete(
-    "/{job_id}",
+    "/{job_id:job}",
     operation_id="delete_job",
     status_code=204,
     responses={
