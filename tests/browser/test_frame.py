@@ -82,7 +82,7 @@ def test_no_page_has_serious_faults_of_accessibility(site: Site, watched: Watch)
     found = []
     for scheme in ("light", "dark"):
         page = watched(site, color_scheme=scheme)
-        for path in (*pages, "workers", "webhooks", "compare", "sweeps", "new", "nowhere"):
+        for path in (*pages, "workers", "usage", "webhooks", "compare", "sweeps", "new", "nowhere"):
             visit(page, f"{site.url}/#/{path}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             for each in axe.run(page).response["violations"]:
