@@ -35,7 +35,7 @@ from api.parts import (
 )
 from api.previews import of_job
 from spec.access import Caller
-from spec.jobs import JobSpec
+from spec.jobs import TAG, JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
 from store import audit, history, jobs, pages, waiting
@@ -70,9 +70,6 @@ HEADERS = _described(
 
 LATEST = 500
 """So many attempts and changes of a job are told."""
-
-
-TAG = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}:[^\x00-\x1f\x7f]{0,200}$"
 
 
 class Filters(BaseModel):

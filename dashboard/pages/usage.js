@@ -10,15 +10,16 @@ const REACHED = "A limit is reached: nothing more can be submitted before someth
 
 /** What there is, what there may be, and how it is said; at those that `end`, one is refused. */
 const MEASURES = [
-  { name: "Running", unit: "running", has: "running", most: "max_running", say: count },
+  { name: "Running", unit: "jobs", has: "running", most: "max_running", say: count },
   {
     name: "Recorded", unit: "iterations", has: "points", most: "max_points", say: count, end: true,
   },
   {
-    name: "Checkpoints", unit: "in checkpoints", has: "checkpoint_bytes",
-    most: "max_checkpoint_bytes", say: bytes, end: true,
+    name: "Checkpoints", unit: "", has: "checkpoint_bytes", most: "max_checkpoint_bytes",
+    say: bytes, end: true,
   },
 ];
+const ALONE = { Running: "running", Checkpoints: "in checkpoints" }; // rows of phones have no heads
 const HEADS = ["Owner", "Share", "Waiting", ...MEASURES.map(({ name }) => name)];
 
 export function createUsagePage() {
@@ -28,22 +29,23 @@ export function createUsagePage() {
   const share = el("dd");
   const own = el("dl", { class: "meters" },
     ...mine.map(({ measure, element }) => el("div", {}, el("dt", {}, measure.name), element)),
-    el("div", {}, el("dt", {}, "Waiting"), waiting),
-    el("div", {}, el("dt", {}, "Share"), share));
+    el("div", {}, el("dt", {}, "Waiting or paused"), waiting),
+    el("div", {}, el("dt", {}, "Share of the workers"), share));
   const full = el("p", { class: "problem", role: "status" });
   const rules = el("ul", { class: "rules" });
+  const none = el("p", { class: "empty" }, "None: everything is kept until its job is deleted.");
   const everybody = createEverybody();
   const element = el("section", {}, el("h1", {}, "Usage"), whose, own, full,
-    el("h2", {}, "Rules of retention"), rules, everybody.element);
+    el("h2", {}, "Rules of retention"), none, rules, everybody.element);
   return { element, title: "Usage", refresh };
 
   async function refresh() {
     const [usage, { data }, { scopes }] = await Promise.all(
       ["v1/usage", "v1/retention", "v1/session"].map((path) => get(path)));
     const all = scopes.includes("admin") ? (await get("v1/owners")).data : null;
-    setText(whose, `Of ${usage.owner}. ${counted(usage)}`);
+    setText(whose, `Owner: ${usage.owner}. ${counted(usage)}`);
     for (const meter of mine) meter.show(usage);
-    setText(waiting, `${jobs(usage.waiting)}, paused ones among them`);
+    setText(waiting, `${count(usage.waiting)} jobs`);
     setText(share, all ? shareOf(usage, all) : `${short(usage.share)}, against those of others`);
     setText(full, MEASURES.some((each) => each.end && partOf(usage, each) >= 1) ? REACHED : "");
     tell(data);
@@ -52,12 +54,10 @@ export function createUsagePage() {
   }
 
   function tell(found) {
-    const words = found.map(ruleOf);
-    const nothing = "None: everything is kept until its job is deleted.";
-    const known = [...rules.children].map((each) => each.textContent);
-    const next = words.length ? words : [nothing];
-    if (known.join("\n") === next.join("\n")) return;
-    rules.replaceChildren(...next.map((each) => el("li", {}, each)));
+    none.hidden = found.length > 0;
+    const [known, next] = [[...rules.children].map((each) => each.textContent), found.map(ruleOf)];
+    if (known.join("\n") !== next.join("\n"))
+      rules.replaceChildren(...next.map((each) => el("li", {}, each)));
   }
 }
 
@@ -105,10 +105,12 @@ function createMeter(measure, tag) {
   return { element, measure, show };
 
   function show(usage) {
-    const { unit, has, most, say } = measure;
+    const { name, has, most, say } = measure;
+    const unit = (tag === "td" && ALONE[name]) || measure.unit;
     const part = partOf(usage, measure);
     const limit = usage[most] === null ? "" : ` of ${say(usage[most])}`;
-    setText(words, `${say(usage[has])}${limit} ${unit}`.trim());
+    const free = limit || tag === "td" ? "" : ", no limit";
+    setText(words, `${say(usage[has])}${limit} ${unit}`.trim() + free);
     bar.hidden = part === null;
     bar.value = Math.min(1, part ?? 0);
     bar.className = part >= 1 && measure.end ? "full" : part >= NEARLY ? "nearly" : "";
@@ -133,8 +135,6 @@ function counted({ counted_at: at }) {
   const seconds = Math.max(0, Math.floor(secondsBetween(at, null)));
   return `What it has recorded was counted ${duration(seconds)} ago.`;
 }
-
-const jobs = (number) => `${count(number)} job${number === 1 ? "" : "s"}`;
 
 function ruleOf({ what, after_days: days, tag, value }) {
   const tagged = tag === null ? "" : ` tagged ${tag}${value === null ? "" : `:${value}`}`;

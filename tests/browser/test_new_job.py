@@ -72,7 +72,7 @@ def test_a_range_test_is_submitted_from_its_fields(site: Site, watched: Watch) -
     box(page, "Batch size").fill("64")
     box(page, "Start").fill("1e-6")
     chooser(page, "Ramp").select_option("linear")
-    page.get_by_text("More settings").click()
+    page.get_by_text("More settings", exact=True).click()
     box(page, "Max seconds").fill("600")
     page.get_by_role("group", name="Record").get_by_label("Grad norm").check()
     page.get_by_role("button", name="Add tag").click()

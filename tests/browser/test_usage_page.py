@@ -34,6 +34,7 @@ def test_usage_stands_against_its_limits(site: Site, watched: Watch) -> None:
     expect(page.get_by_text("has not been counted yet")).to_be_visible()
     expect(page.get_by_text("None: everything is kept")).to_be_visible()
     expect(page.locator("progress").locator("visible=true")).to_have_count(0)
+    expect(page.locator("dl dd").first).to_have_text("0 jobs, no limit")
     expect(page.locator("dl dd").last).to_have_text("1 (100 %)")
     for _ in range(3):
         queued(site.sessions)
@@ -46,10 +47,10 @@ def test_usage_stands_against_its_limits(site: Site, watched: Watch) -> None:
     own = page.locator("dl dd")
     expect(own).to_have_text(
         [
-            "1 of 4 running",
+            "1 of 4 jobs",
             "1,500,000 of 2,000,000 iterations",
-            "4.8 kB of 5 kB in checkpoints",
-            "2 jobs, paused ones among them",
+            "4.8 kB of 5 kB",
+            "2 jobs",
             "3 (75 %)",
         ]
     )
@@ -79,7 +80,7 @@ def test_who_is_no_admin_sees_what_is_theirs(tmp_path: Path, watched: Watch) -> 
         page.goto(f"{site.url}/#/usage")
         page.get_by_label("This service wants a key").fill(key)
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_text("Of ada.")).to_be_visible()
+        expect(page.get_by_text("Owner: ada.")).to_be_visible()
         expect(page.locator("dl dd").last).to_have_text("1, against those of others")
         assert "grace" not in page.locator("main").inner_text()
         page.goto("about:blank")

@@ -123,6 +123,23 @@ def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+def test_an_address_that_is_too_long_is_said(
+    fake: Fake, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answers["GET /below/v1/jobs/job_1"] = (
+        404,
+        {"title": "Not Found", "status": 404, "detail": "there is no job job_1"},
+    )
+    monkeypatch.setenv("STEPSIZE_URL", f"{fake.url}/below")
+    assert run("show", "job_1").stderr == "error: Not Found (404): there is no job job_1\n"
+    for path in ("v1", "v1/"):
+        monkeypatch.setenv("STEPSIZE_URL", f"{fake.url}/{path}")
+        assert run("jobs").stderr == (
+            "error: Not Found (404): STEPSIZE_URL ends in /v1, where no stepsize server answers:"
+            " leave that out\n"
+        )
+
+
 def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:
     fake.answers["POST /v1/jobs"] = (201, JOB)
     done = run(
