@@ -209,7 +209,9 @@ export function createNewPage(context) {
   }
 
   function revealed(pointer) {
+    if (!pointer) return summary.focus(); // of the whole request
     if (tabs.shown === "form" && form.reveal(pointer)) return;
+    if (tabs.shown === "form") text.fill(spec);
     tabs.show("json");
     text.reveal(pointer);
   }

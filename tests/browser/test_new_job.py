@@ -165,6 +165,27 @@ def test_a_limit_that_has_been_reached_is_told_before_too(site: Site, watched: W
         tx.execute(usage.insert().values(owner=ANYONE.owner, **counted))
     page = begin(watched(site), site)
     expect(page.locator(".cost")).to_contain_text("recorded iterations, and may have 0")
+    box(page, "Name").fill("kept")
+    page.get_by_role("button", name="Submit").click()
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    expect(summary).to_contain_text("Not ready to submit")
+    expect(summary.get_by_role("listitem")).to_contain_text(["delete jobs"])
+    expect(box(page, "Name")).to_have_value("kept")
+    page.goto("about:blank")
+    assert all("403" in fault for fault in site.faults)
+    site.faults.clear()
+
+
+def test_what_has_no_field_is_shown_in_the_json_as_it_is_now(site: Site, watched: Watch) -> None:
+    page = begin(watched(site), site, "?view=json")
+    request = page.get_by_label("Request, as JSON")
+    request.fill(json.dumps({**json.loads(request.input_value()), "strange": 1}))
+    page.get_by_role("tab", name="Form").click()
+    box(page, "Name").fill("by hand")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Strange").click()
+    assert json.loads(request.input_value())["name"] == "by hand"
 
 
 def test_what_was_changed_outlasts_a_reload_until_it_is_submitted(
