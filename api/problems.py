@@ -154,7 +154,7 @@ def field_errors(errors: Sequence[Any], body: Any, *, under: str = "") -> list[F
 
 def _said(error: Any) -> str:
     said: str = error["msg"]
-    return IN_WORDS.get((error.get("ctx") or {}).get("pattern"), said)
+    return IN_WORDS.get((error.get("ctx") or {}).get("pattern", ""), said)
 
 
 def _pointer(error: Any, body: Any) -> str:
