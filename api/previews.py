@@ -28,7 +28,10 @@ SHOWN = 10
 def of_job(
     tx: ReadTx, body: Mapping[str, Any], catalogue: Catalogue, *, by: Caller
 ) -> JobPreviewOut:
-    """What submitting this body would come to; all that is wrong with it is told at once."""
+    """What submitting this body would come to.
+
+    Where its fields are right by themselves, all else that is wrong is told at once.
+    """
     try:
         spec = JOB_SPEC.validate_python(body, from_attributes=True)  # in FastAPI's words
     except ValidationError as error:
