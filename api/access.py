@@ -36,7 +36,7 @@ FRESH = 1.0
 """Seconds for which a key that was found is not looked up again, and works though revoked."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-READING = frozenset({"/v1/schedules/preview", "/v1/sweeps/preview"})
+READING = frozenset({"/v1/jobs/preview", "/v1/schedules/preview", "/v1/sweeps/preview"})
 """POST because they take a body; they change nothing."""
 
 

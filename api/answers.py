@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue
 
+from api.problems import FieldError
 from spec.states import Reason, State
 from store.jobs import Job
 from store.waiting import Why
@@ -104,6 +105,27 @@ class JobOut(BaseModel):
             finished_at=job.finished_at,
             **more,
         )
+
+
+class JobPreviewOut(BaseModel):
+    """What would become of a job if it were submitted now."""
+
+    valid: Annotated[bool, Field(description="whether it would be taken")]
+    problems: Annotated[
+        list[FieldError], Field(description="why not, as the `errors` of a 422 say it; else empty")
+    ]
+    warnings: Annotated[list[str], Field(description="what is odd about the job")] = []
+    spec: Annotated[
+        dict[str, JsonValue] | None,
+        Field(description="with every default filled in; null where it cannot be read"),
+    ] = None
+    iterations: Annotated[
+        int | None,
+        Field(description="at most, what it goes on from included; null: it depends on the data"),
+    ] = None
+    seconds: Annotated[
+        float | None, Field(description="of computing, by the speed of like jobs; null: none yet")
+    ] = None
 
 
 class AttemptOut(BaseModel):

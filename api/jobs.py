@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api import components, preferences, submission
-from api.answers import AttemptOut, ChangeOut, JobDetailOut, JobOut, JobsOut, WaitingOut
+from api.answers import (
+    AttemptOut,
+    ChangeOut,
+    JobDetailOut,
+    JobOut,
+    JobPreviewOut,
+    JobsOut,
+    WaitingOut,
+)
 from api.etags import etag_of, etag_of_page, knows, matches
 from api.examples import JOBS
 from api.idempotency import ONE_CREATED, OncePart
@@ -25,8 +33,9 @@ from api.parts import (
     SessionsPart,
     SettingsPart,
 )
+from api.previews import of_job
 from spec.access import Caller
-from spec.jobs import JobSpec
+from spec.jobs import TAG, JobSpec
 from spec.states import FINISHED, State
 from spec.values import JobId, Text
 from store import audit, history, jobs, pages, waiting
@@ -61,9 +70,6 @@ HEADERS = _described(
 
 LATEST = 500
 """So many attempts and changes of a job are told."""
-
-
-TAG = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}:[^\x00-\x1f\x7f]{0,200}$"
 
 
 class Filters(BaseModel):
@@ -112,6 +118,18 @@ def submit(
     return answer
 
 
+@router.post("/preview", operation_id="preview_job")
+def preview(
+    body: Annotated[dict[str, Any], Body(openapi_examples=JOBS)],
+    caller: CallerPart,
+    sessions: SessionsPart,
+    catalogue: CataloguePart,
+) -> JobPreviewOut:
+    """Whether a job would be taken, what is wrong with it, and what it costs; nothing is stored."""
+    with sessions.read() as tx:
+        return of_job(tx, body, catalogue, by=caller)
+
+
 @router.get(
     "",
     operation_id="list_jobs",
@@ -155,7 +173,7 @@ def find(
 
 
 @router.get(
-    "/{job_id}",
+    "/{job_id:job}",
     operation_id="get_job",
     response_model=JobDetailOut,
     responses={
@@ -227,7 +245,7 @@ def _told(
 
 
 @router.delete(
-    "/{job_id}",
+    "/{job_id:job}",
     operation_id="delete_job",
     status_code=204,
     responses={

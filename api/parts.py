@@ -83,6 +83,12 @@ async def _job_id(
     return job_id_of(job_id)
 
 
+class _JobId(StringConvertor):
+    """What stands for a job in the path of one, where another route has a name of its own."""
+
+    regex = "(?!preview$)[^/]+"
+
+
 class _SweepId(StringConvertor):
     """What stands for a sweep in a path; what does not look like one is no such path at all."""
 
@@ -101,6 +107,7 @@ class _MessageId(StringConvertor):
     regex = "msg_[0-9a-z]{1,60}"
 
 
+register_url_convertor("job", _JobId())
 register_url_convertor("sweep", _SweepId())
 register_url_convertor("webhook", _WebhookId())
 register_url_convertor("message", _MessageId())

@@ -1,13 +1,19 @@
-"""What a sweep would run and cost, from its spec and the speed of like jobs."""
+"""What a job or a sweep would run and cost, from its spec and the speed of like jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from api import choosing
+from api import choosing, components, submission
+from api.answers import JobPreviewOut
 from api.choosing import Choice
 from api.components import Catalogue
+from api.problems import SHOWN as MOST_PROBLEMS
+from api.problems import FieldError, InvalidError, RefusedError, field_errors
 from api.sweep_answers import PreviewOut, StepOut
+from spec.access import Caller
+from spec.jobs import JOB_SPEC, TrainingSpec
 from spec.recipes import RecipeSpec
 from spec.sweeps import SweepSpec
 from store import speeds
@@ -17,6 +23,45 @@ from sweeps.space import Parameters
 
 SHOWN = 10
 """Configurations of a preview."""
+
+
+def of_job(
+    tx: ReadTx, body: Mapping[str, Any], catalogue: Catalogue, *, by: Caller
+) -> JobPreviewOut:
+    """What submitting this body would come to.
+
+    Where its fields are right by themselves, all else that is wrong is told at once.
+    """
+    try:
+        spec = JOB_SPEC.validate_python(body, from_attributes=True)  # in FastAPI's words
+    except ValidationError as error:
+        wrong = field_errors(error.errors()[:MOST_PROBLEMS], body)
+        return JobPreviewOut(valid=False, problems=wrong)
+    problems: list[FieldError] = []
+    begun = 0
+    try:
+        components.check(spec, catalogue)
+    except InvalidError as error:
+        problems += error.errors
+    try:
+        found = submission.found(tx, spec, by=by)
+        begun = found.origin.iteration if found.origin else 0
+    except InvalidError as error:
+        problems += error.errors
+    try:
+        submission.admit(tx, by=by)
+    except RefusedError as error:
+        problems.append(FieldError(pointer="", detail=error.detail))
+    iterations = choosing.iterations_of(spec)
+    pace = None if iterations is None else speeds.pace(tx, by.owner, spec)
+    return JobPreviewOut(
+        valid=not problems,
+        problems=problems[:MOST_PROBLEMS],
+        warnings=spec.warnings() if isinstance(spec, TrainingSpec) else [],
+        spec=spec.model_dump(mode="json"),
+        iterations=iterations,
+        seconds=None if pace is None or iterations is None else max(0, iterations - begun) * pace,
+    )
 
 
 def previewed(

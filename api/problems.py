@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from spec.jobs import TAG, TAG_KEY
 from spec.spaces import POINTER
 from spec.states import State
 from store.checkpoints import CheckpointNotFoundError
@@ -30,6 +31,14 @@ METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 SHOWN = 100
 """So many wrong fields are named: a body may have a hundred thousand."""
+
+
+IN_WORDS = {
+    POINTER: "must be a JSON pointer into the template, as /schedule/max_lr",
+    TAG: "must be a tag and its value, as project:demo; a tag is up to 63 letters, digits, ._/-",
+    TAG_KEY: "is no name for a tag: up to 63 letters, digits and ._/-, the first a letter or digit",
+}
+"""Pattern -> what is said where a value does not match it."""
 
 
 class FieldError(BaseModel):
@@ -145,9 +154,7 @@ def field_errors(errors: Sequence[Any], body: Any, *, under: str = "") -> list[F
 
 def _said(error: Any) -> str:
     said: str = error["msg"]
-    if (error.get("ctx") or {}).get("pattern") == POINTER:
-        said = "must be a JSON pointer into the template, as /schedule/max_lr"
-    return said
+    return IN_WORDS.get((error.get("ctx") or {}).get("pattern", ""), said)
 
 
 def _pointer(error: Any, body: Any) -> str:
@@ -182,7 +189,7 @@ async def _invalid(_: Request, error: Any) -> JSONResponse:
         elif source == "body":
             found += field_errors([{**each, "loc": rest}], error.body)
         else:
-            found.append(FieldError(pointer=f"/{rest[0]}", detail=each["msg"]))
+            found.append(FieldError(pointer=f"/{rest[0]}", detail=_said(each)))
     return answer(422, "the request is not valid", errors=found)
 
 

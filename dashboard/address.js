@@ -1,6 +1,6 @@
 /** Addresses within the dashboard: `#/page/id?view`, in which all that a page shows is written. */
 
-export const PAGES = ["jobs", "compare", "sweeps", "workers", "webhooks", "new"];
+export const PAGES = ["jobs", "compare", "sweeps", "workers", "usage", "webhooks", "new"];
 
 /** What an address says; `page` is null where there is no such page. */
 export function parse(hash) {

@@ -11,6 +11,7 @@ import { createLater } from "./pages/later.js";
 import { createLostPage } from "./pages/lost.js";
 import { createSweepPage } from "./pages/sweep.js";
 import { createSweepsPage } from "./pages/sweeps.js";
+import { createUsagePage } from "./pages/usage.js";
 import { createWebhooksPage } from "./pages/webhooks.js";
 import { createWorkersPage } from "./pages/workers.js";
 import { createSession } from "./session.js";
@@ -25,6 +26,7 @@ const CREATE = {
   compare: (_, context) => createComparePage(context),
   sweeps: (id, context) => (id ? createSweepPage(id, context) : createSweepsPage()),
   workers: () => createWorkersPage(),
+  usage: () => createUsagePage(),
   new: (_, context) =>
     createLater("New job", async () => (await import("./pages/new.js")).createNewPage(context)),
   webhooks: (id, context) =>

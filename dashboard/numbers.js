@@ -10,6 +10,12 @@ export function short(value, digits = 4) {
 }
 
 export const count = (value) => value.toLocaleString("en");
+
+export function bytes(value) {
+  const at = Math.min(5, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  return `${short(value / 1000 ** at, 3)} ${["bytes", "kB", "MB", "GB", "TB", "PB"][at]}`;
+}
+
 export const percent = (value) => `${short(100 * value)} %`;
 
 export function duration(seconds) {

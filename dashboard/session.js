@@ -2,6 +2,7 @@
 
 import { ApiError, get, send } from "./api.js";
 import { setText } from "./dom.js";
+import { dropDrafts } from "./drafts.js";
 
 /** The form that asks for a key, and the corner that says whose it is; `changed` hears of both. */
 export function createSession(form, corner, changed) {
@@ -31,6 +32,7 @@ export function createSession(form, corner, changed) {
       if (!(error instanceof ApiError)) throw error;
       return setText(who, `Still signed in: ${error.message}`);
     }
+    dropDrafts();
     location.reload(); // what is shown is theirs who just left
   });
 

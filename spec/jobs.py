@@ -29,7 +29,11 @@ MAX_SECONDS = 366 * 86_400
 
 Measure = Literal["accuracy", "grad_norm", "probe_loss"]
 Check = Literal["curvature", "line_search"]
-TagKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
+TAG_KEY = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$"
+TAG = TAG_KEY.removesuffix("$") + r":[^\x00-\x1f\x7f]{0,200}$"
+"""A tag with its value, as lists are asked for it."""
+
+TagKey = Annotated[str, StringConstraints(pattern=TAG_KEY)]
 
 
 class Evaluate(Value):

@@ -8,7 +8,7 @@ from stepsize.judgments import Importances, Marginals, Pair, Pick, Ranking
 from stepsize.series import Columns, Series
 from stepsize.specs import range_test, recipe, sweep, training
 from stepsize.sweep_values import Sweep, SweepPreview, SweepResult
-from stepsize.values import Checkpoint, Job, Suggestion, Worker
+from stepsize.values import Checkpoint, Job, JobPreview, Suggestion, Worker
 
 __all__ = [
     "ApiError",
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Importances",
     "Job",
+    "JobPreview",
     "Marginals",
     "Pair",
     "Pick",

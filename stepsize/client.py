@@ -24,6 +24,7 @@ from stepsize.values import (
     Job,
     JobList,
     JobPage,
+    JobPreview,
     Worker,
     WorkerList,
 )
@@ -75,14 +76,13 @@ class Client(Reading):
         Where the answer gets lost it is asked for again, and there is still one job. The same goes
         for two calls within a day that have the same `key`.
         """
-        body = spec_of(spec)
-        if body.get("kind") in {"sweep", "recipe"} or "template" in body:
-            kind = body.get("kind", "sweep")
-            raise StepsizeError(
-                f"this is a {kind}: `stepsize sweep` queues it, or client.sweeps.submit"
-            )
+        body = _body(spec)
         answer = self._send("POST", "/v1/jobs", body=body, headers=transport.once(key))
         return transport.parse(Job, answer, home=self)
+
+    def dry_run(self, spec: Mapping[str, Any] | str | Path) -> JobPreview:
+        """What submitting that job would come to; nothing is queued, and nothing raised for it."""
+        return transport.parse(JobPreview, self._send("POST", "/v1/jobs/preview", body=_body(spec)))
 
     def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, key: str | None = None
@@ -241,6 +241,16 @@ class Client(Reading):
 
     def _move(self, job: Job | str, verb: str) -> Job:
         return transport.parse(Job, self._send("POST", f"{path_of(job)}/{verb}"), home=self)
+
+
+def _body(spec: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    body = spec_of(spec)
+    if body.get("kind") in {"sweep", "recipe"} or "template" in body:
+        kind = body.get("kind", "sweep")
+        raise StepsizeError(
+            f"this is a {kind}: `stepsize sweep` queues it, or client.sweeps.submit"
+        )
+    return body
 
 
 def _worker(worker: Worker | str) -> str:

@@ -11,7 +11,18 @@ import typer
 from stepsize.client import Client
 from stepsize.downloads import whole
 from stepsize.errors import ApiError, StepsizeError
-from stepsize.following import PANEL, AnyId, AsJson, Id, PlotTo, pairs, submitted, watched
+from stepsize.following import (
+    PANEL,
+    AnyId,
+    AsJson,
+    DryRun,
+    Id,
+    PlotTo,
+    dry_run,
+    pairs,
+    submitted,
+    watched,
+)
 from stepsize.report import listing, notes, put
 from stepsize.specs import range_test as range_test_spec
 from stepsize.sweep_report import is_sweep, sweep_watched
@@ -38,6 +49,7 @@ def submit(
         Path, typer.Argument(metavar="FILE", help="JSON, YAML or TOML; - reads standard input.")
     ],
     *,
+    dry: DryRun = False,
     watch: Annotated[bool, typer.Option(help="Follow it to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,8 +59,13 @@ def submit(
 
     Example: [bold]id=$(stepsize submit training.yaml) && stepsize watch $id[/]
     """
+    if dry and watch:
+        raise typer.BadParameter("--dry-run queues nothing to watch: leave out one of the two")
     with Client() as client:
-        submitted(client, client.submit(file), watch=watch, as_json=as_json)
+        if dry:
+            dry_run(client, file, as_json=as_json)
+        else:
+            submitted(client, client.submit(file), watch=watch, as_json=as_json)
 
 
 @app.command("range-test", rich_help_panel=PANEL)
@@ -100,6 +117,7 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY:VALUE", help="A tag; repeat for more.")
     ] = None,
+    dry: DryRun = False,
     watch: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
     plot: PlotTo = None,
     as_json: AsJson = False,
@@ -130,7 +148,10 @@ def range_test(  # noqa: PLR0913 - one option for each field of the spec
         **(fields | pairs(set_, "=")),
     )
     with Client() as client:
-        submitted(client, client.submit(spec), watch=watch, as_json=as_json, plot=plot)
+        if dry:
+            dry_run(client, spec, as_json=as_json)
+        else:
+            submitted(client, client.submit(spec), watch=watch, as_json=as_json, plot=plot)
 
 
 @app.command(rich_help_panel=PANEL)

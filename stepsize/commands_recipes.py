@@ -53,7 +53,7 @@ def recipe(  # noqa: PLR0913 - one option for each field of the spec
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name to find it by.")] = None,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Say what it would run, and queue nothing.")
+        bool, typer.Option("--preview", "--dry-run", help="Say what it would run; queue nothing.")
     ] = False,
     watch: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
     as_json: AsJson = False,

@@ -42,7 +42,7 @@ def sweep(
     ],
     *,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Say what it would run, and queue nothing.")
+        bool, typer.Option("--preview", "--dry-run", help="Say what it would run; queue nothing.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", "--wait", help="Follow it to its end, show the best jobs.")

@@ -1,6 +1,7 @@
 """What the commands about jobs have in common: their arguments, and following a job to its end."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,8 @@ from rich.markup import escape
 from stepsize.client import Client
 from stepsize.errors import StepsizeError
 from stepsize.progress import follow
-from stepsize.report import end, notes
-from stepsize.values import Job
+from stepsize.report import costs, end, notes, put
+from stepsize.values import Job, JobPreview
 
 PANEL = "Jobs"
 
@@ -57,6 +58,10 @@ AnyId = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what is wrong with it and what it costs; queue nothing."),
+]
 PlotTo = Annotated[
     Path | None, typer.Option("--plot", metavar="PNG", help="Draw the finished job into a file.")
 ]
@@ -78,7 +83,20 @@ def submitted(
         notes.print(f"{job.state}; follow it with `stepsize watch {job.id}`", soft_wrap=True)
 
 
-def _warn(job: Job) -> None:
+def dry_run(client: Client, spec: Mapping[str, Any] | Path, *, as_json: bool) -> None:
+    """Says what a submission would come to; exits with 1 where it would be refused."""
+    told = client.dry_run(spec)
+    if as_json:
+        typer.echo(told.model_dump_json(indent=2))
+        raise typer.Exit(0 if told.valid else 1)
+    if not told.valid:
+        lines = [f"  {each.pointer or '/'}: {each.detail}" for each in told.problems]
+        raise StepsizeError("\n".join(["the server would refuse this", *lines]))
+    put(costs(told.iterations, told.seconds, at_most=True))
+    _warn(told)
+
+
+def _warn(job: Job | JobPreview) -> None:
     for warning in job.warnings:
         notes.print(f"note: {escape(warning)}", soft_wrap=True)
 

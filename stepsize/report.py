@@ -1,7 +1,7 @@
 """Jobs and their results as text for a terminal, and as exit codes."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import typer
@@ -43,6 +43,27 @@ def outcome(job: Job) -> Table | str:
     for name, value in [*rows, ("done", pace(job))]:
         table.add_row(f"[bold]{name}[/]", escape(value))
     return table
+
+
+def costs(
+    iterations: int | None, seconds: float | None, *, at_most: bool, jobs: int | None = None
+) -> Table:
+    """What something would cost that has not been queued."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    most = "at most " if at_most else ""
+    rows = [] if jobs is None else [("jobs", f"{jobs:,}")]
+    many = "depend on the data" if iterations is None else f"{most}{iterations:,}"
+    long = "not known before a job like these has run"
+    if seconds is not None:
+        long = f"{most or 'about '}{spent(seconds)}"
+    for name, value in [*rows, ("iterations", many), ("computing", long)]:
+        table.add_row(f"[bold]{name}[/]", value)
+    return table
+
+
+def spent(seconds: float) -> str:
+    """Hours, minutes and seconds, one at least."""
+    return str(timedelta(seconds=max(round(seconds), 1)))
 
 
 def _range_test(job: Job) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Sweeps for a terminal: how one stands, what it would run, its best jobs, a bar to its end."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from typing import NoReturn
 
 import httpx
@@ -17,7 +16,7 @@ from stepsize.errors import ApiError
 from stepsize.judgment_report import pick_parts, ranking_parts
 from stepsize.notebook import Shown, sweep_html
 from stepsize.progress import in_notebook
-from stepsize.report import OUTCOMES, age, notes, plain_table, put
+from stepsize.report import OUTCOMES, age, costs, notes, plain_table, put, spent
 from stepsize.sweep_values import Step, Sweep, SweepPreview, SweepResult
 
 BEST = 10
@@ -155,22 +154,7 @@ def results_csv(results: Sequence[SweepResult]) -> str:
 
 def preview_parts(preview: SweepPreview) -> Iterator[Table | str]:
     """What a sweep would run."""
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    iterations = preview.iterations
-    seconds = preview.seconds
-    most = "at most " if preview.at_most else ""
-    for name, value in (
-        ("jobs", f"{preview.jobs:,}"),
-        ("iterations", "depend on the data" if iterations is None else f"{most}{iterations:,}"),
-        (
-            "computing",
-            "not known before a job like these has run"
-            if seconds is None
-            else f"{most or 'about '}{_time(seconds)}",
-        ),
-    ):
-        facts.add_row(f"[bold]{name}[/]", value)
-    yield facts
+    yield costs(preview.iterations, preview.seconds, at_most=preview.at_most, jobs=preview.jobs)
     yield ""
     if preview.steps is not None:
         yield _steps(preview.steps)
@@ -188,15 +172,11 @@ def _steps(steps: Sequence[Step]) -> Table:
             each.name,
             f"{each.jobs:,}",
             "" if each.iterations is None else f"{each.iterations:,}",
-            "" if each.seconds is None else _time(each.seconds),
+            "" if each.seconds is None else spent(each.seconds),
         )
         for each in steps
     ]
     return plain_table(("step", "jobs", "iterations", "computing"), rows)
-
-
-def _time(seconds: float) -> str:
-    return str(timedelta(seconds=max(round(seconds), 1)))
 
 
 def draw(looks: Iterable[Sweep]) -> Sweep:

@@ -100,7 +100,7 @@ def send(
         return response
     with contextlib.closing(response):
         response.read()
-    raise _refusal(response)
+    raise _refusal(http, response)
 
 
 def parse(answer: type[Answer], response: httpx.Response, *, home: object = None) -> Answer:
@@ -132,11 +132,16 @@ def _unreachable(http: httpx.Client, error: httpx.TransportError) -> Unreachable
     return UnreachableError(f"the connection to {url} was lost: {error}")
 
 
-def _refusal(response: httpx.Response) -> ApiError:
+def _refusal(http: httpx.Client, response: httpx.Response) -> ApiError:
     try:
         problem = _Problem.model_validate_json(response.content)
     except ValidationError:
         problem = _Problem()
+    path = http.base_url.path.strip("/")
+    nothing = problem.detail in {None, "", problem.title} and not problem.errors
+    if response.status_code == httpx.codes.NOT_FOUND and nothing and path:
+        detail = f"STEPSIZE_URL ends in /{path}, where no stepsize server answers: leave that out"
+        problem = problem.model_copy(update={"detail": detail})
     return ApiError(
         response.status_code,
         problem.title or response.reason_phrase or "refused",

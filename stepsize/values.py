@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stepsize.acting import Acting
 from stepsize.answers import Answer
-from stepsize.errors import StepsizeError
+from stepsize.errors import FieldError, StepsizeError
 
 STATUSES = {
     "no_descent": "the loss never fell",
@@ -49,6 +49,21 @@ class Origin(Answer):
 
     job: str
     iteration: int
+
+
+class JobPreview(Answer):
+    """What a submission would come to: taken or not, `spec` with its defaults, and what it costs.
+
+    `iterations` are at most so many, None where they depend on the data; `seconds` of computing
+    are those of jobs like it, None before there has been one.
+    """
+
+    valid: bool
+    problems: tuple[FieldError, ...] = ()
+    warnings: list[str] = Field(default_factory=list)
+    spec: dict[str, Any] | None = None
+    iterations: int | None = None
+    seconds: float | None = None
 
 
 class Attempt(Answer):

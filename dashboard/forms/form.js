@@ -31,6 +31,7 @@ export function createForm({ changed, listFor, noteOf }) {
     noteOf,
     idOf: (pointer) => `at:${encodeURIComponent(pointer)}`,
     value,
+    isSet: (pointer) => at(root, pointer) !== undefined,
     register: (pointer, each) => fields.set(pointer, each),
     write,
     bad,

@@ -109,7 +109,7 @@ export function propertiesOf(form, option, pointer, { skip, nested, folds } = {}
 }
 
 function fold(form, pointer, names, children) {
-  const set = names.filter((name) => form.value(below(pointer, name)) !== undefined).length;
+  const set = names.filter((name) => form.isSet(below(pointer, name))).length;
   const summary = el("summary", {}, `More settings${set ? ` (${set} set)` : ""}`);
   const element = el("details", { class: "more" }, summary,
     el("div", { class: "fields" }, ...children));

@@ -3,7 +3,8 @@
 import { href } from "../address.js";
 import { ApiError, get, send } from "../api.js";
 import { titleOf } from "../describe.js";
-import { el, setText } from "../dom.js";
+import { el } from "../dom.js";
+import { draftOf, dropDraft, dropDrafts, keepDraft } from "../drafts.js";
 import { createForm } from "../forms/form.js";
 import { KINDS, loadKinds, wrongWith } from "../forms/kinds.js";
 import { at, isObject, parentOf } from "../forms/pointers.js";
@@ -27,12 +28,15 @@ export function createNewPage(context) {
     (view) => context.turn({ view: view === "form" ? null : view }));
   const summary = createSummary(revealed);
   const submit = el("button", { class: "primary" }, "Submit");
+  const again = el("button", { type: "button", onclick: startOver }, "Start over");
+  const edited = el("span", { class: "control", hidden: "" }, again,
+    el("small", {}, "This tab keeps what you have changed, until you submit it."));
   const preview = createPreview(refusals);
   const commands = createCommands();
   const fields = el("form", { class: "new", novalidate: "" },
     el("div", {}, kinds, summary.element, tabs.element),
     el("div", { class: "beside" }, preview.element,
-      el("div", { class: "controls" }, submit), commands.element));
+      el("div", { class: "controls" }, submit, edited), commands.element));
   const element = el("section", {}, el("h1", {}, "New job"), origin, fields,
     suggestions.element);
 
@@ -42,7 +46,7 @@ export function createNewPage(context) {
   let spec = { kind: "range_test" };
   let refused = []; // what the service said, with what it said it of
   let attempted = false;
-  const drafts = new Map(); // what there was of other kinds
+  let starter = ""; // what the request was before anybody changed it, as JSON
   const page = { element, title: "New job", refresh, turned, leave: preview.leave };
 
   fields.addEventListener("submit", (event) => {
@@ -69,7 +73,7 @@ export function createNewPage(context) {
     from = wanted;
     if (!job) {
       if (wanted) origin.replaceChildren(`${wanted} is not there any more: this is an example.`);
-      return fill(starterOf(asked in KINDS ? asked : wanted ? "training" : "range_test"));
+      return fill(starterOf(asked in KINDS ? asked : wanted ? "training" : "range_test"), true);
     }
     perEpoch = job.resolved?.iterations_per_epoch ?? null;
     const again = view.has("like");
@@ -81,11 +85,14 @@ export function createNewPage(context) {
     origin.replaceChildren(again ? "As " : words, link, ".");
     const next = ramp ? trainedWith : continued;
     const made = structuredClone(again ? job.spec : next(job));
-    return fill(trimmed(made, schemas[kindOf(made)]));
+    return fill(trimmed(made, schemas[kindOf(made)]), true);
   }
 
-  function fill(next) {
+  /** Begins with a request; with `goOn`, as it was left where somebody was at work on it. */
+  function fill(next, goOn = false) {
     spec = next;
+    starter = JSON.stringify(spec);
+    if (goOn) spec = draftOf(nameOf()) ?? spec;
     attempted = false;
     refused = [];
     show();
@@ -117,8 +124,29 @@ export function createNewPage(context) {
   }
 
   function become(kind) {
-    drafts.set(kindOf(spec), spec);
-    fill(starterOf(kind, spec, drafts.get(kind)));
+    keepDraft(kindOf(spec), spec);
+    const next = starterOf(kind, spec, draftOf(kind) ?? undefined);
+    fill(starterOf(kind));
+    spec = next;
+    show();
+  }
+
+  function startOver() {
+    if (!confirm("Discard what you have changed here?")) return;
+    dropDraft(nameOf());
+    fill(JSON.parse(starter));
+    kinds.querySelector(":checked").focus(); // the button is gone
+  }
+
+  /** What the request is kept as: one of each kind, one of each job that one was begun from. */
+  function nameOf() {
+    return from || kindOf(spec);
+  }
+
+  function keep() {
+    edited.hidden = JSON.stringify(spec) === starter;
+    if (edited.hidden) dropDraft(nameOf());
+    else keepDraft(nameOf(), spec);
   }
 
   /** A view of the two is about to be shown; false where it cannot be. */
@@ -136,14 +164,16 @@ export function createNewPage(context) {
 
   function changed() {
     refused = refused.filter(({ pointer, was }) => was === written(parentOf(pointer)));
+    if (schemas) keep();
     checked();
   }
 
   function typed(next) {
     submit.disabled = next === null;
     if (!next) return;
+    const other = next.kind in KINDS && next.kind !== kindOf(spec);
     spec = next;
-    if (spec.kind in KINDS && context.view.has("kind")) context.turn({ kind: spec.kind });
+    if (other && !from) context.turn({ kind: spec.kind });
     changed();
   }
 
@@ -167,9 +197,9 @@ export function createNewPage(context) {
   function told() {
     const known = wrong();
     const shown = known.filter(({ pointer }) => attempted || form.isTouched(pointer));
-    form.faults([...shown, ...refused]);
+    form.faults(once([...shown, ...refused]));
     const typing = tabs.shown === "form" && !attempted;
-    summary.show(typing ? [] : [...known, ...refused], labelOf);
+    summary.show(typing ? [] : once([...known, ...refused]), labelOf);
     return known;
   }
 
@@ -179,7 +209,9 @@ export function createNewPage(context) {
   }
 
   function revealed(pointer) {
+    if (!pointer) return summary.focus(); // of the whole request
     if (tabs.shown === "form" && form.reveal(pointer)) return;
+    if (tabs.shown === "form") text.fill(spec);
     tabs.show("json");
     text.reveal(pointer);
   }
@@ -199,6 +231,7 @@ export function createNewPage(context) {
     const many = isObject(spec.template);
     try {
       const made = await send(many ? "v1/sweeps" : "v1/jobs", "POST", spec);
+      dropDrafts();
       location.hash = href(many ? "sweeps" : "jobs", made.id);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -215,6 +248,10 @@ export function createNewPage(context) {
     return isObject(request.template) ? "sweep" : "training";
   }
 }
+
+/** Previews and a submission may say the same. */
+const once = (faults) =>
+  [...new Map(faults.map((each) => [`${each.pointer} ${each.detail}`, each])).values()];
 
 async function found(id) {
   try {

@@ -10,6 +10,7 @@ import { count, duration } from "../numbers.js";
 const PATIENCE = 300; // ms after a key until it is drawn
 const POINTS = 400;
 const GUESSED = "an example of 1,000 iterations: a worker will know how many there are";
+const REFUSED = "the service refuses it so";
 const SHAPE = "only the shape: the rates are what its range test will suggest";
 const LENGTH = 1000; // iterations of a preview, where the length is not known in them
 const WHOLE_ID = /^job_[0-9a-z]{32,}$/; // one that is still being typed is of nobody
@@ -33,7 +34,8 @@ export function createPreview(refused) {
     latest += 1;
     const turn = latest;
     const many = isObject(spec.template);
-    const plan = many && !faults.length ? await asked("v1/sweeps/preview", spec, "") : null;
+    const path = many ? "v1/sweeps/preview" : "v1/jobs/preview";
+    const plan = faults.length ? null : await asked(turn, path, spec);
     if (turn !== latest) return;
     setText(cost, plan ? costOf(plan) : "");
     const job = many ? spec.template : spec;
@@ -41,7 +43,8 @@ export function createPreview(refused) {
       if (spec.kind === "sweep") put(job, pointer, value);
     }
     const prefix = many ? "/template" : "";
-    const broken = (part) => !plan && faults.some((each) => within(each.pointer, prefix + part));
+    const wrong = plan?.problems ?? (plan ? [] : faults);
+    const broken = (part) => wrong.some((each) => within(each.pointer, prefix + part));
     chart.element.hidden = spec.kind === "recipe";
     if (chart.element.hidden) return;
     const note = many ? "of the first job" : "";
@@ -50,7 +53,7 @@ export function createPreview(refused) {
       return draw(broken("/range") ? {} : rampOf(range), { note, log: range.ramp !== "linear" });
     }
     if (!isObject(job.schedule) || broken("/schedule"))
-      return draw({}, { note: "drawn once its fields are filled in" });
+      return draw({}, { note: plan ? REFUSED : "drawn once its fields are filled in" });
     await schedule(job, perEpoch, { note, prefix, turn });
   }
 
@@ -65,23 +68,24 @@ export function createPreview(refused) {
     const iterations = Math.max(2, known ?? likely);
     const body = { schedule: found, iterations, points: Math.min(POINTS, iterations) };
     body.iterations_per_epoch = perEpoch ?? Math.max(1, Math.round(iterations / epochs));
-    const answer = await asked("v1/schedules/preview", body, prefix, "/schedule");
+    const answer = await asked(turn, "v1/schedules/preview", body, prefix, "/schedule");
     if (turn !== latest) return;
     const { iteration: x = [], lr: y = [] } = answer?.columns ?? {};
     const guessed = perEpoch === null && known === undefined ? GUESSED : "";
-    const why = wanted.policy === "auto" ? SHAPE : answer ? guessed : "the service refuses it so";
+    const why = wanted.policy === "auto" ? SHAPE : answer ? guessed : REFUSED;
     draw({ x, y }, { note: [note, why].filter(Boolean).join("; ") });
   }
 
-  /** The answer; null where the service refuses, which is told beside the fields. */
-  async function asked(path, body, prefix, part = "") {
+  /** The answer; null where the service refuses. What is wrong is told beside the fields. */
+  async function asked(turn, path, body, prefix = "", part = "") {
     try {
       const answer = await send(path, "POST", body);
-      refused([], path);
+      if (turn === latest) refused(answer.problems ?? [], path);
       return answer;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 401 || error.status === 0) return null; // the frame says so
+      if (turn !== latest) return null;
       refused(error.errors.filter(({ pointer }) => within(pointer, part))
         .map(({ pointer, detail }) => ({ pointer: prefix + pointer, detail })), path);
       return null;
@@ -128,11 +132,22 @@ function rampOf({ start = 1e-7, end = 10, iterations = 300, ramp = "exponential"
   return { x, y: x.map(ramp === "linear" ? linear : exponential) };
 }
 
-function costOf({ jobs, iterations, seconds, at_most: most, steps }) {
-  const parts = [`${count(jobs)} job${jobs === 1 ? "" : "s"}`];
+function costOf({ jobs, iterations, seconds, at_most: most, steps, problems = [], warnings = [] }) {
+  if (problems.length) return against(problems);
+  const parts = jobs === undefined ? [] : [`${count(jobs)} job${jobs === 1 ? "" : "s"}`];
   if (iterations !== null) parts.push(`${count(iterations)} iterations`);
   if (seconds !== null) parts.push(`about ${duration(seconds)} of computing`);
   const each = (steps ?? []).map(({ name, jobs: n }) => `${name.replaceAll("_", " ")} ${count(n)}`);
   if (each.length) parts[0] += ` (${each.join(", ")})`;
-  return `${most ? "At most " : ""}${parts.join(", ")}.`;
+  if (!parts.length) return warnings.join("; ");
+  const atMost = most ?? jobs === undefined; // a job may end early
+  return [`${atMost ? "At most " : ""}${parts.join(", ")}.`, ...warnings].join(" ");
+}
+
+/** What stands beside no field is said here. */
+function against(problems) {
+  const whole = problems.filter(({ pointer }) => !pointer).map(({ detail }) => detail);
+  const fields = problems.length - whole.length;
+  if (fields) whole.unshift(`${fields === 1 ? "one field" : `${fields} fields`} to put right`);
+  return `The service would refuse this: ${whole.join("; ")}.`;
 }

@@ -5,9 +5,10 @@ import { el } from "../dom.js";
 export function createSummary(reveal) {
   const heading = el("h2", {});
   const list = el("ul");
-  const element = el("div", { class: "summary", role: "alert", hidden: "" }, heading, list);
+  const attributes = { class: "summary", role: "alert", tabindex: -1, hidden: "" };
+  const element = el("div", attributes, heading, list);
   let told = "";
-  return { element, show };
+  return { element, show, focus: () => element.focus() };
 
   /** `labelOf(pointer)` says which field one is about. */
   function show(faults, labelOf) {
@@ -16,11 +17,13 @@ export function createSummary(reveal) {
     if (next === told) return; // what is unchanged is not read out again
     told = next;
     element.hidden = !faults.length;
-    const many = faults.length === 1 ? "one field" : `${faults.length} fields`;
-    heading.textContent = `Not ready to submit: ${many} to put right`;
+    const fields = faults.filter(({ pointer }) => pointer).length; // others are of all of it
+    const many = fields === 1 ? "one field" : `${fields} fields`;
+    heading.textContent = `Not ready to submit${fields ? `: ${many} to put right` : ""}`;
     list.replaceChildren(...lines.map(([pointer, label, detail]) => {
+      if (!pointer) return el("li", {}, detail);
       const leads = { type: "button", class: "lead", onclick: () => reveal(pointer) };
-      return el("li", {}, el("button", leads, label || "The request"), ` ${detail}`);
+      return el("li", {}, el("button", leads, label), ` ${detail}`);
     }));
   }
 }

@@ -333,6 +333,12 @@ def test_no_other_way_leads_to_what_is_anothers(
         assert refused.status_code == 422, path
         assert f"there is no job {job['id']}" in refused.text
     assert guarded.post("/v1/schedules/preview", json=preview, headers=mine).status_code == 200
+    dry = [
+        guarded.post("/v1/jobs/preview", json=training_json(schedule=schedule), headers=each).json()
+        for each in (another, mine)
+    ]
+    assert [each["valid"] for each in dry] == [False, True]
+    assert f"there is no job {job['id']}" in dry[0]["problems"][0]["detail"]
 
 
 def test_no_stream_tells_of_what_is_anothers_wherever_it_says_it_was(

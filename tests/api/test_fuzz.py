@@ -52,7 +52,13 @@ READ = (
     "/openapi.json",
     "/",
 )
-WRITTEN = ("/v1/jobs", "/v1/jobs:batch", "/v1/schedules/preview", "/v1/sweeps/preview")
+WRITTEN = (
+    "/v1/jobs",
+    "/v1/jobs:batch",
+    "/v1/jobs/preview",
+    "/v1/schedules/preview",
+    "/v1/sweeps/preview",
+)
 """Paths that take a body."""
 MOVES = tuple(f"/v1/jobs/{{job}}/{verb}" for verb in ("cancel", "pause", "resume", "retry"))
 LOCAL = (b"Host", b"127.0.0.1")

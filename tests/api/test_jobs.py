@@ -62,6 +62,16 @@ def test_what_a_job_shows_can_be_submitted_again(client: TestClient) -> None:
     assert second["spec"] == first["spec"]
 
 
+def test_what_a_tag_is_is_said_in_words(client: TestClient) -> None:
+    for tag in ("demo", ":demo", "a b:c"):
+        (error,) = client.get("/v1/jobs", params={"tag": tag}).json()["errors"]
+        assert error["pointer"] == "/tag"
+        assert error["detail"].startswith("must be a tag and its value, as project:demo")
+    refused = client.post("/v1/jobs", json=training_json(tags={"a b": "c"}))
+    (error,) = refused.json()["errors"]
+    assert error["detail"].startswith("is no name for a tag: up to 63 letters")
+
+
 def test_weak_etag(client: TestClient, sessions: Sessions) -> None:
     url = client.post("/v1/jobs", json=training_json()).headers["Location"]
     etag = client.get(url).headers["ETag"]

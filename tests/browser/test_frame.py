@@ -47,12 +47,15 @@ def test_a_browser_signs_in_with_a_key_that_scripts_cannot_read(
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("main .state").first).to_have_text("cancelled")
+        page.evaluate("import('./drafts.js').then((it) => it.keepDraft('training', {}))")
+        assert page.evaluate("sessionStorage.length") == 1
         page.route("**/v1/session", lambda route: route.abort())
         page.get_by_role("button", name="Sign out").click()
         expect(page.locator("#who")).to_contain_text("Still signed in")
         page.unroute("**/v1/session")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("This service wants a key")).to_be_visible()
+        assert page.evaluate("sessionStorage.length") == 0
         for part in ("#who", "main"):
             expect(page.locator(part)).to_be_hidden()
         page.get_by_label("This service wants a key").fill(key)
@@ -82,7 +85,7 @@ def test_no_page_has_serious_faults_of_accessibility(site: Site, watched: Watch)
     found = []
     for scheme in ("light", "dark"):
         page = watched(site, color_scheme=scheme)
-        for path in (*pages, "workers", "webhooks", "compare", "sweeps", "new", "nowhere"):
+        for path in (*pages, "workers", "usage", "webhooks", "compare", "sweeps", "new", "nowhere"):
             visit(page, f"{site.url}/#/{path}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             for each in axe.run(page).response["violations"]:

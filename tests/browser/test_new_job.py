@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from spec.access import ANYONE
+from store import owners
+from store.instants import now
+from store.owners import Rule
+from store.tables import usage
 from tests.browser.builders import range_test, training
 from tests.browser.charts import figure, painted, rows
 from tests.browser.conftest import PATIENCE, Site, Watch
@@ -67,7 +72,7 @@ def test_a_range_test_is_submitted_from_its_fields(site: Site, watched: Watch) -
     box(page, "Batch size").fill("64")
     box(page, "Start").fill("1e-6")
     chooser(page, "Ramp").select_option("linear")
-    page.get_by_text("More settings").click()
+    page.get_by_text("More settings", exact=True).click()
     box(page, "Max seconds").fill("600")
     page.get_by_role("group", name="Record").get_by_label("Grad norm").check()
     page.get_by_role("button", name="Add tag").click()
@@ -134,6 +139,94 @@ def test_what_the_service_refuses_stands_there_too(site: Site, watched: Watch) -
     submitted(page, site)
     assert all("422" in fault for fault in site.faults)
     site.faults.clear()
+
+
+def test_what_the_service_would_refuse_is_told_before_it_is_asked_to(
+    site: Site, watched: Watch
+) -> None:
+    page = begin(watched(site), site)
+    cost = page.locator(".cost")
+    expect(cost).to_have_text("At most 2,700 iterations.")
+    momentum = box(page, "Momentum")
+    momentum.fill("")
+    page.get_by_label("Nesterov").check()
+    expect(momentum).to_have_accessible_description(re.compile("must be > 0 with nesterov"))
+    expect(cost).to_have_text("The service would refuse this: one field to put right.")
+    assert page.get_by_role("alert").locator("visible=true").count() == 0
+    momentum.fill("0.5")
+    expect(momentum).not_to_have_attribute("aria-invalid", "true")
+    expect(cost).to_have_text("At most 2,700 iterations.")
+
+
+def test_a_limit_that_has_been_reached_is_told_before_too(site: Site, watched: Watch) -> None:
+    with site.sessions.begin() as tx:
+        owners.put(tx, ANYONE.owner, Rule(max_points=0))
+        counted = {"points": 0, "checkpoint_bytes": 0, "counted_at": now()}
+        tx.execute(usage.insert().values(owner=ANYONE.owner, **counted))
+    page = begin(watched(site), site)
+    expect(page.locator(".cost")).to_contain_text("recorded iterations, and may have 0")
+    box(page, "Name").fill("kept")
+    page.get_by_role("button", name="Submit").click()
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    expect(summary).to_contain_text("Not ready to submit")
+    expect(summary.get_by_role("listitem")).to_contain_text(["delete jobs"])
+    expect(box(page, "Name")).to_have_value("kept")
+    page.goto("about:blank")
+    assert all("403" in fault for fault in site.faults)
+    site.faults.clear()
+
+
+def test_what_has_no_field_is_shown_in_the_json_as_it_is_now(site: Site, watched: Watch) -> None:
+    page = begin(watched(site), site, "?view=json")
+    request = page.get_by_label("Request, as JSON")
+    request.fill(json.dumps({**json.loads(request.input_value()), "strange": 1}))
+    page.get_by_role("tab", name="Form").click()
+    box(page, "Name").fill("by hand")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Strange").click()
+    assert json.loads(request.input_value())["name"] == "by hand"
+
+
+def test_what_was_changed_outlasts_a_reload_until_it_is_submitted(
+    site: Site, watched: Watch
+) -> None:
+    page = begin(watched(site), site, "?kind=training")
+    over = page.get_by_role("button", name="Start over")
+    expect(over).to_be_hidden()
+    box(page, "Name").fill("half done")
+    page.get_by_text("Recipe", exact=True).click()
+    box(page, "Seeds").fill("7")
+    page.reload()
+    expect(box(page, "Seeds")).to_have_value("7")
+    page.get_by_text("Training", exact=True).click()
+    expect(box(page, "Name")).to_have_value("half done")
+    page.reload()
+    expect(box(page, "Name")).to_have_value("half done")
+    page.once("dialog", lambda dialog: dialog.accept())
+    over.click()
+    expect(box(page, "Name")).to_have_value("")
+    expect(over).to_be_hidden()
+    expect(page.get_by_role("radio", name="Training")).to_be_focused()
+    box(page, "Name").fill("again")
+    assert submitted(page, site)["spec"]["name"] == "again"
+    begin(page, site, "?kind=training")
+    expect(box(page, "Name")).to_have_value("")
+
+
+def test_each_job_has_its_own_draft_of_what_follows(site: Site, watched: Watch) -> None:
+    ramps = [range_test(site.sessions, name=name) for name in ("one", "two")]
+    page = watched(site)
+    for ramp, size in zip(ramps, ("77", "88"), strict=True):
+        begin(page, site, f"?from={ramp}")
+        expect(chooser(page, "Max lr")).to_have_value(ramp)
+        box(page, "Batch size").fill(size)
+    page.reload()
+    expect(box(page, "Batch size")).to_have_value("88")
+    begin(page, site, f"?from={ramps[0]}")
+    page.reload()
+    expect(box(page, "Batch size")).to_have_value("77")
+    expect(page.get_by_text("With what was found by one.")).to_be_visible()
 
 
 def test_form_and_json_are_one_request(site: Site, watched: Watch) -> None:

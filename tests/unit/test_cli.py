@@ -60,6 +60,40 @@ def test_submit_reads_standard_input(fake: Fake, run: Run) -> None:
     assert fake.asked[0][3] == {"kind": "training"}
 
 
+def test_a_dry_run_queues_nothing(fake: Fake, run: Run) -> None:
+    told = {"valid": True, "problems": [], "warnings": ["it stops inside a cycle"], "spec": {}}
+    told |= {"iterations": 2_700, "seconds": 95.2}
+    fake.answers["POST /v1/jobs/preview"] = (200, told)
+    done = run("submit", "-", "--dry-run", stdin='{"kind": "training"}')
+    assert done.exit_code == 0
+    shown = [line.split() for line in done.stdout.splitlines()]
+    assert [" ".join(words) for words in shown] == [
+        "iterations at most 2,700",
+        "computing at most 0:01:35",
+    ]
+    assert done.stderr == "note: it stops inside a cycle\n"
+    options = ("--model", "mlp", "--data", "digits", "--optimizer", "sgd", "--batch-size", "8")
+    done = run("range-test", *options, "--dry-run", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, told)
+    assert {path for _, path, _, _ in fake.asked} == {"/v1/jobs/preview"}
+    assert run("submit", "-", "--dry-run", "--watch", stdin="{}").exit_code == 2
+
+
+def test_a_dry_run_says_all_that_is_wrong(fake: Fake, run: Run) -> None:
+    wrong = [
+        {"pointer": "/model/name", "detail": "unknown: '[x]'"},
+        {"pointer": "", "detail": "no"},
+    ]
+    told = {"valid": False, "problems": wrong, "spec": None, "iterations": None, "seconds": None}
+    fake.answers["POST /v1/jobs/preview"] = (200, told)
+    done = run("submit", "-", "--dry-run", stdin="{}")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: the server would refuse this\n  /model/name: unknown: '[x]'\n  /: no\n"
+    )
+    assert run("submit", "-", "--dry-run", "--json", stdin="{}").exit_code == 1
+
+
 def test_a_refusal_is_said_with_its_fields(fake: Fake, run: Run) -> None:
     fake.answers["POST /v1/jobs"] = (
         422,
@@ -87,6 +121,23 @@ def test_nobody_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         "error: no stepsize server at http://127.0.0.1:1: "
         "start one with `stepsize up` or set STEPSIZE_URL\n"
     )
+
+
+def test_an_address_that_is_too_long_is_said(
+    fake: Fake, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answers["GET /below/v1/jobs/job_1"] = (
+        404,
+        {"title": "Not Found", "status": 404, "detail": "there is no job job_1"},
+    )
+    monkeypatch.setenv("STEPSIZE_URL", f"{fake.url}/below")
+    assert run("show", "job_1").stderr == "error: Not Found (404): there is no job job_1\n"
+    for path in ("v1", "v1/"):
+        monkeypatch.setenv("STEPSIZE_URL", f"{fake.url}/{path}")
+        assert run("jobs").stderr == (
+            "error: Not Found (404): STEPSIZE_URL ends in /v1, where no stepsize server answers:"
+            " leave that out\n"
+        )
 
 
 def test_range_test_makes_a_spec_of_its_options(fake: Fake, run: Run) -> None:

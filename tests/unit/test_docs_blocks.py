@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from api.answers import WaitingOut
+from api.answers import JobPreviewOut, WaitingOut
 from api.keys import KeySpec
 from schedules import Policy
 from spec.jobs import RangeTestSpec, TrainingSpec
@@ -87,6 +87,8 @@ def check_answer(value: dict[str, Any]) -> None:
         case {"attempts": attempts, "history": history}:
             TypeAdapter(list[Attempt]).validate_python(attempts)
             TypeAdapter(list[Change]).validate_python(history)
+        case {"valid": _, "problems": _}:
+            JobPreviewOut.model_validate(value)
         case {"waiting": waiting}:
             WaitingOut.model_validate(waiting)
         case {"title": _, "status": status, "errors": errors}:
