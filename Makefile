@@ -45,11 +45,17 @@ format: $(VENV)/.dev ## put every file into its form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# Two at a time. Tests of processes share theirs within a file, and wait more than they compute.
+FAST = -n 2 --dist worksteal tests/unit tests/store tests/api tests/worker
+PROCESSES = -n 2 --dist loadfile tests/e2e tests/browser
+
 test: check ## every check and every test, on both databases
-	$(VENV)/bin/pytest --durations=30
+	@failed=0; for tier in "$(FAST)" "$(PROCESSES)"; do \
+		echo "pytest $$tier"; $(VENV)/bin/pytest --durations=15 $$tier || failed=1; \
+	done; exit $$failed
 
 test-fast: $(VENV)/.dev ## the tiers that need no processes
-	$(VENV)/bin/pytest tests/unit tests/store tests/api tests/worker
+	$(VENV)/bin/pytest $(FAST)
 
 chaos: $(VENV)/.dev ## a thousand jobs on each database while everything breaks (JOBS=, SEED=; about an hour)
 	STEPSIZE_CHAOS_JOBS=$(or $(JOBS),1000) STEPSIZE_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
