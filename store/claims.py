@@ -38,6 +38,7 @@ def claim(
     """
     if workers.is_draining(tx, worker) or (unit and quarantine.is_left_out(tx, unit)):
         return None
+    lanes.by_index(tx)
     for lane in lanes.servable(tx, queues=queues, offer=offer):
         if lane.limited and not lanes.room(tx, lane.owner):
             continue
@@ -121,7 +122,8 @@ def _take(
     )
     rows = tx.execute(
         update(jobs)
-        .where(jobs.c.id.in_(select(best.c.id)), jobs.c.state == State.QUEUED)
+        # they are locked and wait: asked for that again, PostgreSQL may read all that do
+        .where(jobs.c.id.in_(select(best.c.id)))
         .values(
             state=State.RUNNING,
             attempt=jobs.c.attempt + 1,

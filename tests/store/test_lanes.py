@@ -7,12 +7,13 @@ from sqlalchemy import insert, text
 
 from spec.access import ANYONE
 from spec.needs import Needs, Offer, missing, stored
+from spec.states import State
 from store import claims, jobs, lanes
 from store.database import Sessions
 from store.instants import now
 from store.jobs import Job, Submission
 from store.tables import owners
-from tests.factories import LEASE, spec
+from tests.factories import LEASE, prepared, spec
 from tests.store.racing import at_once
 
 CARD = Offer(gpus=1, memory_gb=80, card="NVIDIA H100 PCIe", labels=("nvme", "rack=7"))
@@ -175,6 +176,24 @@ def test_the_choice_looks_at_lanes_and_not_at_every_job(sessions: Sessions) -> N
     assert plan.count("ix_jobs_lane") >= 2
     assert "Seq Scan on jobs" not in plan
     assert "ix_jobs_state" not in plan
+
+
+def test_statistics_of_a_time_without_waiting_jobs_do_not_matter(sessions: Sessions) -> None:
+    if sessions.engine.dialect.name == "sqlite":
+        pytest.skip("it goes by rules until it is analysed")
+    for _ in range(20):
+        prepared(sessions, State.SUCCEEDED)
+    with sessions.begin() as tx:
+        tx.execute(text("ANALYZE jobs"))
+    for owner in "ab":
+        many = [Submission(spec(seed=seed)) for seed in range(1000)]
+        with sessions.begin() as tx:
+            jobs.add_many(tx, many, by=replace(ANYONE, owner=owner))
+    read = text("SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'")
+    with sessions.begin() as tx:
+        before = tx.execute(read).scalar_one()
+        assert claims.claim(tx, worker="w", queues=["default"], lease=LEASE)
+        assert tx.execute(read).scalar_one() - before < 100
 
 
 def test_needs_say_what_is_missing_in_words() -> None:
