@@ -40,12 +40,14 @@ def claim(
         return None
     lanes.by_index(tx)
     for lane in lanes.servable(tx, queues=queues, offer=offer):
-        if lane.limited and not lanes.room(tx, lane.owner):
-            continue
-        in_lane = and_(lanes.lane_of == lane.name, *lanes.READY)
-        taken = _take(tx, in_lane, worker=worker, lease=lease, limit=1)
-        if taken:  # none where others have just taken the last ones
-            return taken[0]
+        held = tx.begin_nested() if lane.limited else None
+        if held is None or lanes.room(tx, lane.owner):
+            in_lane = and_(lanes.lane_of == lane.name, *lanes.READY)
+            taken = _take(tx, in_lane, worker=worker, lease=lease, limit=1)
+            if taken:  # none where others have just taken the last ones
+                return taken[0]
+        if held is not None:  # two claims that kept the rows of owners would wait for each other
+            held.rollback()
     return None
 
 
