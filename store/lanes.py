@@ -68,7 +68,7 @@ def servable(tx: ReadTx, *, queues: Sequence[str], offer: Offer) -> list[Lane]:
     running = _running(tx, names) if limited or len(names) > 1 else {}
     shares = {name: known[name].share if name in known else 1.0 for name in names}
     # the least of exponential variates is an owner's with the probability of their share
-    lots = {name: random.expovariate(shares[name]) for name in names}  # noqa: S311 - no secret
+    lots = {name: random.expovariate(shares[name]) for name in names}
     lanes = []
     for row in found:
         rule = known.get(row.owner)
