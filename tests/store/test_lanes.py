@@ -251,3 +251,8 @@ def test_needs_say_what_is_missing_in_words() -> None:
         "label fast",
         "model acme",
     ]
+
+
+def test_what_a_later_version_needs_or_offers_harms_nobody() -> None:
+    assert missing('{"disk_gb":5}', CARD) == ["a version that knows disk_gb"]
+    assert Offer.model_validate({**CARD.model_dump(), "disk_gb": 5}) == CARD
