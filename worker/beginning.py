@@ -127,6 +127,6 @@ def _parents(job: Job, sessions: Sessions, files: Files) -> State:
     except (CheckpointNotFoundError, DamagedError) as error:
         raise EngineError(
             Reason.INVALID,
-            f"/from: {error}; where it was deleted, by a rule of retention maybe, or its job has"
-            " gone on since, submit this one anew with another checkpoint",
+            f"/from: {error}; where its job was deleted or has gone on since, submit this one anew"
+            " with another checkpoint",
         ) from error
