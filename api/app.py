@@ -81,7 +81,7 @@ NOT_COMPRESSED: dict[str, Any] = {
 }
 
 CORS: dict[str, Any] = {
-    "allow_methods": ("GET", "POST", "PATCH", "DELETE"),
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
     "allow_headers": (
         "Authorization",
         "Idempotency-Key",
@@ -121,7 +121,8 @@ def create_app(
     `files` are where checkpoints lie, by default the place that the settings name.
     """
     files = opened(settings.checkpoints) if files is None else files
-    reconciler = Reconciler(sessions, broker, settings, [Keeper(sessions, files).step])
+    keeper = Keeper(sessions, files)
+    reconciler = Reconciler(sessions, broker, settings, [keeper.sweep, keeper.count])
     sweeper = Sweeper(sessions, broker, lost_after=settings.lease)
     deliverer = Deliverer(sessions, settings.webhooks_private)
     changes = Changes(sessions)

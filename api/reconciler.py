@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import islice
 
 from redis import RedisError
 
@@ -102,27 +103,34 @@ class Reconciler:
         if not self.passes.leads:
             self._patience.restart()
             return
+        chores = list(self._chores)
         if self._patience.over():
             self._expire()
+            chores.insert(0, self._forget)
         self._top_up()
         self._compact()
-        for chore in self._chores:
+        for chore in chores:
             try:
                 chore()
-            except Unavailable:
-                raise
-            except Exception:  # one that goes wrong does not keep the others undone
+            # one that goes wrong keeps neither the others undone, nor leases from running out;
+            # where the database is away, the next pass is told at its beginning
+            except Unavailable as error:
+                log.warning("chore.failed %s", describe(error))
+            except Exception:
                 log.exception("chore.failed")
 
-    def _expire(self) -> None:
+    def _forget(self) -> None:
         with self._sessions.begin() as tx:
-            expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
             workers.forget(tx, unseen_for=FORGET_WORKERS)
             quarantine.forget(tx)
             components.forget(tx, unseen_for=FORGET_COMPONENTS)
             idempotency.forget(tx, limit=FORGET_ROWS)
             audit.forget(tx, limit=FORGET_ROWS)
             deliveries.forget(tx, limit=FORGET_ROWS)
+
+    def _expire(self) -> None:
+        with self._sessions.begin() as tx:
+            expired = recovery.expire(tx, max_crashes=self._settings.max_crashes)
         for job in expired:
             with (
                 context.about(owner=job.owner, request_id=job.request),
@@ -150,9 +158,10 @@ class Reconciler:
 
     def _rouse(self, idle: Sequence[Worker], count: int) -> None:
         """Wakes those who can take a job that others of its queue cannot."""
-        for worker in idle[: min(count, TOP_UP)]:
-            if not self._broker.waiting(inbox(worker.name)):
-                self._broker.wake(inbox(worker.name), "reconciler")
+        # who has not heard of the last one yet may not be listening: it is the turn of another
+        silent = (each for each in idle if not self._broker.waiting(inbox(each.name)))
+        for worker in islice(silent, min(count, TOP_UP)):
+            self._broker.wake(inbox(worker.name), "reconciler")
 
     def _compact(self) -> None:
         """One block after another, each in a transaction; losses do not wait for it to end."""

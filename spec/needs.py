@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from schedules.values import Value
 
@@ -46,6 +46,9 @@ class Offer(Value):
             them.
     """
 
+    # workers are upgraded before the API, and a later version may offer more
+    model_config = ConfigDict(extra="ignore")
+
     gpus: int = 0
     memory_gb: float | None = None
     card: str | None = None
@@ -55,6 +58,9 @@ class Offer(Value):
 
 NO_MORE = Offer()
 """Enough for a job without needs."""
+
+
+KNOWN = {*Needs.model_fields, "components"}
 
 
 def stored(needs: Needs | None, components: Sequence[str] = ()) -> str:
@@ -86,4 +92,5 @@ def missing(needs: str, offer: Offer) -> list[str]:
         lacks.append(f"a card called {said['card']}")
     lacks += [f"label {each}" for each in said.get("labels", ()) if each not in offer.labels]
     lacks += [each for each in said.get("components", ()) if each not in offer.components]
+    lacks += [f"a version that knows {each}" for each in sorted(said.keys() - KNOWN)]
     return lacks

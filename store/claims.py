@@ -4,6 +4,7 @@ A claim grows `attempt` by one, which is the token of the lease that it gives.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, func, insert, select, update
@@ -15,6 +16,7 @@ from store.database import ReadTx, WriteTx
 from store.history import note
 from store.instants import from_now, now
 from store.jobs import COLUMNS, Job, from_row
+from store.lanes import Lane
 from store.leases import Lease
 from store.tables import attempts, jobs
 
@@ -38,14 +40,30 @@ def claim(
     """
     if workers.is_draining(tx, worker) or (unit and quarantine.is_left_out(tx, unit)):
         return None
+    lanes.by_index(tx)
     for lane in lanes.servable(tx, queues=queues, offer=offer):
-        if lane.limited and not lanes.room(tx, lane.owner):
-            continue
-        in_lane = and_(lanes.lane_of == lane.name, *lanes.READY)
-        taken = _take(tx, in_lane, worker=worker, lease=lease, limit=1)
-        if taken:  # none where others have just taken the last ones
+        if taken := _take_from(tx, lane, worker=worker, lease=lease):
             return taken[0]
     return None
+
+
+def _take_from(tx: WriteTx, lane: Lane, *, worker: str, lease: timedelta) -> list[Claimed]:
+    """The best job of a lane; none where others have just taken the last ones."""
+    in_lane = and_(lanes.lane_of == lane.name, *lanes.READY)
+    if not lane.limited:
+        return _take(tx, in_lane, worker=worker, lease=lease, limit=1)
+    # two claims that kept the rows of owners they have found no room for would wait for each other
+    with suppress(_NothingTakenError), tx.begin_nested():
+        if lanes.room(tx, lane.owner):
+            taken = _take(tx, in_lane, worker=worker, lease=lease, limit=1)
+            if taken:
+                return taken
+        raise _NothingTakenError
+    return []
+
+
+class _NothingTakenError(Exception):
+    """Undoes what was begun in vain."""
 
 
 def unclaim(tx: WriteTx, worker: str) -> None:
@@ -121,7 +139,8 @@ def _take(
     )
     rows = tx.execute(
         update(jobs)
-        .where(jobs.c.id.in_(select(best.c.id)), jobs.c.state == State.QUEUED)
+        # they are locked and wait: asked for that again, PostgreSQL may read all that do
+        .where(jobs.c.id.in_(select(best.c.id)))
         .values(
             state=State.RUNNING,
             attempt=jobs.c.attempt + 1,

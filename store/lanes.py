@@ -4,6 +4,7 @@ A lane is a line of jobs of one owner, in one queue, with the same needs. Howeve
 choosing among lanes costs two probes of an index for each of them.
 """
 
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,11 +37,22 @@ lane_of: ColumnElement[str] = literal_column(LANE, Text)
 READY = text(WAITING), jobs.c.run_after <= now(), ~jobs.c.cancel_requested
 
 
+def by_index(tx: ReadTx) -> None:
+    """Has PostgreSQL read lanes in the order of their index until the transaction ends.
+
+    Its statistics may be of a time when no job waited: it would rather read and sort all that do.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql("SET LOCAL enable_sort = off")
+
+
 def servable(tx: ReadTx, *, queues: Sequence[str], offer: Offer) -> list[Lane]:
     """The lanes with a job that such a worker can run now, best first.
 
-    Between owners, the one goes first who runs the fewest jobs for their share; then the highest
-    priority goes first, and then the oldest job. An owner at their limit of running jobs waits.
+    Between owners, the one goes first who runs the fewest jobs for their share; among those who run
+    as many, each as often as their share says, by lot: with fewer workers than owners all run as
+    many. For one owner the highest priority goes first, and then the oldest job. An owner at their
+    limit of running jobs waits.
     """
     found = [
         row
@@ -54,13 +66,16 @@ def servable(tx: ReadTx, *, queues: Sequence[str], offer: Offer) -> list[Lane]:
     known = {row.owner: row for row in tx.execute(rules.where(owners.c.owner.in_(names)))}
     limited = any(row.max_running is not None for row in known.values())
     running = _running(tx, names) if limited or len(names) > 1 else {}
+    shares = {name: known[name].share if name in known else 1.0 for name in names}
+    # the least of exponential variates is an owner's with the probability of their share
+    lots = {name: random.expovariate(shares[name]) for name in names}
     lanes = []
     for row in found:
         rule = known.get(row.owner)
         runs = running.get(row.owner, 0)
-        share, most = (rule.share, rule.max_running) if rule else (1.0, None)
+        most = rule.max_running if rule else None
         if most is None or runs < most:
-            turn = (runs / share, -row.priority, row.id)
+            turn = (runs / shares[row.owner], lots[row.owner], -row.priority, row.id)
             lanes.append((turn, Lane(row.lane, row.owner, limited=most is not None)))
     return [lane for _, lane in sorted(lanes, key=lambda each: each[0])]
 

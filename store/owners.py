@@ -1,5 +1,6 @@
 """Owners: their share of the workers, their limits, and how much they use."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Select,
+    case,
     cast,
     delete,
     func,
-    insert,
     literal,
     select,
     type_coerce,
@@ -64,9 +65,10 @@ class Standing:
 
 def put(tx: WriteTx, owner: str, rule: Rule) -> None:
     """Sets an owner's rule; one of defaults is none."""
-    tx.execute(delete(owners).where(owners.c.owner == owner))
-    if rule != Rule():
-        tx.execute(insert(owners).values(owner=owner, changed_at=now(), **asdict(rule)))
+    if rule == Rule():
+        tx.execute(delete(owners).where(owners.c.owner == owner))
+    else:  # in place: a claim that waits for the row of a limit must find it there
+        upsert(tx, owners, [{"owner": owner, "changed_at": now(), **asdict(rule)}])
 
 
 def standing(tx: ReadTx, owner: str) -> Standing:
@@ -89,8 +91,12 @@ def check(tx: ReadTx, owner: str) -> None:
     were taken in run to their ends.
     """
     query = (
-        select(owners, usage.c.points, usage.c.checkpoint_bytes)
-        .join(usage, usage.c.owner == owners.c.owner)
+        select(
+            owners,
+            func.coalesce(usage.c.points, 0).label("points"),
+            func.coalesce(usage.c.checkpoint_bytes, 0).label("checkpoint_bytes"),
+        )
+        .outerjoin(usage, usage.c.owner == owners.c.owner)
         .where(owners.c.owner == owner)
     )
     if (row := tx.execute(query).one_or_none()) is None:
@@ -106,10 +112,15 @@ def check(tx: ReadTx, owner: str) -> None:
             )
 
 
-def count(tx: WriteTx) -> None:
-    """Counts anew what every owner has."""
+def count(tx: ReadTx) -> list[dict[str, Any]]:
+    """Counts anew what every owner has; nobody who writes waits for it."""
+    # one that began where another was has recorded no more than it went on
+    recorded = jobs.c.iteration - func.coalesce(jobs.c.parent_iteration, 0)
     points = (
-        select(jobs.c.owner, func.sum(jobs.c.iteration).label("points"))
+        select(
+            jobs.c.owner,
+            func.sum(case((recorded > 0, recorded), else_=0)).label("points"),
+        )
         .where(jobs.c.series_deleted_at.is_(None))
         .group_by(jobs.c.owner)
         .subquery()
@@ -132,7 +143,11 @@ def count(tx: WriteTx) -> None:
         .outerjoin(sizes, sizes.c.owner == everyone.c.owner)
     )
     at = tx.execute(select(type_coerce(now(), Instant))).scalar_one()
-    rows = [{**row._mapping, "counted_at": at} for row in tx.execute(counted)]  # noqa: SLF001 - SQLAlchemy's public name for it
+    return [{**row._mapping, "counted_at": at} for row in tx.execute(counted)]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def remember(tx: WriteTx, rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps what has been counted; who was not has nothing any more."""
     tx.execute(delete(usage).where(usage.c.owner.not_in([row["owner"] for row in rows])))
     if rows:
         upsert(tx, usage, rows)

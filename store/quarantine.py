@@ -21,7 +21,11 @@ STRIKES = 3
 """Jobs, one after the other, that a device may lose."""
 
 PAUSES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
-"""How long it is left out, the first time, the second, and from then on."""
+"""How long it is left out, the first time, the second, and from then on; never longer than the
+first time where no other device could take its jobs."""
+
+ALONE_AFTER = timedelta(minutes=2)
+"""Without a word of any worker with another device."""
 
 REMEMBERED = timedelta(days=1)
 
@@ -89,7 +93,11 @@ def _leave_out(tx: WriteTx, unit: str, count: int) -> None:
     if known is not None and known.held:
         return  # it was given this job before
     level = 1 if known is None else known.level + 1
-    pause = PAUSES[min(level, len(PAUSES)) - 1]
+    others = select(workers.c.name).where(
+        workers.c.unit != unit, workers.c.seen_at > from_now(-ALONE_AFTER)
+    )
+    alone = tx.execute(others.limit(1)).first() is None
+    pause = PAUSES[0 if alone else min(level, len(PAUSES)) - 1]
     row = {"unit": unit, "level": level, "until": from_now(pause), "reason": REASON.format(count)}
     upsert(tx, quarantines, [row])
 

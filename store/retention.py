@@ -14,7 +14,7 @@ from store.history import NOTED, RECONCILER, note
 from store.instants import from_now, now
 from store.messages import FORGET
 from store.tables import checkpoints as checkpoint_table
-from store.tables import job_tags, jobs
+from store.tables import job_tags, jobs, sweeps
 from store.tables import retention as rules
 
 What = Literal["series", "checkpoints"]
@@ -153,6 +153,7 @@ def _old_enough(rule: Rule) -> ColumnElement[bool]:
 
 
 def _needed() -> ColumnElement[bool]:
-    """Whether a job is still to begin with a checkpoint of this one."""
+    """Whether a job is still to begin with a checkpoint of this one, or a sweep may choose one."""
     child = jobs.alias("child")
-    return exists().where(child.c.parent == jobs.c.id, child.c.state.not_in(FINISHED))
+    going = exists().where(sweeps.c.id == child.c.sweep, sweeps.c.finished_at.is_(None))
+    return exists().where(child.c.parent == jobs.c.id, child.c.state.not_in(FINISHED) | going)

@@ -113,6 +113,9 @@ def _in_line(tx: ReadTx, job: Job, row: Row[Any], fitting: Sequence[Worker]) -> 
         detail = f"{states['idle']} of {len(fitting)} workers that can run it are idle; {first}"
         return Waiting("soon", detail, ahead=ahead, fitting=len(fitting))
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    held = [each.quarantine.until for each in fitting if each.quarantine]
+    if len(held) == len(fitting):
+        told += f" until {min(held):%H:%M:%S} UTC"
     detail = f"workers that can run it: {told}; {first}"
     return Waiting("busy", detail, ahead=ahead, fitting=len(fitting))
 

@@ -1,5 +1,6 @@
 """Owners over HTTP: usage, shares and limits, rules of retention and how they are applied."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,13 +8,27 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
+from api import keeping
 from api.keeping import Keeper
-from store import leases, owners
-from store.database import Sessions
+from spec.access import ANYONE
+from spec.states import State
+from store import jobs, leases, owners, retention
+from store.database import Sessions, WriteTx
 from store.files import Directory
 from store.instants import from_now
+from store.retention import Rule
 from store.tables import jobs as table
-from tests.factories import claimed, queued, record, rows, saved, training_json
+from tests.factories import (
+    claimed,
+    prepared,
+    queued,
+    record,
+    rows,
+    saved,
+    spec,
+    stored,
+    training_json,
+)
 
 
 def test_what_one_uses_and_may(client: TestClient, sessions: Sessions) -> None:
@@ -61,7 +76,7 @@ def test_who_has_too_much_is_told_what_to_do(
     record(sessions, claimed(sessions), 9, rows(0, 9))
     client.put("/v1/owners/default", json={"max_points": 9})
     with sessions.begin() as tx:
-        owners.count(tx)
+        owners.remember(tx, owners.count(tx))
     body = {
         "/v1/jobs": training_json(),
         "/v1/jobs:batch": {"jobs": [training_json()]},
@@ -75,10 +90,10 @@ def test_who_has_too_much_is_told_what_to_do(
 
 
 def test_rules_of_retention_are_made_listed_and_removed(client: TestClient) -> None:
-    spec = {"what": "series", "after_days": 30, "tag": "keep", "value": "no"}
-    made = client.post("/v1/retention", json=spec)
+    rule = {"what": "series", "after_days": 30, "tag": "keep", "value": "no"}
+    made = client.post("/v1/retention", json=rule)
     assert made.status_code == 201
-    assert made.json() | spec == made.json()
+    assert made.json() | rule == made.json()
     assert client.get("/v1/retention").json()["data"] == [made.json()]
     assert client.delete(f"/v1/retention/{made.json()['id']}").status_code == 204
     assert client.delete(f"/v1/retention/{made.json()['id']}").status_code == 404
@@ -104,12 +119,57 @@ def test_a_rule_is_applied_and_the_answer_says_so(
     for what in ("series", "checkpoints"):
         client.post("/v1/retention", json={"what": what, "after_days": 1})
     keeper = Keeper(sessions, files)
-    keeper.step()
+    keeper.sweep()
+    keeper.count()
     told = client.get(f"/v1/jobs/{job.id}").json()
     assert told["series_deleted_at"] is not None
     assert [each["verb"] for each in told["history"]][-2:] == ["forget", "forget"]
     assert files.names() == []
     assert client.get(f"/v1/jobs/{job.id}/series").json()["total_points"] == 0
     assert client.get("/v1/usage").json()["points"] == 0
-    keeper.step()
+    Keeper(sessions, files).sweep()
     assert len(client.get(f"/v1/jobs/{job.id}").json()["history"]) == len(told["history"])
+
+
+def test_a_job_that_cannot_be_swept_holds_nobody_up(
+    sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = (prepared(sessions, State.SUCCEEDED).job_id for _ in range(2))
+    with sessions.begin() as tx:
+        retention.add(tx, "default", what="series", after_days=0)
+    does = retention.apply
+
+    def fails(tx: WriteTx, rule: Rule, job_id: str) -> list[str]:
+        if job_id == bad:
+            raise MemoryError
+        return does(tx, rule, job_id)
+
+    monkeypatch.setattr(retention, "apply", fails)
+    Keeper(sessions, Directory(tmp_path)).sweep()
+    assert [stored(sessions, each).series_deleted_at is None for each in (bad, good)] == [
+        True,
+        False,
+    ]
+
+
+def test_no_rule_takes_the_time_of_others(
+    sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SWEEP_SECONDS", 0)
+    found = {}
+    for owner in ("a", "b"):
+        found[owner] = []
+        for _ in range(2):
+            with sessions.begin() as tx:
+                jobs.add(tx, spec(), by=replace(ANYONE, owner=owner))
+            lease = claimed(sessions)
+            with sessions.begin() as tx:
+                leases.succeed(tx, lease, {})
+            found[owner].append(lease.job_id)
+        with sessions.begin() as tx:
+            retention.add(tx, owner, what="series", after_days=0)
+    keeper = Keeper(sessions, Directory(tmp_path))
+    for gone in (1, 2):
+        keeper.sweep()
+        for ids in found.values():
+            assert sum(stored(sessions, each).series_deleted_at is not None for each in ids) == gone

@@ -11,7 +11,7 @@ from api.reconciler import TOP_UP, Patience, Reconciler
 from spec.needs import Offer
 from spec.settings import Settings
 from spec.states import State
-from store import compaction, leases, workers
+from store import audit, compaction, leases, workers
 from store.database import Sessions, WriteTx
 from store.instants import from_now
 from store.tables import chunks
@@ -264,4 +264,44 @@ def test_a_job_with_needs_wakes_an_idle_worker_that_has_them(
     assert broker.woken == [("node.3@b", "reconciler")]
     broker.queued["node.3@b"] = 1
     reconciler.step()
-    assert len(broker.woken) == 1
+    # who has not taken the last one may be deaf
+    assert broker.woken[1:] == [("node.4@b", "reconciler")]
+    broker.queued["node.4@b"] = 1
+    reconciler.step()
+    assert len(broker.woken) == 2
+
+
+@pytest.mark.parametrize("error", [OperationalError("", {}, Exception("timeout")), ValueError()])
+def test_a_chore_that_fails_stops_neither_others_nor_leases_from_running_out(
+    clock: Clock, sessions: Sessions, broker: NotedBroker, settings: Settings, error: Exception
+) -> None:
+    done = []
+
+    def fails() -> None:
+        raise error
+
+    reconciler = Reconciler(sessions, broker, settings, [fails, lambda: done.append(1)])
+    job_id = lost_job(sessions)
+    clock.pass_by(settings.lease_seconds - 1)
+    reconciler.step()
+    clock.pass_by(2)
+    reconciler.step()
+    assert stored(sessions, job_id).state == State.QUEUED
+    assert done == [1, 1]
+
+
+def test_leases_run_out_although_nothing_can_be_forgotten(
+    clock: Clock,
+    sessions: Sessions,
+    reconciler: Reconciler,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(audit, "forget", fails)
+    job_id = lost_job(sessions)
+    clock.pass_by(settings.lease_seconds + 1)
+    reconciler.step()
+    assert stored(sessions, job_id).state == State.QUEUED

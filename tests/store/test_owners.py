@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from spec.access import ANYONE
-from store import jobs, owners
+from store import checkpoints, jobs, leases, owners
 from store.database import Sessions
-from store.jobs import Job
+from store.jobs import Job, Submission
 from store.owners import OverLimitError, Rule, Standing
 from tests.factories import claimed, record, rows, saved, spec
+from tests.store.racing import ROUNDS, at_once, claiming, put_aside
 
 
 def added(sessions: Sessions, owner: str) -> Job:
@@ -19,7 +20,7 @@ def added(sessions: Sessions, owner: str) -> Job:
 
 def counted(sessions: Sessions) -> dict[str, Standing]:
     with sessions.begin() as tx:
-        owners.count(tx)
+        owners.remember(tx, owners.count(tx))
         return {each.owner: each for each in owners.standings(tx)}
 
 
@@ -52,6 +53,43 @@ def test_who_has_no_job_any_more_has_nothing(sessions: Sessions) -> None:
     assert counted(sessions) == {}
     with sessions.read() as tx:
         assert owners.standing(tx, "a").points == 0
+
+
+def test_what_a_job_began_with_is_counted_once(sessions: Sessions) -> None:
+    added(sessions, "a")
+    lease = claimed(sessions)
+    record(sessions, lease, 9, rows(0, 9), checkpoints=[saved(9)])
+    with sessions.begin() as tx:
+        leases.succeed(tx, lease, {})
+        again = Submission(spec(), origin=checkpoints.get(tx, lease.job_id))
+        jobs.add(tx, again, by=replace(ANYONE, owner="a"))
+    assert counted(sessions)["a"].points == 9
+    child = claimed(sessions)
+    with sessions.begin() as tx:
+        leases.plan(tx, child, start=9, iterations=12, resolved={})
+    record(sessions, child, 12, rows(9, 12))
+    assert counted(sessions)["a"].points == 12
+
+
+def test_who_may_have_nothing_submits_nothing_from_the_start(sessions: Sessions) -> None:
+    put(sessions, "a", max_points=0)
+    with sessions.read() as tx, pytest.raises(OverLimitError):
+        owners.check(tx, "a")
+
+
+def test_a_limit_holds_while_it_is_set_again(sessions: Sessions) -> None:
+    put(sessions, "a", max_running=1)
+    for _ in range(ROUNDS):
+        for _ in range(4):
+            added(sessions, "a")
+
+        def again() -> bool:
+            put(sessions, "a", max_running=1)
+            return False
+
+        claim = claiming(sessions)
+        assert sum(at_once(again, claim, again, claim, again, claim)) <= 1
+        put_aside(sessions)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from spec.access import ANYONE
 from spec.needs import Offer
@@ -17,6 +17,7 @@ from store.jobs import Job
 from store.leases import Lease
 from store.tables import jobs as table
 from store.tables import quarantines, strikes
+from store.tables import workers as workers_table
 from tests.factories import LEASE, record, saved, spec
 
 FOR_EVER = 1000
@@ -108,6 +109,17 @@ def test_three_jobs_lost_in_a_row_are_enough(sessions: Sessions) -> None:
     assert state(sessions, "b") == ("idle", None)
     assert claim(sessions, "a") is None
     assert claim(sessions, "b") is not None
+
+
+def test_the_only_device_is_never_left_out_for_long(sessions: Sessions) -> None:
+    with sessions.begin() as tx:
+        tx.execute(delete(workers_table).where(workers_table.c.name == "b"))
+    for _ in range(3):
+        lose(sessions)
+    for _ in range(3):
+        assert state(sessions) == ("quarantined", 1)
+        let_go(sessions)
+        lose(sessions)
 
 
 def test_a_success_in_between_forgives(sessions: Sessions) -> None:

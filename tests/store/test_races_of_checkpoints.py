@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import select
 
-from store import checkpoints, jobs, leases
+from store import checkpoints, jobs, leases, retention
 from store.checkpoints import Saved
 from store.database import Sessions
 from store.jobs import Submission
@@ -117,4 +117,35 @@ def test_a_job_that_a_training_was_just_submitted_from_is_not_deleted(sessions: 
 
         begun, gone = at_once(beginning(sessions, lease.job_id, 2), remove)
         assert begun != gone
+        put_aside(sessions)
+
+
+def test_a_rule_of_retention_and_who_begins_there_agree(sessions: Sessions) -> None:
+    with sessions.begin() as tx:
+        rule = retention.add(tx, "default", what="checkpoints", after_days=0)
+    for _ in range(ROUNDS):
+        queued(sessions)
+        lease = claimed(sessions)
+        record(sessions, lease, 5, rows(0, 5), checkpoints=[saved(5)])
+        with sessions.begin() as tx:
+            leases.succeed(tx, lease, {})
+        with sessions.read() as tx:
+            origin = checkpoints.get(tx, lease.job_id)
+
+        def begin(origin: checkpoints.Checkpoint = origin) -> bool:
+            try:
+                with sessions.begin() as tx:
+                    jobs.add(tx, Submission(spec(), origin=origin))
+            except checkpoints.CheckpointNotFoundError:
+                return False
+            return True
+
+        def sweep(job_id: str = lease.job_id) -> bool:
+            with sessions.begin() as tx:
+                return bool(retention.apply(tx, rule, job_id))
+
+        begun, swept = at_once(begin, sweep)
+        assert begun != swept
+        with sessions.read() as tx:
+            assert bool(checkpoints.find(tx, lease.job_id)) == begun
         put_aside(sessions)

@@ -14,9 +14,9 @@ from store.database import Sessions
 from store.instants import from_now
 from store.jobs import Submission
 from store.retention import Rule, RuleNotFoundError
-from store.tables import deliveries
+from store.tables import deliveries, sweeps
 from store.tables import jobs as table
-from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored
+from tests.factories import LEASE, claimed, queued, record, rows, saved, spec, stored, swept
 
 
 def ended(
@@ -133,6 +133,23 @@ def test_what_another_job_is_to_begin_with_stays(sessions: Sessions) -> None:
         assert retention.apply(tx, rule, job_id) == []
         moves.cancel(tx, child.id)
     assert list(applied(sessions, rule)) == [job_id]
+
+
+def test_what_a_sweep_may_begin_more_jobs_with_stays(sessions: Sessions) -> None:
+    parent = ended(sessions)
+    sweep = swept(sessions, 1)
+    lease = claimed(sessions)
+    with sessions.begin() as tx:
+        begun = {"parent": parent, "parent_iteration": 5}
+        tx.execute(update(table).where(table.c.id == lease.job_id).values(begun))
+        leases.succeed(tx, lease, {})
+    rule = made(sessions, what="checkpoints")
+    assert applied(sessions, rule) == {}
+    with sessions.begin() as tx:
+        assert retention.apply(tx, rule, parent) == []
+        done = {"state": State.SUCCEEDED, "finished_at": from_now(timedelta())}
+        tx.execute(update(sweeps).where(sweeps.c.id == sweep.id).values(done))
+    assert list(applied(sessions, rule)) == [parent]
 
 
 def test_a_job_that_is_retried_meanwhile_stays(sessions: Sessions) -> None:

@@ -4,17 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from spec.access import ANYONE
 from spec.needs import Offer
 from spec.states import Reason
 from store import claims, jobs, leases, workers
 from store.database import Sessions
-from store.instants import now
+from store.instants import from_now, now
 from store.jobs import Job
 from store.tables import jobs as table
-from store.tables import owners
+from store.tables import owners, quarantines
 from store.tables import workers as pool
 from store.waiting import Waiting, waiting
 from tests.factories import LEASE, spec
@@ -134,3 +134,13 @@ def test_one_that_runs_waits_for_nothing(sessions: Sessions) -> None:
     with sessions.begin() as tx:
         assert claims.claim(tx, worker="a", queues=["default"], lease=LEASE)
         assert waiting(tx, jobs.get(tx, job.id), lost_after=LEASE) is None
+
+
+def test_the_only_device_is_left_out_for_a_while(sessions: Sessions) -> None:
+    job = added(sessions)
+    reported(sessions, "a", Offer(), unit="cpu")
+    with sessions.begin() as tx:
+        held = {"unit": "cpu", "level": 1, "until": from_now(LEASE), "reason": "3 jobs were lost"}
+        tx.execute(insert(quarantines).values(held))
+        until = tx.execute(select(quarantines.c.until)).scalar_one()
+    assert f"1 quarantined until {until:%H:%M:%S} UTC" in why(sessions, job).detail
