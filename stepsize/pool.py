@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -77,9 +77,10 @@ class Stop:
     def __init__(self) -> None:
         self.asked = 0
 
-    def note(self, _number: int, _frame: FrameType | None = None) -> None:
-        """Remembers that a signal came."""
-        self.asked += 1
+    def note(self, number: int, _frame: FrameType | None = None) -> None:
+        """Remembers that a signal came; a hang-up, of which a terminal sends several, once."""
+        if number != signal.SIGHUP or not self.asked:
+            self.asked += 1
 
 
 @contextmanager
@@ -109,16 +110,22 @@ def run(
 
     One that dies is started again, and given up, in words, when it dies at once again and again;
     the others go on. Asked once, it waits until every job has been handed back; asked again, it
-    kills what is left. To be called from the main thread.
+    kills what is left. To be called from the main thread. Where nobody hears any more what it says,
+    as when a terminal has gone, it goes on in silence.
     """
+
+    def tell(text: str) -> None:
+        with suppress(OSError):
+            say(text)
+
     running = {
-        node.name: (child := _child(node, environ, command), _watched(child, say, pause))
+        node.name: (child := _child(node, environ, command), _watched(child, tell, pause))
         for node in nodes
     }
     for node in nodes:
         child, supervisor = running[node.name]
         supervisor.start()
-        say(f"{node.name}: started on {node.about}, process {child.pid}")
+        tell(f"{node.name}: started on {node.about}, process {child.pid}")
     given_up = 0
     while running and not stop.asked:
         for name, (_, supervisor) in list(running.items()):
@@ -127,12 +134,12 @@ def run(
             except ChildFailedError as error:
                 given_up += 1
                 del running[name]
-                say(f"{error}; given up: see what it logged above")
+                tell(f"{error}; given up: see what it logged above")
         time.sleep(INTERVAL)
     if stop.asked:
-        _drain({name: child for name, (child, _) in running.items()}, stop, say)
+        _drain({name: child for name, (child, _) in running.items()}, stop, tell)
     else:
-        say("no node is left")
+        tell("no node is left")
     return 1 if given_up else 0
 
 

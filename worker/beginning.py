@@ -1,6 +1,7 @@
 """What a claimed job begins with: its spec, and the last checkpoint of its own or of another."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue, TypeAdapter
@@ -42,13 +43,32 @@ def specified(job: Job) -> RangeTestSpec | TrainingSpec:
 def resolved(job: Job, plan: Plan) -> dict[str, JsonValue]:
     """What a job's plan says of it; the bounds were resolved at its submission, all else now."""
     before = job.resolved or {}
+    others = _other_packages(before, plan)
     return {
         **{name: before[name] for name in ("bounds",) if name in before},
         "schedule": None if plan.schedule is None else plan.schedule.model_dump(mode="json"),
         "iterations_per_epoch": plan.iterations_per_epoch,
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *(_goes_on(each) for each in others)],
         **plan.notes,
+        **({"packages_before": others} if others else {}),
     }
+
+
+def _other_packages(before: Mapping[str, JsonValue], plan: Plan) -> list[JsonValue]:
+    """Versions of packages, each by name, that earlier attempts had and that this one has not."""
+    if not plan.start or "packages" not in before:
+        return []
+    known = before.get("packages_before")
+    others = list(known) if isinstance(known, list) else []
+    if before["packages"] not in others:
+        others.append(before["packages"])
+    return [each for each in others if each != plan.notes.get("packages")]
+
+
+def _goes_on(packages: JsonValue) -> str:
+    named = packages.items() if isinstance(packages, dict) else ()
+    versions = ", ".join(f"{name} {version}" for name, version in named)
+    return f"an earlier attempt ran with {versions}: the job went on with another version"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The processes of a pool: started again, given up, drained, killed; with stand-ins for nodes."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -34,6 +35,19 @@ STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print("still at it", flush=True))
 print("is up", flush=True)
+while True: time.sleep(0.02)
+"""
+
+THOROUGH = """
+import os, pathlib, signal, sys, time
+folder = pathlib.Path(os.environ["FOLDER"])
+def stop(*_):
+    (folder / "asked").touch()
+    while not (folder / "hung up again").exists(): time.sleep(0.02)
+    (folder / "handed back").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+(folder / "up").touch()
 while True: time.sleep(0.02)
 """
 
@@ -130,3 +144,35 @@ def test_nodes_die_with_a_pool_that_is_killed(tmp_path: Path) -> None:
     pool.process.kill()
     pool.process.wait()
     pool.until(lambda: not any(each.is_running() for each in nodes))
+
+
+def test_a_terminal_that_goes_does_not_cost_the_jobs(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, THOROUGH, "a"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "FOLDER": str(tmp_path),
+        },
+        start_new_session=True,
+    )
+    os.close(theirs)
+    until((tmp_path / "up").exists)
+    os.close(ours)  # from now on there is nowhere to write to
+    process.send_signal(signal.SIGHUP)
+    until((tmp_path / "asked").exists)
+    process.send_signal(signal.SIGHUP)  # the shell has sent one, and the kernel sends another
+    (tmp_path / "hung up again").touch()
+    assert process.wait(30) == 0
+    assert (tmp_path / "handed back").exists()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -24,6 +25,7 @@ from store.leases import Lease
 from store.tables import chunks
 from store.tables import jobs as table
 from tests.factories import LEASE, range_test_json, stored, training_json
+from tests.plugins import Install, install  # noqa: F401 - a fixture
 from worker import checkpoints as files_of_workers
 from worker import engine, pulse, recorder
 from worker import job as jobs_of_workers
@@ -210,6 +212,30 @@ def test_a_job_that_is_killed_ten_times_equals_one_that_is_not(
         ours, theirs = weights(worker, job), weights(worker, undisturbed)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_versions_of_a_package_that_a_job_has_run_with_stay_known(
+    worker: Worker,
+    install: Install,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    code = """
+    from torch.nn import functional
+    def mine(scores, labels): return functional.cross_entropy(scores, labels)
+    """
+    install("lab", code, losses=["mine = lab:mine"])
+    worker.submit({**TRAINING, "criterion": {"name": "mine"}})
+    worker.die_at(10)
+    shutil.rmtree(tmp_path / "site" / "lab")
+    install("lab", code, losses=["mine = lab:mine"], version="2.0")
+    worker.die_at(6)
+    job = worker.work()
+    assert job.state is State.SUCCEEDED, job.detail
+    resolved: Any = job.resolved
+    assert resolved["packages"] == {"lab": "2.0"}
+    assert resolved["packages_before"] == [{"lab": "1.0"}]
+    (warning,) = [each for each in resolved["warnings"] if "lab" in each]
+    assert warning.startswith("an earlier attempt ran with lab 1.0")
 
 
 def test_no_chunk_spans_a_checkpoint_and_few_files_stay(worker: Worker) -> None:

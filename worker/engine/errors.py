@@ -38,11 +38,14 @@ def explained() -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(Reason.OOM, _described(error)) from error
+    except SystemExit as error:  # of a plug-in: Celery would swallow it, and the job be lost
+        detail = f"code of the job asked the process to end ({_described(error)})"
+        raise EngineError(Reason.CODE, detail) from error
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, ImportError) as error:
         # torch's CPU allocator raises a plain RuntimeError
         reason = Reason.OOM if "can't allocate memory" in str(error) else Reason.CODE
         raise EngineError(reason, _described(error)) from error
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from spec.jobs import JOB_SPEC
+from spec.states import Reason
 from worker.engine.errors import EngineError, explained
 from worker.engine.loop import DEFAULT_PACE, Buffers
 from worker.engine.prepare import prepared
@@ -41,9 +42,17 @@ def main() -> None:
         except EOFError:
             return  # the job has ended
         except EngineError as error:
-            with suppress(OSError):
-                pipe.send(Wrong(error.reason, error.detail))
+            _say(pipe, Wrong(error.reason, error.detail))
             sys.exit(1)
+        except Exception as error:
+            # without a word the first process would take it for a broken machine
+            _say(pipe, Wrong(Reason.CODE, f"{type(error).__name__}: {error}"))
+            raise
+
+
+def _say(pipe: Connection, wrong: Wrong) -> None:
+    with suppress(OSError):
+        pipe.send(wrong)
 
 
 def _serve(pipe: Connection, seat: Seat) -> None:

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from spec.components import ComponentParams
 from spec.losses import CrossEntropyParams, MseParams, TopKParams
+from spec.states import Reason
+from worker.engine.errors import EngineError
 from worker.engine.plugins import PluginParams, made
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -31,7 +33,7 @@ def build(params: ComponentParams) -> Criterion:
         case MseParams():
             return _mse
         case PluginParams():
-            return partial(made, params)
+            return partial(_offered, params)
     raise TypeError(f"no loss is built from {type(params).__name__}")
 
 
@@ -41,7 +43,7 @@ def metric(params: ComponentParams) -> Metric:
         case TopKParams():
             return partial(_top_k, k=params.k)
         case PluginParams():
-            return partial(made, params)
+            return partial(_measured, params)
     raise TypeError(f"no metric is built from {type(params).__name__}")
 
 
@@ -50,6 +52,28 @@ def total(criterion: Criterion, scores: Tensor, labels: Tensor) -> Tensor:
     if criterion is CROSS_ENTROPY:
         return functional.cross_entropy(scores, labels, reduction="sum")
     return criterion(scores, labels) * len(labels)
+
+
+def _offered(params: PluginParams, scores: Tensor, labels: Tensor) -> Tensor:
+    loss = made(params, scores, labels)
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return loss
+    raise _wrong("loss", params, loss, "the mean loss of the batch as a tensor of one number")
+
+
+def _measured(params: PluginParams, scores: Tensor, labels: Tensor) -> float:
+    value = made(params, scores, labels)
+    try:
+        return float(value)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise _wrong("metric", params, value, "a number, the mean over the examples") from error
+
+
+def _wrong(kind: str, params: PluginParams, given: Any, wanted: str) -> EngineError:
+    what = f"shape {(*given.shape,)}" if isinstance(given, Tensor) else type(given).__name__
+    return EngineError(
+        Reason.CODE, f"{kind} {params.component} gives {what}: it must give {wanted}"
+    )
 
 
 def _mse(scores: Tensor, labels: Tensor) -> Tensor:

@@ -233,6 +233,8 @@ def _fields(
             raise PluginError(
                 f"parameter {each} must be a keyword of its own: write it after a *, with its type"
             )
+        if each.name in PluginParams.__class_vars__ or hasattr(PluginParams, each.name):
+            raise PluginError(f"parameter {each.name} cannot have that name here: rename it")
         if each.name not in hints:
             raise PluginError(f"parameter {each.name} has no type")
         default = ... if each.default is inspect.Parameter.empty else each.default

@@ -98,7 +98,7 @@ class _Member:
         """What it has said to be wrong, or how it ended."""
         name = f"process {self.rank.index + 1} of {self.rank.count}"
         with suppress(EOFError, OSError):
-            while self.pipe.poll():
+            while self.pipe.poll(GRACE):  # also once it has ended
                 said = self.pipe.recv()
                 if isinstance(said, Wrong):
                     return EngineError(said.reason, f"{name}: {said.detail}")

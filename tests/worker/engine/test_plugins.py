@@ -113,6 +113,9 @@ def test_lists_are_tuples(install: Install, train: Record) -> None:  # noqa: F81
         ("def net(shape, classes, *, width: int = 'a'): ...", "defaults are not what"),
         ("def net(shape, classes, *, width: 'Nothing' = 3): ...", "signature cannot be read"),
         ("def net(shape, classes, *, f: object() = 3): ...", "cannot be checked"),
+        ("def net(shape, classes, *, offered_by: int = 3): ...", "offered_by cannot have that"),
+        ("def net(shape, classes, *, component: int = 3): ...", "component cannot have that"),
+        ("def net(shape, classes, *, model_dump: int = 3): ...", "model_dump cannot have that"),
     ],
 )
 def test_what_is_broken_is_left_out_and_the_rest_is_offered(

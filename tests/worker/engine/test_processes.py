@@ -1,5 +1,6 @@
 """A job that several processes share is, up to rounding, the job of one; here two on the CPU."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from spec.jobs import JOB_SPEC
 from spec.states import Reason
+from tests.plugins import Install, install  # noqa: F401 - a fixture
 from tests.worker.engine.conftest import CPU, RANGE_TEST, TRAINING, Record, Start
 from worker.engine import Block, Checkpoint, EngineError, Finished, Pace, run
 from worker.engine.ranks import ONLY, Rank
@@ -141,12 +143,28 @@ def test_what_another_process_cannot_do_is_said_as_it_says_it(
         "    def fail(*_, **__): raise torch.OutOfMemoryError('too little')\n"
         "    torch.nn.Module.to = fail\n"
     )
-    import os  # noqa: PLC0415
-
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(EngineError, match="process 2 of 2: OutOfMemoryError: too little") as e:
         list(start(TRAINING, **TWO))
     assert e.value.reason is Reason.OOM
+
+
+@pytest.mark.parametrize("error", ["KeyError", "SystemExit"])
+def test_code_that_fails_in_all_of_them_is_not_taken_for_a_lost_process(
+    start: Start,
+    install: Install,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+) -> None:
+    code = f"def bad(scores, labels):\n    raise {error}('of the package')\n"
+    install("lab", code, losses=["bad = lab:bad"])
+    paths = [str(tmp_path / "site" / "lab"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    with pytest.raises(EngineError, match="of the package") as e:
+        list(start(TRAINING, criterion={"name": "bad"}, **TWO))
+    assert e.value.reason is Reason.CODE
+    assert not others()
 
 
 @pytest.mark.gpu
