@@ -23,7 +23,7 @@ SERVER_ERROR = 500
 
 def route_of(scope: Scope) -> str:
     """The pattern of the route: with every id of its own there would be no end of them."""
-    return getattr(scope.get("route"), "path", "")
+    return getattr(scope.get("route"), "path_format", "")
 
 
 class Watched:

@@ -401,7 +401,7 @@ def test_the_reconciler_forgets_old_messages(
         tx.execute(update(table).values(created_at=from_now(-deliveries.KEPT)))
     cancelled(client)
     reconciler = Reconciler(sessions, NotedBroker(), settings)
-    reconciler._expire()
+    reconciler._forget()
     assert len(log(client, webhook)) == 1
 
 

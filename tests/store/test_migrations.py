@@ -177,7 +177,7 @@ def everything(sessions: Sessions) -> tuple[Lease, Lease, Job]:
         keys.issue(tx, name="a", owner="a", scopes={Scope.READ})
         audit.note(tx, ANYONE, "cancel", held.job_id)
         retention.add(tx, "a", what="series", after_days=1)
-        holdings.count(tx)
+        holdings.remember(tx, holdings.count(tx))
         tx.execute(insert(owners).values(owner="a", max_running=1, changed_at=now()))
         webhook = webhooks.add(tx, owner="a", url="https://a.example/hook")
         deliveries.ping(tx, webhook)
