@@ -121,6 +121,11 @@ def _told(found: figures.Figures) -> Iterator[Metric]:
     yield ended
     for told, (name, meaning) in _COUNTED.items():
         yield CounterMetricFamily(f"stepsize_{told}", meaning, found.totals.get(name, 0))
+    meaning = "Messages to webhooks, due or to be tried later."
+    messages = _family(GaugeMetricFamily, "webhook_messages", meaning, "state")
+    for state, count in found.messages.items():
+        messages.add_metric([state], count)
+    yield messages
     yield _gauge("led", "Whether a reconciler leads: 1, or 0.", found.led)
     yield _gauge(
         "checkpoint_bytes", "Bytes of the checkpoints that are kept.", found.checkpoint_bytes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 
 from spec.webhooks import PING, DeliveryState, delay_after
 from store import webhooks
@@ -112,6 +112,18 @@ def waiting(tx: ReadTx, *, but: Collection[str] = ()) -> str | None:
         .limit(1)
     )
     return tx.execute(query).scalar_one_or_none()
+
+
+def on_their_way(tx: ReadTx) -> dict[str, int]:
+    """Messages to enabled webhooks: those that are due, and those that are sent or tried later."""
+    due = case((deliveries.c.next_at <= now(), "due"), else_="later")
+    query = (
+        select(due, func.count())
+        .join_from(deliveries, hooks, hooks.c.id == deliveries.c.webhook_id)
+        .where(_PENDING, hooks.c.enabled)
+        .group_by(due)
+    )
+    return {"due": 0, "later": 0} | dict(tx.execute(query).tuples().all())
 
 
 def take(tx: WriteTx, webhook_id: str, *, limit: int) -> list[Due]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import BigInteger, func, select, text, type_coerce
 
 from spec.states import State
-from store import recovery, tallies, workers
+from store import deliveries, recovery, tallies, workers
 from store.database import ReadTx
 from store.instants import now
 from store.lanes import READY
@@ -48,6 +48,7 @@ class Figures:
         workers: state and kind of device -> how many.
         totals: what was ever counted, by name (`spec.tallies`).
         led: whether a process looks after lost jobs.
+        messages: to webhooks, by whether they are due.
     """
 
     jobs: Mapping[State, int]
@@ -55,6 +56,7 @@ class Figures:
     workers: Mapping[tuple[str, str], int]
     totals: Mapping[str, int]
     led: bool
+    messages: Mapping[str, int]
     checkpoint_bytes: int
     database_bytes: int
 
@@ -70,6 +72,7 @@ def read(tx: ReadTx, *, lost_after: timedelta) -> Figures:
         workers=Counter((each.state, kind(each.device)) for each in found),
         totals=tallies.totals(tx),
         led=bool(tx.execute(leading).scalar_one()),
+        messages=deliveries.on_their_way(tx),
         checkpoint_bytes=int(tx.execute(stored).scalar_one()),
         database_bytes=int(tx.execute(text(_DATABASE_SIZE[tx.dialect.name])).scalar_one()),
     )

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from spec.states import State
-from store import figures, leases, moves, recovery, workers
+from store import deliveries, figures, leases, moves, recovery, webhooks, workers
 from store.database import Sessions
 from store.figures import Figures, kind
 from store.instants import from_now
@@ -43,8 +43,19 @@ def test_an_empty_deployment(sessions: Sessions) -> None:
     found = read(sessions)
     assert (found.jobs, found.queues, found.workers, found.totals) == ({}, {}, {}, {})
     assert not found.led
+    assert found.messages == {"due": 0, "later": 0}
     assert found.checkpoint_bytes == 0
     assert found.database_bytes > 10_000
+
+
+def test_messages_are_of_webhooks_that_get_them(sessions: Sessions) -> None:
+    with sessions.begin() as tx:
+        hooks = [webhooks.add(tx, owner="a", url="https://a.example/") for _ in range(2)]
+        for hook in (*hooks, hooks[0], hooks[0]):
+            deliveries.ping(tx, hook)
+        assert len(deliveries.take(tx, hooks[0].id, limit=1)) == 1
+        webhooks.change(tx, hooks[1].id, owner="a", enabled=False)
+    assert read(sessions).messages == {"due": 2, "later": 1}
 
 
 def test_depth_and_age_are_of_jobs_that_are_ready(sessions: Sessions) -> None:
