@@ -123,8 +123,8 @@ def _told(found: figures.Figures) -> Iterator[Metric]:
         yield CounterMetricFamily(f"stepsize_{told}", meaning, found.totals.get(name, 0))
     meaning = "Messages to webhooks, due or to be tried later."
     messages = _family(GaugeMetricFamily, "webhook_messages", meaning, "state")
-    for state, count in found.messages.items():
-        messages.add_metric([state], count)
+    for due, count in found.messages.items():
+        messages.add_metric([due], count)
     yield messages
     yield _gauge("led", "Whether a reconciler leads: 1, or 0.", found.led)
     yield _gauge(

@@ -123,7 +123,7 @@ def on_their_way(tx: ReadTx) -> dict[str, int]:
         .where(_PENDING, hooks.c.enabled)
         .group_by(due)
     )
-    return {"due": 0, "later": 0} | dict(tx.execute(query).tuples().all())
+    return {"due": 0, "later": 0} | dict(tx.execute(query).all())
 
 
 def take(tx: WriteTx, webhook_id: str, *, limit: int) -> list[Due]:
