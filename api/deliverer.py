@@ -23,6 +23,9 @@ TOGETHER = 16
 EACH = 4
 """Of these, to one webhook: one that is slow leaves room for the others."""
 
+OWNED = 8
+"""Of these, of one owner: however many webhooks are slow, others have theirs."""
+
 
 class Deliverer:
     """One per API process; each message is taken by one of them."""
@@ -33,7 +36,8 @@ class Deliverer:
         self._sessions = sessions
         self._poster = poster or Poster(allowed)
         self._pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="webhook")
-        self._under_way: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()  # by webhook
+        self._owned: Counter[str] = Counter()  # by owner
         self._counting = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -69,26 +73,29 @@ class Deliverer:
         """Begins to send what is due, as far as there is room."""
         while not self._stop.is_set():
             with self._counting:
-                under_way = +self._under_way
+                under_way, owned = +self._under_way, +self._owned
             room = TOGETHER - under_way.total()
             if room <= 0:
                 return
             busy = [each for each, count in under_way.items() if count >= EACH]
+            owners = [each for each, count in owned.items() if count >= OWNED]
             with self._sessions.read() as tx:
-                webhook_id = deliveries.waiting(tx, but=busy)
-            if webhook_id is None:
+                found = deliveries.waiting(tx, but=busy, owners=owners)
+            if found is None:
                 return
-            limit = min(room, EACH - under_way[webhook_id])
+            webhook_id, owner = found
+            limit = min(room, EACH - under_way[webhook_id], OWNED - owned[owner])
             with self._sessions.begin() as tx:
                 taken = deliveries.take(tx, webhook_id, limit=limit)
             if not taken:
                 return  # another process was faster
             with self._counting:
                 self._under_way[webhook_id] += len(taken)
+                self._owned[owner] += len(taken)
             for due in taken:
-                self._pool.submit(self._deliver, due)
+                self._pool.submit(self._deliver, due, owner)
 
-    def _deliver(self, due: Due) -> None:
+    def _deliver(self, due: Due, owner: str) -> None:
         try:
             outcome = self._outcome(due)
             with self._sessions.begin() as tx:
@@ -103,6 +110,7 @@ class Deliverer:
         finally:
             with self._counting:
                 self._under_way[due.webhook_id] -= 1
+                self._owned[owner] -= 1
             self._wake.set()
 
     def _outcome(self, due: Due) -> Outcome:

@@ -158,6 +158,11 @@ def pages(client: Client) -> dict[str, Shot]:
             "length": {"iterations": 4_000_000},
         }
     )
+    client.owners.put(client.usage().owner, max_points=100_000, max_checkpoint_bytes=20_000_000)
+    client.retention.add("checkpoints", after_days=30)
+    client.retention.add("series", after_days=90, tag="study", value="draft")
+    client.webhooks.add("https://chat.example.com/hooks/stepsize", events=["sweep.succeeded"])
+    client.webhooks.add("https://ci.example.com/trained", tags={"study": "nightly"})
     compared = ",".join(each.id for each in peaks)
     ticked = ",".join(each.id for each in peaks[:2])
     kept = quote(json.dumps({"": [0.75, 1], "/optimizer/params/momentum": [0.5, 1]}))
@@ -174,6 +179,8 @@ def pages(client: Client) -> dict[str, Shot]:
         "sweep-ramps": Shot(f"sweeps/{ramps}", curves),
         "new-job": Shot(f"new?from={ramp.id}", curves),
         "workers": Shot("workers", "text=iterations/s"),
+        "webhooks": Shot("webhooks", "tbody tr:nth-child(2)"),
+        "usage": Shot("usage", ".rules li:nth-child(2)"),
     }
 
 

@@ -102,16 +102,22 @@ _PENDING = deliveries.c.state == DeliveryState.PENDING
 _READY = _PENDING & (deliveries.c.next_at <= now())
 
 
-def waiting(tx: ReadTx, *, but: Collection[str] = ()) -> str | None:
-    """The webhook that has waited longest for a message that is due, except some."""
+def waiting(
+    tx: ReadTx, *, but: Collection[str] = (), owners: Collection[str] = ()
+) -> tuple[str, str] | None:
+    """The webhook, with its owner, that has waited longest for a message that is due.
+
+    Except some, and those of some owners.
+    """
     query = (
-        select(deliveries.c.webhook_id)
+        select(deliveries.c.webhook_id, hooks.c.owner)
         .join(hooks, hooks.c.id == deliveries.c.webhook_id)
-        .where(_READY, hooks.c.enabled, deliveries.c.webhook_id.not_in(but))
+        .where(_READY, hooks.c.enabled, hooks.c.id.not_in(but), hooks.c.owner.not_in(owners))
         .order_by(deliveries.c.next_at)
         .limit(1)
     )
-    return tx.execute(query).scalar_one_or_none()
+    row = tx.execute(query).one_or_none()
+    return None if row is None else (row.webhook_id, row.owner)
 
 
 def on_their_way(tx: ReadTx) -> dict[str, int]:

@@ -15,11 +15,11 @@ from standardwebhooks.webhooks import Webhook
 
 from api import deliverer as deliverers
 from api.app import create_app
-from api.deliverer import EACH, Deliverer
+from api.deliverer import EACH, OWNED, Deliverer
 from api.posting import Poster
 from api.reconciler import Reconciler
 from spec.settings import Settings
-from store import deliveries
+from store import deliveries, webhooks
 from store.database import Sessions
 from store.deliveries import Due, Outcome
 from store.instants import from_now
@@ -375,6 +375,30 @@ def test_a_slow_webhook_holds_up_no_other(
         slow.free.set()
     eventually(lambda: not log(client, webhook, "?state=pending"))
     assert slow.most <= EACH
+
+
+def test_an_owner_with_many_slow_webhooks_holds_up_no_other(
+    sessions: Sessions, delivering: Callable[..., Deliverer]
+) -> None:
+    with sessions.begin() as tx:
+        for each in [webhooks.add(tx, owner="a", url="https://slow.example/") for _ in range(5)]:
+            for _ in range(EACH):
+                deliveries.ping(tx, each)
+        other = webhooks.add(tx, owner="b", url="https://hooks.example/")
+        deliveries.ping(tx, other)
+
+    def arrived() -> bool:
+        with sessions.read() as tx:
+            (found,) = deliveries.find(tx, other, state=None, before=None, limit=9)
+        return found.state == "delivered"
+
+    slow = Slow("https://slow.example/")
+    delivering(slow)
+    try:
+        eventually(arrived)
+        assert 0 < slow.most <= OWNED
+    finally:
+        slow.free.set()
 
 
 class QuietBroker(NotedBroker):

@@ -59,7 +59,8 @@ def stored(sessions: Sessions, webhook: Webhook) -> Webhook:
 
 def waits(sessions: Sessions, *but: str) -> str | None:
     with sessions.read() as tx:
-        return deliveries.waiting(tx, but=but)
+        found = deliveries.waiting(tx, but=but)
+    return found and found[0]
 
 
 def pass_by(sessions: Sessions, time: timedelta) -> None:
