@@ -17,6 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -235,9 +236,10 @@ def _wait_for(members: Sequence[_Member]) -> None:
 def _end(members: Sequence[_Member]) -> None:
     for member in members:
         member.pipe.close()
+    until = monotonic() + ENDING  # for all of them
     for member in members:
         try:
-            member.process.wait(ENDING)
+            member.process.wait(max(0.0, until - monotonic()))
         except subprocess.TimeoutExpired:
             member.process.kill()
             member.process.wait()
