@@ -15,7 +15,7 @@ from tests.e2e.test_up import started
 from tests.factories import training_json
 from tests.postgresql import program
 
-LENGTH = 10_000
+LENGTH = 40_000
 LONG = training_json(
     model={"name": "mlp", "params": {"hidden": [64]}},
     data={"name": "synthetic", "params": {"examples": 2048}},
