@@ -45,7 +45,7 @@ export function createUsagePage() {
     const all = scopes.includes("admin") ? (await get("v1/owners")).data : null;
     setText(whose, `Owner: ${usage.owner}. ${counted(usage)}`);
     for (const meter of mine) meter.show(usage);
-    setText(waiting, `${count(usage.waiting)} jobs`);
+    setText(waiting, `${count(usage.waiting)} ${unitOf(usage.waiting, "jobs")}`);
     setText(share, all ? shareOf(usage, all) : `${short(usage.share)}, against those of others`);
     setText(full, MEASURES.some((each) => each.end && partOf(usage, each) >= 1) ? REACHED : "");
     tell(data);
@@ -106,7 +106,7 @@ function createMeter(measure, tag) {
 
   function show(usage) {
     const { name, has, most, say } = measure;
-    const unit = (tag === "td" && ALONE[name]) || measure.unit;
+    const unit = (tag === "td" && ALONE[name]) || unitOf(usage[most] ?? usage[has], measure.unit);
     const part = partOf(usage, measure);
     const limit = usage[most] === null ? "" : ` of ${say(usage[most])}`;
     const free = limit || tag === "td" ? "" : ", no limit";
@@ -116,6 +116,8 @@ function createMeter(measure, tag) {
     bar.className = part >= 1 && measure.end ? "full" : part >= NEARLY ? "nearly" : "";
   }
 }
+
+const unitOf = (number, units) => (number === 1 ? units.slice(0, -1) : units);
 
 /** How much of its limit is used; null where there is none. */
 function partOf(usage, { has, most }) {
