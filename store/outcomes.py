@@ -98,21 +98,16 @@ def best(tx: ReadTx, sweep_id: str, metric: Sequence[str], *, largest: bool) -> 
     value = case((_is_number(tx, metric), found.as_float()))
     stage = trials.c.memory["stage"].as_string()
     stopped = jobs.c.result["stopped"]["iteration"].as_integer().is_not(None)
-    # Materialized: PostgreSQL thinks that a state has no rows until its statistics say otherwise,
-    # and would look through all that succeeded once for each trial.
-    ended = (
-        select(jobs.c.id, value.label("value"), stopped.label("stopped"))
-        .where(jobs.c.sweep == sweep_id, jobs.c.state == State.SUCCEEDED, value.is_not(None))
-        .cte("ended")
-        .prefix_with("MATERIALIZED")
-    )
     row = tx.execute(
-        select(trials.c.job_id, trials.c.parameters, ended.c.value)
-        .select_from(ended.join(trials, trials.c.job_id == ended.c.id))
-        .where(func.coalesce(stage, "").not_in(LOOKING))
-        .order_by(
-            ended.c.stopped, ended.c.value.desc() if largest else ended.c.value, trials.c.number
+        select(trials.c.job_id, trials.c.parameters, value.label("value"))
+        .select_from(jobs.join(trials, trials.c.job_id == jobs.c.id))
+        .where(
+            jobs.c.sweep == sweep_id,
+            jobs.c.state == State.SUCCEEDED,
+            value.is_not(None),
+            func.coalesce(stage, "").not_in(LOOKING),
         )
+        .order_by(stopped, value.desc() if largest else value, trials.c.number)
         .limit(1)
     ).one_or_none()
     return None if row is None else Best(row.job_id, row.parameters, row.value)
